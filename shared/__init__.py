@@ -1,0 +1,1 @@
+"""What every process agrees on: settings, contract, lifecycle, store, gateway protocol."""

@@ -1,0 +1,1 @@
+"""The EPAY gateway protocol: signing, messages, client. Its camelCase stays in here."""
