@@ -1,0 +1,227 @@
+"""What an asking app has to know: names of tasks and queues, the request, the outcome.
+
+An app that has only celery needs the names and the JSON alone: docs/producers.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+
+TASK_REQUEST = "payouts.request"
+TASK_SUBMIT = "payouts.submit"
+TASK_QUERY = "payouts.query"
+TASK_CALLBACK = "payouts.callback"
+TASK_SWEEP = "payouts.sweep"
+TASK_NOTIFY = "payouts.notify"
+
+QUEUE_PAYOUTS = "payouts"
+QUEUE_RECONCILE = "payouts.reconcile"
+QUEUE_NOTIFY = "payouts.notify"
+
+QUEUE_OF = {
+    TASK_REQUEST: QUEUE_PAYOUTS,
+    TASK_SUBMIT: QUEUE_PAYOUTS,
+    TASK_QUERY: QUEUE_RECONCILE,
+    TASK_CALLBACK: QUEUE_RECONCILE,
+    TASK_SWEEP: QUEUE_RECONCILE,
+    TASK_NOTIFY: QUEUE_NOTIFY,
+}
+
+AMOUNT_SCALE = 2
+"""Decimal places that are stored. EPAY documents none; its samples never show more."""
+AMOUNT_DIGITS = 18
+"""Digits that are stored, decimal places included."""
+
+STATUS_INVALID = "invalid"
+"""Not a payout's status: the request itself was refused, and nothing is on disk or was sent."""
+STATUS_CONFLICT = "conflict"
+"""Not a payout's status: the merchant_order_no stands for a payout with other fields."""
+
+_EXTEND_FIELDS_BYTES = 2048
+
+
+def _plain_text(value: str) -> str:
+    if not value.isprintable():
+        msg = "has a control character, a line break or another character that cannot be printed"
+        raise ValueError(msg)
+    if value != value.strip():
+        msg = "begins or ends with white space"
+        raise ValueError(msg)
+    return value
+
+
+def _exact_amount(value: str) -> str:
+    amount = Decimal(value)
+    if amount <= 0:
+        msg = "must be above zero"
+        raise ValueError(msg)
+    if amount != round(amount, AMOUNT_SCALE):
+        msg = f"has more than {AMOUNT_SCALE} decimal places and would not be stored exactly"
+        raise ValueError(msg)
+    if amount >= Decimal(10) ** (AMOUNT_DIGITS - AMOUNT_SCALE):
+        msg = f"has more than {AMOUNT_DIGITS - AMOUNT_SCALE} digits before the point"
+        raise ValueError(msg)
+    return value
+
+
+def _small(value: dict[str, str]) -> dict[str, str]:
+    if len(json.dumps(value, ensure_ascii=False).encode()) > _EXTEND_FIELDS_BYTES:
+        msg = f"is larger than {_EXTEND_FIELDS_BYTES} bytes as JSON"
+        raise ValueError(msg)
+    return value
+
+
+def _once_each(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) != len(value):
+        msg = "names a moment twice"
+        raise ValueError(msg)
+    return value
+
+
+OrderNo = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Amount = Annotated[
+    str,
+    StringConstraints(pattern=r"^(0|[1-9][0-9]*)(\.[0-9]+)?$", max_length=40),
+    AfterValidator(_exact_amount),
+]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3,8}$")]
+ChannelCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+AccountNo = Annotated[
+    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_plain_text)
+]
+Remark = Annotated[
+    str, StringConstraints(min_length=1, max_length=255), AfterValidator(_plain_text)
+]
+EpayAccount = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
+ExtendKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+ExtendValue = Annotated[str, StringConstraints(max_length=255), AfterValidator(_plain_text)]
+TaskName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")]
+Moment = Literal["accepted", "final"]
+
+
+class Notify(BaseModel):
+    """Whom to tell: a Celery task of the asking app, on a queue of the asking app."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    task: TaskName
+    queue: TaskName
+    on: Annotated[
+        tuple[Moment, ...],
+        Field(min_length=1, strict=False),
+        AfterValidator(_once_each),
+    ] = ("final",)
+    """When: `accepted` is a receipt (the payout is on disk), `final` the end."""
+
+
+class PayoutRequest(BaseModel):
+    """The kwargs of `payouts.request`. Bounds on length are ours: EPAY documents none."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    merchant_order_no: OrderNo
+    """Your idempotency key: the same number is the same payout, for ever."""
+    amount: Amount
+    """A decimal string, for example "10.50"; never a float."""
+    currency: Currency
+    channel_code: ChannelCode
+    """The wallet system: 11 Perfect Money, 12 Advcash, 16 Payeer, 18 FasaPay (epay-gateway 3.1)."""
+    account_no: Annotated[AccountNo, Field(repr=False)]
+    remark: Remark | None = None
+    extend_fields: Annotated[dict[ExtendKey, ExtendValue], AfterValidator(_small)] | None = None
+    epay_account: EpayAccount | None = None
+    """Must be the account that the workers serve; that one when left out."""
+    notify: Notify | None = None
+
+
+class RequestError(TypedDict):
+    """Why a request was refused: a stable code, the field, and words for people."""
+
+    code: str
+    field: str
+    message: str
+
+
+class RequestResult(TypedDict):
+    """What the task `payouts.request` returns."""
+
+    merchant_order_no: str
+    status: str
+    duplicate: bool
+    error: NotRequired[RequestError]
+
+
+class PayoutOutcome(TypedDict):
+    """The kwargs of the message to `notify.task`: amounts decimal strings, times ISO 8601 UTC."""
+
+    merchant_order_no: str
+    epay_account: str
+    status: str
+    previous_status: str | None
+    epay_order_no: str | None
+    amount: str
+    currency: str
+    fee: str | None
+    occurred_at: str
+    sequence: int
+    error: NotRequired[RequestError]
+    """Only where `status` is `invalid` or `conflict`."""
+
+
+class InvalidRequest(Exception):
+    """The kwargs of `payouts.request` are no request; `error` says why."""
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__(f"{error['code']}: {error['field']} {error['message']}")
+        self.error = error
+
+
+def parse_request(kwargs: Mapping[str, Any]) -> PayoutRequest:
+    """Check the kwargs of `payouts.request`.
+
+    Raises:
+        InvalidRequest: with the first thing that is wrong. No value is repeated in its text.
+    """
+    try:
+        return PayoutRequest.model_validate(dict(kwargs))
+    except ValidationError as error:
+        raise InvalidRequest(_first_error(error)) from None
+
+
+def parse_notify(kwargs: Mapping[str, Any]) -> Notify | None:
+    """The address to answer at, even when the rest of the request is wrong; None without one."""
+    try:
+        return Notify.model_validate(kwargs.get("notify"))
+    except ValidationError:
+        return None
+
+
+def _first_error(error: ValidationError) -> RequestError:
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    field = ".".join(str(part)[:40] for part in first["loc"][:3]) or "request"
+    match first["type"]:
+        case "missing":
+            code = "missing_field"
+        case "extra_forbidden":
+            code = "unknown_field"
+        case _:
+            code = f"invalid_{str(first['loc'][0])[:40]}" if first["loc"] else "invalid_request"
+    message = first["msg"].removeprefix("Value error, ")
+    return RequestError(code=code, field=field, message=message)

@@ -1,0 +1,53 @@
+"""The way to PostgreSQL: engines with bounded waits, and which errors mean "not now"."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+_CONNECT_TIMEOUT_SECONDS = 5
+
+
+def make_engine(
+    database_url: str, *, pool_size: int = 10, statement_timeout_seconds: int = 15
+) -> Engine:
+    """An engine whose every wait ends: connecting, a statement, a lock, a forgotten transaction.
+
+    Args:
+        database_url: `postgresql://...`
+        pool_size: connections at most; threads beyond wait for one.
+        statement_timeout_seconds: 0 for none (migrations).
+    """
+    url = make_url(database_url).set(drivername="postgresql+psycopg")
+    options = {
+        "statement_timeout": f"{statement_timeout_seconds}s",
+        "lock_timeout": f"{min(5, statement_timeout_seconds)}s",
+        "idle_in_transaction_session_timeout": "30s",
+        "timezone": "UTC",
+        "application_name": "epay-payouts",
+    }
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_recycle=1800,
+        hide_parameters=True,  # an error's text must not hold an account number
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+        },
+    )
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same statement may succeed later: PostgreSQL is away, busy, or restarting."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout)

@@ -1,0 +1,414 @@
+"""How money moves: the statuses, the moves between them, and what EPAY's word is worth.
+
+Pure: no I/O, no clock, no randomness; the time and the jitter come in as arguments. Every function
+takes a payout as it stands and answers with the `Step` to take. `shared.store` takes it, by
+compare-and-set. Laws are those of docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from shared import absence, backoff, review
+from shared.agreement import disagreements
+from shared.epay.messages import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
+from shared.state import PayoutState, Status, Step, record
+
+FINAL = frozenset(
+    {
+        Status.SUCCEEDED,
+        Status.FAILED,
+        Status.CANCELLED,
+        Status.CLOSED,
+        Status.FAILED_FEE_KEPT,
+        Status.REJECTED,
+    }
+)
+
+EPAY_STATUS: Mapping[str, Status] = MappingProxyType(
+    {
+        "0": Status.PROCESSING,
+        "1": Status.PROCESSING,
+        "5": Status.CANCELLED,
+        "6": Status.FAILED,
+        "7": Status.SUCCEEDED,
+        "8": Status.CLOSED,
+        "9": Status.PROCESSING,
+        "11": Status.PROCESSING,
+        "19": Status.PENDING_WITHDRAWAL,
+        "20": Status.FAILED_FEE_KEPT,
+    }
+)
+"""EPAY's order status -> ours (epay-gateway section 6). A code that is not here is processing."""
+
+_BY_EPAY = frozenset(EPAY_STATUS.values())
+
+MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
+    {
+        Status.QUEUED: _BY_EPAY | {Status.SUBMITTING, Status.REJECTED},
+        Status.SUBMITTING: _BY_EPAY | {Status.QUEUED, Status.UNKNOWN, Status.REJECTED},
+        Status.UNKNOWN: _BY_EPAY | {Status.QUEUED, Status.REJECTED},
+        Status.PROCESSING: _BY_EPAY - {Status.PROCESSING},
+        Status.PENDING_WITHDRAWAL: _BY_EPAY - {Status.PENDING_WITHDRAWAL},
+        **dict.fromkeys(FINAL, frozenset()),
+    }
+)
+"""Every move that is allowed; staying is always allowed."""
+
+_EPAY_ABNORMAL = "11"
+
+
+class ForbiddenMove(Exception):
+    """The code asked for a move that is not in `MOVES`: a defect, never a state of the world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that decide; see `shared.settings` for each."""
+
+    lease: timedelta = timedelta(seconds=60)
+    settle: timedelta = timedelta(seconds=600)
+    resend_horizon: timedelta = timedelta(seconds=86_400)
+    review_after: timedelta = timedelta(days=3)
+    query_backoff: tuple[int, ...] = backoff.DEFAULT_QUERY_BACKOFF
+    submit_backoff: tuple[int, ...] = backoff.DEFAULT_SUBMIT_BACKOFF
+    not_found_codes: frozenset[str] = frozenset()
+    refused_codes: frozenset[str] = frozenset()
+
+
+def meaning(epay_status: str) -> Status:
+    """What an EPAY status code says; a code that nobody documented is not an end."""
+    return EPAY_STATUS.get(epay_status, Status.PROCESSING)
+
+
+def accept(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy) -> Step:
+    """Take in a new payout and claim it for sending, in one step (law 1)."""
+    claimed = _claimed(payout, claim_id, now, policy)
+    return record(None, claimed, kind="accepted", actor="asker", now=now, detail={"attempt": 1})
+
+
+def enqueue(payout: PayoutState, *, now: datetime) -> Step:
+    """Take in a new payout that somebody else will send: queued, due at once."""
+    queued = replace(payout, status=Status.QUEUED, due_at=now)
+    return record(None, queued, kind="accepted", actor="asker", now=now, detail={})
+
+
+def begin_send(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy) -> Step | None:
+    """Claim a queued payout for sending (law 1). None: it is not queued, nothing is to be sent."""
+    if payout.status is not Status.QUEUED:
+        return None
+    claimed = _claimed(payout, claim_id, now, policy)
+    detail = {"attempt": claimed.attempts}
+    return record(payout, claimed, kind="submitting", actor="worker", now=now, detail=detail)
+
+
+def on_create_answer(
+    payout: PayoutState,
+    answer: OrderAnswer,
+    *,
+    claim_id: str,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> Step:
+    """What the end of a create request means (laws 2, 4, 6). `claim_id` is the sender's claim."""
+    if isinstance(answer, Report):
+        return _on_report(payout, answer, "create", now=now, policy=policy, jitter=jitter)
+    ours = payout.claim_id == claim_id and payout.status is Status.SUBMITTING
+    match answer:
+        case NeverSent(reason):
+            kind, detail = "never_sent", {"reason": reason}
+            after = _back_to_queue(payout, now, policy, jitter) if ours else payout
+        case Refused(code, message):
+            kind, detail = "create_refused", {"code": code, "message": message}
+            after = _on_refusal(payout, answer, claim_id, now, policy, jitter)
+        case OutcomeUnknown(reason):
+            kind, detail = "outcome_unknown", {"reason": reason}
+            after = _to_unknown(payout, now, policy, jitter) if ours else payout
+    return record(payout, after, kind=kind, actor="worker", now=now, detail=detail)
+
+
+def on_query_answer(
+    payout: PayoutState,
+    answer: OrderAnswer,
+    *,
+    asked_at: datetime,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> Step | None:
+    """What the answer to a query means (laws 3, 5 and 6). None: nothing at all changes.
+
+    Args:
+        asked_at: when the query was begun: its answer says nothing of what was sent later.
+    """
+    match answer:
+        case Report():
+            return _on_report(payout, answer, "query", now=now, policy=policy, jitter=jitter)
+        case Refused():
+            return _on_query_refused(payout, answer, asked_at, now, policy, jitter)
+        case _:
+            if payout.status in FINAL or not is_followed(payout):
+                return None
+            return Step(payout, _look_again(payout, now, policy, jitter, counts=False))
+
+
+def on_callback(
+    payout: PayoutState, report: Report, *, now: datetime, policy: Policy, jitter: float
+) -> Step:
+    """What a callback with a good signature means (laws 5 and 6)."""
+    return _on_report(payout, report, "callback", now=now, policy=policy, jitter=jitter)
+
+
+def on_unverified_callback(payout: PayoutState, *, now: datetime, detail: dict[str, Any]) -> Step:
+    """A callback whose signature does not hold: not believed, but a reason to ask EPAY soon."""
+    after = payout
+    if is_followed(payout) and payout.due_at is not None and payout.due_at > now:
+        after = replace(payout, due_at=now)
+    return record(
+        payout, after, kind="callback_unverified", actor="anybody", now=now, detail=detail
+    )
+
+
+def on_lease_over(payout: PayoutState, *, now: datetime) -> Step | None:
+    """The sender did not come back: what it sent is unknown (law 2). None: the lease holds."""
+    if payout.status is not Status.SUBMITTING or payout.due_at is None or payout.due_at > now:
+        return None
+    after = replace(_move(payout, Status.UNKNOWN), due_at=now, queries=0)
+    return record(payout, after, kind="lease_over", actor="sweep", now=now, detail={})
+
+
+def on_conflict(payout: PayoutState, *, now: datetime, differing: list[str]) -> Step:
+    """Somebody asked for the same merchant_order_no with other fields: on record, nothing moves."""
+    detail = {"differing": ", ".join(differing)}
+    return record(payout, payout, kind="conflict", actor="asker", now=now, detail=detail)
+
+
+def is_followed(payout: PayoutState) -> bool:
+    """Whether EPAY is to be asked about the payout."""
+    return payout.status in {Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL}
+
+
+def _claimed(payout: PayoutState, claim_id: str, now: datetime, policy: Policy) -> PayoutState:
+    return replace(
+        _move(payout, Status.SUBMITTING),
+        due_at=now + policy.lease,
+        claim_id=claim_id,
+        attempts=payout.attempts + 1,
+        first_sent_at=payout.first_sent_at or now,
+        last_sent_at=now,
+        queries=0,
+        absences=(),
+        refusal=None,
+    )
+
+
+def _move(payout: PayoutState, status: Status) -> PayoutState:
+    if status is payout.status:
+        return payout
+    if status not in MOVES[payout.status]:
+        msg = f"{payout.status} -> {status}"
+        raise ForbiddenMove(msg)
+    return replace(payout, status=status)
+
+
+def _finish(payout: PayoutState, status: Status, now: datetime) -> PayoutState:
+    """The one way to an end: nothing is due any more, and what healed by ending is not flagged."""
+    ended = replace(_move(payout, status), due_at=None, finished_at=now)
+    return review.heal(ended)
+
+
+def _look_again(
+    payout: PayoutState, now: datetime, policy: Policy, jitter: float, *, counts: bool
+) -> PayoutState:
+    """Set when to ask next; after `review_after` flag the payout and go on daily."""
+    if now - (payout.first_sent_at or payout.created_at) >= policy.review_after:
+        flagged = review.flag(payout, review.OVERDUE, f"no end since {payout.created_at:%F}", now)
+        return replace(flagged, due_at=now + backoff.DAILY * (1 + backoff.JITTER_SHARE * jitter))
+    due_at = now + backoff.pause(policy.query_backoff, payout.queries, jitter)
+    return replace(payout, due_at=due_at, queries=payout.queries + counts)
+
+
+def _to_unknown(payout: PayoutState, now: datetime, policy: Policy, jitter: float) -> PayoutState:
+    return _look_again(_move(payout, Status.UNKNOWN), now, policy, jitter, counts=True)
+
+
+def _back_to_queue(
+    payout: PayoutState, now: datetime, policy: Policy, jitter: float
+) -> PayoutState:
+    """Nothing left for EPAY: the send did not happen, and does not count as the first."""
+    never_sent_before = payout.first_sent_at == payout.last_sent_at
+    pause = backoff.pause(policy.submit_backoff, payout.attempts - 1, jitter)
+    after = replace(
+        _move(payout, Status.QUEUED),
+        due_at=now + pause,
+        first_sent_at=None if never_sent_before else payout.first_sent_at,
+    )
+    if now - payout.created_at >= policy.review_after:
+        after = review.flag(after, review.UNSENT, "EPAY could not be reached", now)
+    return after
+
+
+def _on_refusal(
+    payout: PayoutState,
+    refused: Refused,
+    claim_id: str,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> PayoutState:
+    """Law 4: a refusal is no proof, unless its code is definite and nothing was sent before."""
+    words = f"EPAY code {refused.code}: {refused.message}"
+    if payout.claim_id != claim_id or payout.status not in {Status.SUBMITTING, Status.UNKNOWN}:
+        return payout
+    after = replace(payout, refusal=words)
+    first = payout.first_sent_at == payout.last_sent_at
+    if payout.status is Status.SUBMITTING and first and refused.code in policy.refused_codes:
+        return _finish(after, Status.REJECTED, now)
+    if payout.status is Status.SUBMITTING:
+        after = _to_unknown(after, now, policy, jitter)
+    if not policy.not_found_codes:
+        after = review.flag(after, review.CREATE_REFUSED, words, now)
+    return after
+
+
+def _on_query_refused(
+    payout: PayoutState,
+    refused: Refused,
+    asked_at: datetime,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> Step | None:
+    if payout.status in FINAL or not is_followed(payout):
+        return None
+    words = f"EPAY code {refused.code}: {refused.message}"
+    detail = {"code": refused.code, "message": refused.message, "asked_at": asked_at.isoformat()}
+    after = _look_again(payout, now, policy, jitter, counts=True)
+    if refused.code in policy.not_found_codes:
+        kind = "no_such_order"
+        after = _on_absence(after, words, asked_at, now, policy)
+    else:
+        kind = "query_refused"
+        sent_at = payout.last_sent_at
+        if payout.status is Status.UNKNOWN and sent_at and asked_at - sent_at >= policy.settle:
+            after = review.flag(after, review.QUERY_REFUSED, words, now)
+    return record(payout, after, kind=kind, actor="query", now=now, detail=detail)
+
+
+def _on_absence(
+    payout: PayoutState, words: str, asked_at: datetime, now: datetime, policy: Policy
+) -> PayoutState:
+    """Law 3: EPAY says that it has no such order; three such answers, spread out, are a proof."""
+    if payout.status is not Status.UNKNOWN:
+        return review.flag(payout, review.VANISHED, words, now)
+    last_sent_at = payout.last_sent_at
+    if last_sent_at is None:
+        return payout
+    after = replace(
+        payout,
+        absences=absence.noted(
+            payout.absences, asked_at, last_sent_at=last_sent_at, settle=policy.settle
+        ),
+    )
+    if not absence.proven(
+        after.absences, asked_at, last_sent_at=last_sent_at, settle=policy.settle
+    ):
+        return after
+    if after.refusal is not None:
+        return _finish(after, Status.REJECTED, now)
+    if now - (payout.first_sent_at or last_sent_at) > policy.resend_horizon:
+        return review.flag(after, review.RESEND_HORIZON, words, now)
+    return replace(review.heal(_move(after, Status.QUEUED)), due_at=now)
+
+
+def _on_report(
+    payout: PayoutState,
+    report: Report,
+    source: str,
+    *,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> Step:
+    """Laws 5 and 6: what EPAY says of an order, whichever way it came."""
+    detail = _report_detail(report)
+    actor = {"create": "worker", "query": "query", "callback": "epay"}[source]
+    differing = disagreements(payout, report)
+    if differing:
+        after = review.flag(payout, review.MISMATCH, f"{source} says {'; '.join(differing)}", now)
+        detail["disagrees"] = "; ".join(differing)
+        after = _rescheduled(after, source, now, policy, jitter)
+    elif payout.status in FINAL:
+        after = _after_the_end(payout, report, source, now)
+    else:
+        after = _believed(payout, report, source, now, policy, jitter)
+    return record(payout, after, kind=f"{source}_report", actor=actor, now=now, detail=detail)
+
+
+def _believed(
+    payout: PayoutState,
+    report: Report,
+    source: str,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> PayoutState:
+    status_code = report.status or ""
+    told = replace(
+        payout,
+        epay_status=status_code,
+        epay_order_no=report.epay_order_no or payout.epay_order_no,
+        fee=payout.fee if report.fee is None else report.fee,
+        refusal=None,
+        absences=(),
+    )
+    status = meaning(status_code)
+    if status in FINAL:
+        return _finish(told, status, now)
+    moved = review.heal(_move(told, status))
+    if status_code not in EPAY_STATUS:
+        words = f"EPAY status {status_code} is not documented"
+        moved = review.flag(moved, review.UNDOCUMENTED_STATUS, words, now)
+    elif status_code == _EPAY_ABNORMAL:
+        moved = review.flag(moved, review.ABNORMAL, "EPAY status 11: order is abnormal", now)
+    if source == "callback" and is_followed(payout):
+        return moved  # a callback that is no end does not put off the next query
+    if not is_followed(payout):
+        moved = replace(moved, queries=0)
+    looked = _look_again(moved, now, policy, jitter, counts=True)
+    return review.keep_since(looked, payout)
+
+
+def _after_the_end(payout: PayoutState, report: Report, source: str, now: datetime) -> PayoutState:
+    """Law 5: final is final; a report that says otherwise is for a person."""
+    status = meaning(report.status or "")
+    if status is payout.status or (status not in FINAL and payout.status is not Status.REJECTED):
+        return payout
+    words = f"{source} says {status} (EPAY status {report.status}) after {payout.status}"
+    return review.flag(payout, review.CONTRADICTION, words, now)
+
+
+def _rescheduled(
+    payout: PayoutState, source: str, now: datetime, policy: Policy, jitter: float
+) -> PayoutState:
+    """A report that does not count moves nothing; but a request that it ended is over."""
+    if source == "create" and payout.status is Status.SUBMITTING:
+        return _to_unknown(payout, now, policy, jitter)
+    if source == "query" and is_followed(payout):
+        return _look_again(payout, now, policy, jitter, counts=True)
+    return payout
+
+
+def _report_detail(report: Report) -> dict[str, Any]:
+    return {
+        "epay_status": report.status,
+        "epay_order_no": report.epay_order_no,
+        "amount": None if report.amount is None else str(report.amount),
+        "currency": report.currency,
+        "fee": None if report.fee is None else str(report.fee),
+    }

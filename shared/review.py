@@ -1,0 +1,58 @@
+"""Why a person must look at a payout: the reasons, how one is set, and which heal by themselves.
+
+`review_reason` is `<code>: <words>`; docs/operations.md says for each code what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from shared.state import PayoutState
+
+MISMATCH = "mismatch"
+CONTRADICTION = "contradiction"
+CREATE_REFUSED = "create_refused"
+QUERY_REFUSED = "query_refused"
+RESEND_HORIZON = "resend_horizon"
+VANISHED = "vanished"
+UNDOCUMENTED_STATUS = "undocumented_status"
+ABNORMAL = "abnormal"
+OVERDUE = "overdue"
+UNSENT = "unsent"
+
+STICKY = frozenset({MISMATCH, CONTRADICTION})
+"""Reasons about money that only a person can settle; a later good report does not clear them."""
+
+_MAX_WORDS = 300
+
+
+def code_of(reason: str) -> str:
+    """The code of a review reason."""
+    return reason.partition(":")[0]
+
+
+def flag(payout: PayoutState, code: str, words: str, now: datetime) -> PayoutState:
+    """Say that a person must look. What only a person can settle is not covered up by less."""
+    standing = payout.review_reason
+    if standing is not None and code_of(standing) in STICKY and code not in STICKY:
+        return payout
+    same = standing is not None and code_of(standing) == code
+    since = payout.review_since if same else now
+    return replace(payout, review_reason=f"{code}: {words[:_MAX_WORDS]}", review_since=since)
+
+
+def heal(payout: PayoutState) -> PayoutState:
+    """Take back a reason that the payout's own progress has settled."""
+    if payout.review_reason is None or code_of(payout.review_reason) in STICKY:
+        return payout
+    return replace(payout, review_reason=None, review_since=None)
+
+
+def keep_since(payout: PayoutState, before: PayoutState) -> PayoutState:
+    """A reason that stands as it stood is as old as it was."""
+    if payout.review_reason is None or before.review_reason is None:
+        return payout
+    if code_of(payout.review_reason) != code_of(before.review_reason):
+        return payout
+    return replace(payout, review_since=before.review_since)

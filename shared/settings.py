@@ -1,0 +1,216 @@
+"""Every setting of every process: one class, read from the environment and `.env`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
+from shared.epay.config import EpayConfig
+from shared.epay.signing import NestedForm
+from shared.lifecycle import Policy
+
+Codes = Annotated[frozenset[str], NoDecode]
+Seconds = Annotated[tuple[int, ...], NoDecode]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the text says which, and what to set it to."""
+
+
+class Settings(BaseSettings):
+    """The settings, named in the environment as here but in capitals. Times are in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    database_url: str = ""
+    """postgresql://user:password@host:port/name"""
+    redis_url: str = ""
+    """redis://host:port/db: the broker, and nothing else on it."""
+
+    epay_base_url: str = ""
+    """Ends in /capi/openapi (epay-gateway section 1)."""
+    epay_account: str = ""
+    epay_api_key: SecretStr = SecretStr("")
+    epay_api_key_previous: SecretStr | None = None
+    """Still accepted in what EPAY sends, during a change of key."""
+    epay_notify_url: str | None = None
+    """Where EPAY sends callbacks: our POST /epay/callback, as the internet sees it."""
+    epay_success_url_method: Literal["GET", "POST"] | None = None
+    epay_fail_url_method: Literal["GET", "POST"] | None = None
+    epay_sign_nested: NestedForm = NestedForm.COMMA
+    epay_demand_response_signature: bool = False
+    epay_allow_plain_http: bool = False
+    """http:// to a host other than loopback; EPAY's test host needs it, production never should."""
+    epay_connect_timeout: Positive = 3
+    epay_read_timeout: Positive = 20
+    epay_total_timeout: Positive | None = None
+    """No request to EPAY lasts longer than this, whatever comes back; see `total_timeout`."""
+
+    epay_not_found_codes: Codes = frozenset()
+    """EPAY's codes that mean "no such order" (law 3). None is documented: agree them with EPAY."""
+    epay_refused_codes: Codes = frozenset()
+    """EPAY's codes that are definite refusals of a create (law 4). None is documented."""
+    epay_settle_seconds: Positive = 600
+    epay_query_backoff: Seconds = DEFAULT_QUERY_BACKOFF
+    epay_submit_backoff: Seconds = DEFAULT_SUBMIT_BACKOFF
+    """Pauses before a payout that provably never left is sent again."""
+    epay_lease_seconds: Positive = 60
+    epay_resend_horizon_seconds: Positive = 86_400
+    epay_review_after: Positive = 259_200
+    epay_check_limits: Literal["off", "on"] = "off"
+    epay_query_batch: Annotated[int, Field(ge=1, le=500)] = 32
+    """Payouts in one `payouts.query` message, and queries under way at once in one process."""
+
+    broker_visibility_timeout: Annotated[int, Field(ge=1)] = 120
+    sweep_seconds: Positive = 5
+    sweep_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    notify_seconds: Positive = 1
+    celery_result_backend: str | None = None
+    """Off by default: PostgreSQL is the truth. Set it to read the result of `payouts.request`."""
+    worker_concurrency: Annotated[int, Field(ge=1)] = 32
+    db_pool_size: Annotated[int, Field(ge=1)] = 10
+    db_patience_seconds: Positive = 20
+    """How long a task waits in place for PostgreSQL before it gives its message back."""
+    log_format: Literal["console", "json"] = "console"
+
+    @field_validator("epay_not_found_codes", "epay_refused_codes", mode="before")
+    @classmethod
+    def _split_codes(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("epay_query_backoff", "epay_submit_backoff", mode="before")
+    @classmethod
+    def _split_seconds(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("epay_query_backoff", "epay_submit_backoff")
+    @classmethod
+    def _some_positive_seconds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or min(value) < 1:
+            msg = "needs at least one number of seconds, each 1 or more, for example 30,60,120"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _codes_mean_one_thing(self) -> Self:
+        both = self.epay_not_found_codes & self.epay_refused_codes
+        if both:
+            msg = f"EPAY_NOT_FOUND_CODES and EPAY_REFUSED_CODES both name {', '.join(sorted(both))}"
+            raise ValueError(msg)
+        if "1" in self.epay_not_found_codes | self.epay_refused_codes:
+            msg = "code 1 is EPAY's success: it can be neither a not-found nor a refused code"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _lease_outlives_request(self) -> Self:
+        if self.epay_lease_seconds <= self.total_timeout:
+            msg = (
+                f"EPAY_LEASE_SECONDS ({self.epay_lease_seconds:g}) must be above EPAY_TOTAL_TIMEOUT"
+                f" ({self.total_timeout:g}): a lease that ends while the request is on the wire"
+                " is no lease"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def total_timeout(self) -> float:
+        """Seconds after which a request is cut off; without a setting, well within the lease."""
+        if self.epay_total_timeout is not None:
+            return self.epay_total_timeout
+        slowest = self.epay_connect_timeout + self.epay_read_timeout + 2
+        return min(slowest, self.epay_lease_seconds * 0.75)
+
+    def need(self, *names: str) -> Self:
+        """Say which of the named settings are missing; returns itself when none is.
+
+        Raises:
+            SettingsError: one line for each missing setting.
+        """
+        missing = [name for name in names if not _is_set(getattr(self, name))]
+        if missing:
+            lines = "\n".join(f"  {name.upper()}: {_HINTS[name]}" for name in missing)
+            msg = f"not set in the environment or .env:\n{lines}"
+            raise SettingsError(msg)
+        return self
+
+    def policy(self) -> Policy:
+        """The part of the settings that the pure lifecycle decides by."""
+        return Policy(
+            lease=timedelta(seconds=self.epay_lease_seconds),
+            settle=timedelta(seconds=self.epay_settle_seconds),
+            resend_horizon=timedelta(seconds=self.epay_resend_horizon_seconds),
+            review_after=timedelta(seconds=self.epay_review_after),
+            query_backoff=self.epay_query_backoff,
+            submit_backoff=self.epay_submit_backoff,
+            not_found_codes=self.epay_not_found_codes,
+            refused_codes=self.epay_refused_codes,
+        )
+
+    def epay(self) -> EpayConfig:
+        """The part of the settings that the gateway client needs.
+
+        Raises:
+            SettingsError: a setting of the gateway is missing or unsafe.
+        """
+        self.need("epay_base_url", "epay_account", "epay_api_key")
+        try:
+            return EpayConfig(
+                base_url=self.epay_base_url,
+                account=self.epay_account,
+                api_key=self.epay_api_key,
+                previous_api_key=self.epay_api_key_previous,
+                nested=self.epay_sign_nested,
+                notify_url=self.epay_notify_url,
+                success_url_method=self.epay_success_url_method,
+                fail_url_method=self.epay_fail_url_method,
+                connect_timeout=self.epay_connect_timeout,
+                read_timeout=self.epay_read_timeout,
+                total_timeout=self.total_timeout,
+                demand_response_signature=self.epay_demand_response_signature,
+                allow_plain_http=self.epay_allow_plain_http,
+                pool_size=self.worker_concurrency + self.epay_query_batch,
+            )
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+
+_HINTS = {
+    "database_url": "where PostgreSQL is, for example postgresql://payouts:secret@localhost/payouts",
+    "redis_url": "where the broker is, for example redis://localhost:6379/0",
+    "epay_base_url": "the gateway, for example https://api.epay.com/capi/openapi",
+    "epay_account": "your EPAY merchant account",
+    "epay_api_key": "the API key of that account",
+}
+
+
+def _is_set(value: object) -> bool:
+    return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a value is wrong; one line for each, without the value (it may be a secret).
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = "\n".join(
+            f"  {'.'.join(str(part) for part in item['loc']).upper() or 'settings'}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        msg = f"wrong settings:\n{lines}"
+        raise SettingsError(msg) from None

@@ -1,0 +1,365 @@
+"""Every SQL statement that changes a payout: accept, claim, record. One statement is one commit.
+
+Steps are made by `shared.lifecycle`; here they are taken, all or nothing: row, journal entry and
+outbox message in one statement, and only if the row still is what the step was made from
+(compare-and-set on `sequence`, law 7).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Integer, Row, Select, bindparam, select, text
+from sqlalchemy.dialects import postgresql
+
+from shared.contract import AMOUNT_SCALE
+from shared.outcome import Message, of_step
+from shared.payout import metadata
+from shared.state import Event, PayoutState, Status, Step
+
+PAYOUT = metadata.tables["payout"]
+_FIELDS = [field.name for field in fields(PayoutState)]
+_INSERTED = [name for name in _FIELDS if name != "id"]
+_CHANGED = [
+    "status",
+    "due_at",
+    "sequence",
+    "journal_hash",
+    "claim_id",
+    "attempts",
+    "first_sent_at",
+    "last_sent_at",
+    "queries",
+    "absences",
+    "refusal",
+    "epay_order_no",
+    "epay_status",
+    "fee",
+    "review_reason",
+    "review_since",
+    "updated_at",
+    "finished_at",
+]
+
+
+def _typed(names: Iterable[str]) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    types = {name: PAYOUT.c[name].type.compile(dialect=dialect) for name in names}
+    return ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
+
+
+_EVENT = (
+    "sequence int, kind text, actor text, at timestamptz, status_before text, status_after text,"
+    " detail jsonb, previous_hash text, hash text"
+)
+_EVENT_NAMES = "sequence, kind, actor, at, status_before, status_after, detail, previous_hash, hash"
+_MESSAGE = "task text, queue text, kwargs jsonb, created_at timestamptz"
+
+_APPEND = f"""
+journal AS (
+    INSERT INTO payout_event (payout_id, {_EVENT_NAMES})
+    SELECT moved.id, {", ".join(f"e.{name.strip()}" for name in _EVENT_NAMES.split(","))}
+    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e(nth int, {_EVENT})
+    JOIN moved USING (nth)
+), outbox AS (
+    INSERT INTO payout_outbox (payout_id, task, queue, kwargs, created_at)
+    SELECT moved.id, m.task, m.queue, m.kwargs, m.created_at
+    FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS m(nth int, {_MESSAGE})
+    JOIN moved USING (nth)
+)
+SELECT nth, id FROM moved
+"""
+
+_ACCEPT = text(
+    f"""
+WITH wanted AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(nth int, {_typed(_INSERTED)})
+), new AS (
+    INSERT INTO payout ({", ".join(_INSERTED)}) SELECT {", ".join(_INSERTED)} FROM wanted
+    ON CONFLICT (epay_account, merchant_order_no) DO NOTHING
+    RETURNING id, epay_account, merchant_order_no
+), moved AS (
+    SELECT wanted.nth, new.id FROM new JOIN wanted USING (epay_account, merchant_order_no)
+), {_APPEND}"""
+)
+
+_TAKE = text(
+    f"""
+WITH wanted AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+    AS w(nth int, id bigint, expected int, {_typed(_CHANGED)})
+), moved AS (
+    UPDATE payout p SET {", ".join(f"{name} = w.{name}" for name in _CHANGED)}
+    FROM wanted w WHERE p.id = w.id AND p.sequence = w.expected
+    RETURNING w.nth, p.id
+), {_APPEND}"""
+)
+
+_CLAIM_DUE = text(
+    """
+UPDATE payout SET due_at = :until WHERE id IN (
+    SELECT id FROM payout WHERE due_at <= :now AND status <> 'submitting'
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+) RETURNING id, status
+"""
+)
+
+_LAPSED = (
+    select(PAYOUT)
+    .where(PAYOUT.c.due_at <= text(":now"), PAYOUT.c.status == Status.SUBMITTING)
+    .order_by(PAYOUT.c.due_at)
+    .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+
+_BY_IDS = select(PAYOUT).where(text("id = ANY(CAST(:ids AS bigint[]))")).order_by(PAYOUT.c.id)
+
+_STRAY = text(
+    "INSERT INTO payout_event (kind, actor, at, detail)"
+    " VALUES (:kind, :actor, :at, CAST(:detail AS jsonb))"
+)
+
+_ADD_MESSAGES = text(
+    f"""
+INSERT INTO payout_outbox (payout_id, task, queue, kwargs, created_at)
+SELECT m.payout_id, m.task, m.queue, m.kwargs, m.created_at
+FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS m(payout_id bigint, {_MESSAGE})
+"""
+)
+
+_RELAY_LOCK = 0x6F757462
+_RELAY_TRY = text("SELECT pg_try_advisory_xact_lock(:key)")
+_UNSENT = text(
+    "SELECT id, task, queue, kwargs FROM payout_outbox WHERE sent_at IS NULL"
+    " ORDER BY id LIMIT :limit"
+)
+_SENT = text("UPDATE payout_outbox SET sent_at = :now WHERE id = ANY(CAST(:ids AS bigint[]))")
+
+Decide = Callable[[PayoutState], Step | None]
+
+
+class LostRace(Exception):
+    """A step could not be taken although its row was locked: a defect, not a state of the world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A payout that the sweep has claimed."""
+
+    id: int
+    status: Status
+
+
+class Store:
+    """The payouts on disk. Safe to share between threads; every call is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def accept(self, steps: Sequence[Step]) -> list[PayoutState | None]:
+        """Put new payouts on disk, with their claim if they have one: one commit.
+
+        Returns:
+            For each step the payout with its id, or None where the merchant_order_no is taken.
+        """
+        with self._single.connect() as connection:
+            return accept_on(connection, steps)
+
+    def take(self, step: Step) -> PayoutState | None:
+        """Take one step if the row is still what it was made from; None if it is not."""
+        with self._single.connect() as connection:
+            return step.after if _take(connection, [step]) else None
+
+    def change(self, payout_id: int, decide: Decide) -> PayoutState | None:
+        """Lock the payout, decide, take the step: one commit.
+
+        Returns:
+            The payout as it stands afterwards; None if there is none.
+        """
+        found = self.change_many([payout_id], decide)
+        return found[0] if found else None
+
+    def change_many(self, payout_ids: Sequence[int], decide: Decide) -> list[PayoutState]:
+        """The same for several payouts, in one commit."""
+        return self._change(_BY_IDS.with_for_update(), {"ids": list(payout_ids)}, decide)
+
+    def change_order(
+        self, epay_account: str, merchant_order_no: str, decide: Decide
+    ) -> PayoutState | None:
+        """Like `change`, for a payout known by its order number."""
+        found = self._change(
+            _by_order(epay_account, merchant_order_no).with_for_update(), {}, decide
+        )
+        return found[0] if found else None
+
+    def lapse(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
+        """Change payouts whose sender's lease is over, `limit` of them at most."""
+        return self._change(_LAPSED, {"now": now, "limit": limit}, decide)
+
+    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[Due]:
+        """Claim what is due, the longest due first: `due_at` becomes the lease `until`."""
+        with self._single.connect() as connection:
+            rows = connection.execute(_CLAIM_DUE, {"now": now, "until": until, "limit": limit})
+            return [Due(row.id, Status(row.status)) for row in rows]
+
+    def find(self, epay_account: str, merchant_order_no: str) -> PayoutState | None:
+        """The payout as it stands, or None."""
+        with self._single.connect() as connection:
+            row = connection.execute(_by_order(epay_account, merchant_order_no)).one_or_none()
+            return None if row is None else state_of(row)
+
+    def claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
+        """Those of the payouts that are still under the given claim of the sweep."""
+        wanted = _BY_IDS if lease is None else _BY_IDS.where(PAYOUT.c.due_at == lease)
+        with self._single.connect() as connection:
+            rows = connection.execute(wanted, {"ids": list(payout_ids)})
+            return [state_of(row) for row in rows]
+
+    def note_stray(self, kind: str, detail: dict[str, Any], now: datetime) -> None:
+        """Put on record a report that fits no payout of ours."""
+        values = {"kind": kind, "actor": "epay", "at": now, "detail": json.dumps(detail)}
+        with self._single.connect() as connection:
+            connection.execute(_STRAY, values)
+
+    def add_messages(
+        self, payout_id: int | None, messages: Sequence[Message], now: datetime
+    ) -> None:
+        """Queue messages for asking apps that go with no change of a payout."""
+        rows = [{"payout_id": payout_id, **_message_row(message, now)} for message in messages]
+        with self._single.connect() as connection:
+            connection.execute(_ADD_MESSAGES, {"messages": _dumps(rows)})
+
+    def relay(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
+        """Publish unsent messages in order and mark them sent; one relay at a time (law 8).
+
+        A crash in between publishes them again: at least once. An error of `publish` ends the
+        round; what was published before it is marked.
+
+        Returns:
+            How many were published.
+        """
+        sent: list[int] = []
+        with self.engine.connect() as connection:
+            if not connection.execute(_RELAY_TRY, {"key": _RELAY_LOCK}).scalar_one():
+                return 0
+            try:
+                for row in connection.execute(_UNSENT, {"limit": limit}).all():
+                    publish(Message(row.task, row.queue, row.kwargs))
+                    sent.append(row.id)
+            finally:
+                if sent:
+                    connection.execute(_SENT, {"now": now, "ids": sent})
+                    connection.commit()
+            return len(sent)
+
+    def _change(
+        self, wanted: Select[Any], values: dict[str, Any], decide: Decide
+    ) -> list[PayoutState]:
+        with self.engine.begin() as connection:
+            found = [state_of(row) for row in connection.execute(wanted, values)]
+            steps = [decide(payout) for payout in found]
+            taken = [step for step in steps if step is not None]
+            if taken and len(_take(connection, taken)) != len(taken):
+                msg = "a locked payout changed under its lock"
+                raise LostRace(msg)
+        return [step.after if step else payout for payout, step in zip(found, steps, strict=True)]
+
+
+def accept_on(connection: Connection, steps: Sequence[Step]) -> list[PayoutState | None]:
+    """`Store.accept` within the caller's own transaction."""
+    ids = _write(connection, _ACCEPT, [_row(step.after, _INSERTED) for step in steps], steps)
+    return [
+        _with_id(step.after, ids[nth]) if nth in ids else None for nth, step in enumerate(steps)
+    ]
+
+
+def state_of(row: Row[Any]) -> PayoutState:
+    """A row of the payout table as the pure code sees it."""
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    values["status"] = Status(values["status"])
+    values["absences"] = tuple(values["absences"])
+    return PayoutState(**values)
+
+
+def _by_order(epay_account: str, merchant_order_no: str) -> Select[Any]:
+    return select(PAYOUT).where(
+        PAYOUT.c.epay_account == epay_account, PAYOUT.c.merchant_order_no == merchant_order_no
+    )
+
+
+def _take(connection: Connection, steps: Sequence[Step]) -> dict[int, int]:
+    rows = [
+        {"id": step.after.id, "expected": _expected(step), **_row(step.after, _CHANGED)}
+        for step in steps
+    ]
+    return _write(connection, _TAKE, rows, steps)
+
+
+def _expected(step: Step) -> int:
+    return step.before.sequence if step.before else 0
+
+
+def _write(
+    connection: Connection, statement: Any, rows: list[dict[str, Any]], steps: Sequence[Step]
+) -> dict[int, int]:
+    """Run one of the two writing statements; which steps were taken, and on which payout."""
+    events = [
+        {"nth": nth, **_event_row(step.event)} for nth, step in enumerate(steps) if step.event
+    ]
+    messages = [
+        {"nth": nth, **_message_row(message, step.after.updated_at)}
+        for nth, step in enumerate(steps)
+        for message in of_step(step)
+    ]
+    taken = connection.execute(
+        statement,
+        {
+            "rows": _dumps([{"nth": nth, **row} for nth, row in enumerate(rows)]),
+            "events": _dumps(events),
+            "messages": _dumps(messages),
+        },
+    )
+    return {row.nth: row.id for row in taken}
+
+
+def _with_id(payout: PayoutState, payout_id: int) -> PayoutState:
+    return replace(payout, id=payout_id)
+
+
+def _row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:
+    if payout.amount != round(payout.amount, AMOUNT_SCALE):
+        msg = f"the amount of {payout.merchant_order_no} would not be stored exactly"
+        raise ValueError(msg)
+    return {name: getattr(payout, name) for name in names}
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    return {field.name: getattr(event, field.name) for field in fields(Event)}
+
+
+def _message_row(message: Message, now: datetime) -> dict[str, Any]:
+    return {
+        "task": message.task,
+        "queue": message.queue,
+        "kwargs": message.kwargs,
+        "created_at": now,
+    }
+
+
+def _dumps(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows, default=_plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    msg = f"{type(value).__name__} has no place in a row"
+    raise TypeError(msg)

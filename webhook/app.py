@@ -1,0 +1,38 @@
+"""The WSGI app: wires the parts together from the settings."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from shared.broker import make_celery
+from shared.logs import configure_logging
+from shared.settings import Settings, SettingsError, load
+from webhook.broker import Broker
+from webhook.callbacks import Callbacks
+from webhook.callbacks import blueprint as callbacks
+from webhook.health import Health
+from webhook.health import blueprint as health
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Make the app.
+
+    Raises:
+        SystemExit: a setting is missing or wrong; the text says which.
+    """
+    try:
+        settings = settings or load()
+        settings.need("redis_url", "epay_account", "epay_api_key")
+    except SettingsError as error:
+        msg = f"The webhook cannot start: {error}"
+        raise SystemExit(msg) from None
+    configure_logging(settings.log_format)
+    broker = Broker(make_celery("webhook", settings), settings.redis_url)
+    app = Flask("webhook")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_FORM_PARTS"] = 200
+    app.register_blueprint(callbacks(Callbacks(settings, broker)))
+    app.register_blueprint(health(Health(settings, broker)))
+    return app

@@ -1,0 +1,105 @@
+"""What a task body works with: the store, the gateway, the broker, the clock. All replaceable."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from shared.clock import utcnow
+from shared.epay.messages import CreateOrder, OrderAnswer
+from shared.lifecycle import Policy
+from shared.outcome import Message
+from shared.store import Store
+
+
+class Gateway(Protocol):
+    """EPAY, as far as a payout's life needs it."""
+
+    def create(self, order: CreateOrder) -> OrderAnswer:
+        """Send the create request; whatever happens is the answer."""
+        ...
+
+    def query(self, merchant_order_no: str) -> OrderAnswer:
+        """Ask for an order; whatever happens is the answer."""
+        ...
+
+
+class Publish(Protocol):
+    """Puts one of our own tasks on the broker. Raises when the broker is away."""
+
+    def __call__(self, task: str, kwargs: Mapping[str, Any]) -> None:
+        """Publish `task`, on its own queue."""
+        ...
+
+
+Answers = Iterator[list[tuple[int, OrderAnswer]]]
+
+
+class AskMany(Protocol):
+    """Asks EPAY for several orders at once."""
+
+    def __call__(self, orders: Mapping[int, str], patience: timedelta) -> Answers:
+        """Answers by payout id, in waves as they come; without what took longer than `patience`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything a task body touches outside of itself."""
+
+    account: str
+    policy: Policy
+    total_timeout: timedelta
+    """No request to EPAY lasts longer."""
+    store: Store
+    gateway: Gateway
+    ask_many: AskMany
+    publish: Publish
+    tell: Callable[[Message], None]
+    """Sends a message to an asking app. Raises when the broker is away."""
+    sweep_batch: int = 500
+    query_batch: int = 32
+    clock: Callable[[], datetime] = utcnow
+    jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
+    new_claim: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+
+
+class ThreadedAsking:
+    """`AskMany` on a thread pool that the whole process shares."""
+
+    _WAVE_SECONDS = 1.0
+
+    def __init__(self, gateway: Gateway, workers: int) -> None:
+        self._gateway = gateway
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="query")
+
+    def __call__(self, orders: Mapping[int, str], patience: timedelta) -> Answers:
+        """See `AskMany`."""
+        pending: dict[Future[OrderAnswer], int] = {
+            self._pool.submit(self._gateway.query, order_no): payout_id
+            for payout_id, order_no in orders.items()
+        }
+        waves = max(1, int(patience.total_seconds() / self._WAVE_SECONDS))
+        for _ in range(waves):
+            done, _rest = wait(pending, timeout=self._WAVE_SECONDS)
+            if done:
+                yield [(pending.pop(future), future.result()) for future in done]
+            if not pending:
+                return
+        for future in pending:
+            future.cancel()
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def chunked(ids: Sequence[int], size: int) -> Iterator[list[int]]:
+    """The ids in lists of at most `size`."""
+    for start in range(0, len(ids), size):
+        yield list(ids[start : start + size])

@@ -1,0 +1,33 @@
+"""`payouts.callback`: EPAY, or somebody who says so, reports an order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared import lifecycle
+from shared.callback_message import CallbackMessage
+from shared.state import PayoutState, Step
+from worker.context import Context
+
+
+def callback(ctx: Context, message: CallbackMessage) -> str | None:
+    """Record a callback and believe it if it is signed; the payout's status, None without one."""
+    report = message.report()
+    now, jitter = ctx.clock(), ctx.jitter()
+
+    def decide(payout: PayoutState) -> Step | None:
+        if message.verified:
+            return lifecycle.on_callback(payout, report, now=now, policy=ctx.policy, jitter=jitter)
+        return lifecycle.on_unverified_callback(payout, now=now, detail=_claims(message))
+
+    payout = ctx.store.change_order(ctx.account, message.merchant_order_no, decide)
+    if payout is None:
+        kind = "stray_callback" if message.verified else "stray_callback_unverified"
+        ctx.store.note_stray(kind, _claims(message), now)
+        return None
+    return payout.status.value
+
+
+def _claims(message: CallbackMessage) -> dict[str, Any]:
+    """What the callback says, as it goes on record."""
+    return message.model_dump(mode="json", exclude={"verified"}, exclude_none=True)

@@ -1,0 +1,17 @@
+"""`payouts.notify`: the outbox goes out to the asking apps (law 8)."""
+
+from __future__ import annotations
+
+from worker.context import Context
+
+_BATCH = 200
+
+
+def notify(ctx: Context) -> int:
+    """Send the unsent messages, in order; how many. Somebody else at it: none."""
+    total = 0
+    while sent := ctx.store.relay(ctx.tell, ctx.clock(), _BATCH):
+        total += sent
+        if sent < _BATCH:
+            break
+    return total

@@ -1,0 +1,46 @@
+"""`payouts.query`: EPAY is asked about a batch of payouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from shared import lifecycle
+from shared.epay.messages import OrderAnswer
+from shared.state import PayoutState, Step
+from worker.context import Context
+
+
+def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> int:
+    """Ask about those payouts that are still under the sweep's claim; how many were answered.
+
+    The requests run side by side, what came in together is recorded in one commit, and no
+    connection to the database is held meanwhile (law 9).
+    """
+    wanted = [
+        payout for payout in ctx.store.claimed(payout_ids, lease) if lifecycle.is_followed(payout)
+    ]
+    orders = {payout.id: payout.merchant_order_no for payout in wanted}
+    asked_at = ctx.clock()
+    answered = 0
+    for wave in ctx.ask_many(orders, ctx.policy.lease) if orders else ():
+        record(ctx, dict(wave), asked_at)
+        answered += len(wave)
+    return answered
+
+
+def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) -> list[PayoutState]:
+    """Record EPAY's answers, by payout id, to queries that were begun at `asked_at`."""
+    now = ctx.clock()
+
+    def decide(payout: PayoutState) -> Step | None:
+        return lifecycle.on_query_answer(
+            payout,
+            answers[payout.id],
+            asked_at=asked_at,
+            now=now,
+            policy=ctx.policy,
+            jitter=ctx.jitter(),
+        )
+
+    return ctx.store.change_many(list(answers), decide)

@@ -1,0 +1,134 @@
+"""`payouts.request`: an asking app wants a payout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from shared import lifecycle, outcome
+from shared.contract import (
+    AMOUNT_SCALE,
+    STATUS_CONFLICT,
+    STATUS_INVALID,
+    InvalidRequest,
+    PayoutRequest,
+    RequestError,
+    RequestResult,
+    parse_notify,
+    parse_request,
+)
+from shared.state import PayoutState, Status, Step
+from worker.context import Context
+from worker.jobs.sending import send
+
+_ASKED = ("amount", "currency", "channel_code", "account_no", "remark", "extend_fields")
+
+
+def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestResult:
+    """Accept a payout and send it; or say that it was asked for before, or that it cannot be.
+
+    Args:
+        claim_id: names this execution: if the reply to our own commit was lost, the row that we
+            then find is ours.
+    """
+    try:
+        asked = parse_request(kwargs)
+        wanted = _wanted(ctx, asked)
+    except InvalidRequest as error:
+        return _refuse(ctx, kwargs, error.error)
+    now = ctx.clock()
+    step = lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
+    accepted = ctx.store.accept([step])[0]
+    if accepted is None:
+        return _repeated(ctx, asked, wanted, claim_id)
+    return _result(send(ctx, accepted), duplicate=False)
+
+
+def _wanted(ctx: Context, asked: PayoutRequest) -> PayoutState:
+    if asked.epay_account not in {None, ctx.account}:
+        raise InvalidRequest(
+            RequestError(
+                code="unknown_account",
+                field="epay_account",
+                message="is not the account that these workers serve; leave it out",
+            )
+        )
+    now = ctx.clock()
+    return PayoutState(
+        epay_account=ctx.account,
+        merchant_order_no=asked.merchant_order_no,
+        amount=round(Decimal(asked.amount), AMOUNT_SCALE),
+        currency=asked.currency,
+        channel_code=asked.channel_code,
+        account_no=asked.account_no,
+        remark=asked.remark,
+        extend_fields=asked.extend_fields,
+        notify=asked.notify.model_dump(mode="json") if asked.notify else None,
+        status=Status.QUEUED,
+        due_at=now,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _refuse(ctx: Context, kwargs: Mapping[str, Any], error: RequestError) -> RequestResult:
+    """Nothing is stored and nothing sent; whoever asked is told why."""
+    now = ctx.clock()
+    messages = outcome.of_invalid(dict(kwargs), parse_notify(kwargs), ctx.account, error, now)
+    if messages:
+        ctx.store.add_messages(None, messages, now)
+    order_no = outcome.echo(kwargs.get("merchant_order_no"))
+    return RequestResult(
+        merchant_order_no=order_no, status=STATUS_INVALID, duplicate=False, error=error
+    )
+
+
+def _repeated(
+    ctx: Context, asked: PayoutRequest, wanted: PayoutState, claim_id: str
+) -> RequestResult:
+    """The merchant_order_no is taken: by this very execution, by the same payout, or by another."""
+    standing = ctx.store.find(wanted.epay_account, wanted.merchant_order_no)
+    if standing is None:
+        msg = f"payout {wanted.merchant_order_no} was refused as a duplicate and is not there"
+        raise LookupError(msg)
+    if standing.claim_id == claim_id and standing.status is Status.SUBMITTING:
+        return _result(send(ctx, standing), duplicate=False)
+    differing = [name for name in _ASKED if getattr(standing, name) != getattr(wanted, name)]
+    if differing:
+        return _conflict(ctx, asked, standing, differing)
+    messages = outcome.of_duplicate(standing, asked.notify)
+    if messages:
+        ctx.store.add_messages(standing.id, messages, ctx.clock())
+    return _result(standing, duplicate=True)
+
+
+def _conflict(
+    ctx: Context, asked: PayoutRequest, standing: PayoutState, differing: list[str]
+) -> RequestResult:
+    now = ctx.clock()
+    error = RequestError(
+        code="conflict",
+        field=differing[0],
+        message=f"merchant_order_no stands for a payout with another {', '.join(differing)}",
+    )
+
+    def decide(payout: PayoutState) -> Step:
+        return lifecycle.on_conflict(payout, now=now, differing=differing)
+
+    noted = ctx.store.change(standing.id, decide) or standing
+    messages = outcome.of_conflict(noted, asked, error, now)
+    if messages:
+        ctx.store.add_messages(noted.id, messages, now)
+    return RequestResult(
+        merchant_order_no=noted.merchant_order_no,
+        status=STATUS_CONFLICT,
+        duplicate=True,
+        error=error,
+    )
+
+
+def _result(payout: PayoutState, *, duplicate: bool) -> RequestResult:
+    return RequestResult(
+        merchant_order_no=payout.merchant_order_no, status=payout.status.value, duplicate=duplicate
+    )

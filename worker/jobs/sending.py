@@ -1,0 +1,49 @@
+"""Sending a claimed payout to EPAY and recording what came of it: laws 1, 2 and 9."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from shared import lifecycle
+from shared.epay.messages import CreateOrder, NeverSent, OrderAnswer
+from shared.state import PayoutState, Step
+from worker.context import Context
+
+
+def send(ctx: Context, payout: PayoutState) -> PayoutState:
+    """Send a payout whose claim is on disk, and record the answer; the payout as it then stands.
+
+    No connection to the database is held while the request is under way.
+    """
+    claim_id = payout.claim_id or ""
+    answer = _create(ctx, payout)
+    now, jitter = ctx.clock(), ctx.jitter()
+
+    def decide(fresh: PayoutState) -> Step:
+        return lifecycle.on_create_answer(
+            fresh, answer, claim_id=claim_id, now=now, policy=ctx.policy, jitter=jitter
+        )
+
+    return ctx.store.take(decide(payout)) or ctx.store.change(payout.id, decide) or payout
+
+
+def _create(ctx: Context, payout: PayoutState) -> OrderAnswer:
+    """Send, unless so much of the lease is gone that the request could outlive it."""
+    if payout.due_at is None or ctx.clock() + ctx.total_timeout >= payout.due_at:
+        return NeverSent("the lease was nearly over before anything was sent")
+    return ctx.gateway.create(
+        CreateOrder(
+            merchant_order_no=payout.merchant_order_no,
+            amount=decimal_text(payout.amount),
+            currency=payout.currency,
+            channel_code=payout.channel_code,
+            account_no=payout.account_no,
+            remark=payout.remark,
+            extend_fields=payout.extend_fields,
+        )
+    )
+
+
+def decimal_text(amount: Decimal) -> str:
+    """An amount as EPAY gets it: the same text at every send."""
+    return f"{amount:.2f}"

@@ -1,0 +1,33 @@
+"""`payouts.sweep`: the clock. What is due is claimed and handed out (design section 3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from shared import lifecycle
+from shared.contract import TASK_QUERY, TASK_SUBMIT
+from shared.state import PayoutState, Status, Step
+from worker.context import Context, chunked
+
+
+def sweep(ctx: Context) -> dict[str, int]:
+    """Claim what is due, one bounded batch, and dispatch it; how many of each.
+
+    A message that gets lost is made good when the claim's lease is over.
+    """
+    now = ctx.clock()
+
+    def lapse(payout: PayoutState) -> Step | None:
+        return lifecycle.on_lease_over(payout, now=now)
+
+    lapsed = ctx.store.lapse(now, ctx.sweep_batch, lapse)
+    until = now + ctx.policy.lease
+    due = ctx.store.claim_due(now, until, ctx.sweep_batch)
+    lease = until.isoformat()
+    queued = [claim.id for claim in due if claim.status is Status.QUEUED]
+    followed = [claim.id for claim in due if claim.status is not Status.QUEUED]
+    for payout_id in queued:
+        ctx.publish(TASK_SUBMIT, {"payout_id": payout_id, "lease": lease})
+    for batch in chunked(followed, ctx.query_batch):
+        ctx.publish(TASK_QUERY, {"payout_ids": batch, "lease": lease})
+    return dict(Counter(lapsed=len(lapsed), submit=len(queued), query=len(followed)))

@@ -1,0 +1,76 @@
+"""Waiting for PostgreSQL in place, and saying so once (design section 4)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import stamina
+import structlog
+
+from shared.database import is_transient
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class DatabaseAway(Exception):
+    """PostgreSQL did not come back within the patience; nothing was lost, the message goes back."""
+
+
+class Patience:
+    """Runs a task body again while PostgreSQL is away, for a bounded time."""
+
+    _FIRST_PAUSE_SECONDS = 0.2
+    _LONGEST_PAUSE_SECONDS = 3.0
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._away_since: float | None = None
+        self._lock = threading.Lock()
+
+    def run(self, body: Callable[[], T]) -> T:
+        """Run `body` until it does not fail for want of PostgreSQL.
+
+        The body must be safe to run again from its start.
+
+        Raises:
+            DatabaseAway: the patience is over.
+        """
+        try:
+            for attempt in stamina.retry_context(
+                on=self._noted,
+                attempts=None,
+                timeout=self._seconds,
+                wait_initial=self._FIRST_PAUSE_SECONDS,
+                wait_max=self._LONGEST_PAUSE_SECONDS,
+            ):
+                with attempt:
+                    result = body()
+        except Exception as error:
+            if is_transient(error):
+                raise DatabaseAway from error
+            raise
+        self._back()
+        return result
+
+    def _noted(self, error: Exception) -> bool:
+        if not is_transient(error):
+            return False
+        with self._lock:
+            if self._away_since is None:
+                self._away_since = time.monotonic()
+                log.error("database_away", error=type(error).__name__)
+        return True
+
+    def _back(self) -> None:
+        if self._away_since is None:
+            return
+        with self._lock:
+            if self._away_since is not None:
+                seconds = round(time.monotonic() - self._away_since, 1)
+                self._away_since = None
+                log.warning("database_back", seconds_away=seconds)

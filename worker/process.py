@@ -1,0 +1,92 @@
+"""What one worker process holds: its settings, its context, made when the first task needs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from celery.signals import setup_logging, worker_process_shutdown, worker_shutdown
+
+from shared import contract
+from shared.broker import PUBLISH_RETRY
+from shared.database import make_engine
+from shared.epay.client import EpayClient
+from shared.logs import configure_logging
+from shared.outcome import Message
+from shared.settings import Settings, load
+from shared.store import Store
+from worker.celery_app import app
+from worker.context import Context, ThreadedAsking
+from worker.patience import Patience
+
+
+class Process:
+    """The long-lived parts of a worker process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = EpayClient(settings.epay())
+        self._asking = ThreadedAsking(self._client, settings.epay_query_batch)
+        self._engine = make_engine(settings.database_url, pool_size=settings.db_pool_size)
+        self.patience = Patience(settings.db_patience_seconds)
+        self.context = Context(
+            account=settings.epay_account,
+            policy=settings.policy(),
+            total_timeout=timedelta(seconds=settings.total_timeout),
+            store=Store(self._engine),
+            gateway=self._client,
+            ask_many=self._asking,
+            publish=publish,
+            tell=tell,
+            sweep_batch=settings.sweep_batch,
+            query_batch=settings.epay_query_batch,
+        )
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        self._asking.close()
+        self._client.close()
+        self._engine.dispose()
+
+
+_lock = threading.Lock()
+_process: Process | None = None
+
+
+def process() -> Process:
+    """The parts of this process; made at the first call, so after any fork."""
+    global _process  # noqa: PLW0603 - one process, one set of connections
+    if _process is None:
+        with _lock:
+            if _process is None:
+                _process = Process(load())
+    return _process
+
+
+def publish(task: str, kwargs: Mapping[str, Any]) -> None:
+    """Put one of our own tasks on its queue."""
+    app.send_task(
+        task, kwargs=dict(kwargs), queue=contract.QUEUE_OF[task], retry_policy=PUBLISH_RETRY
+    )
+
+
+def tell(message: Message) -> None:
+    """Send a message to an asking app."""
+    app.send_task(
+        message.task, kwargs=dict(message.kwargs), queue=message.queue, retry_policy=PUBLISH_RETRY
+    )
+
+
+@setup_logging.connect
+def _log_our_way(**_: object) -> None:
+    configure_logging(load().log_format)
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def _close(**_: object) -> None:
+    global _process  # noqa: PLW0603 - see process()
+    if _process is not None:
+        _process.close()
+        _process = None

@@ -1,0 +1,79 @@
+"""The tasks: thin. Each hands its message to a body in `worker.jobs` and acknowledges late.
+
+A message is given back only while PostgreSQL is away; everything else is settled in the row.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from celery.exceptions import Reject
+
+from shared import contract
+from shared.callback_message import CallbackMessage
+from worker.celery_app import app
+from worker.jobs.callback import callback
+from worker.jobs.notify import notify
+from worker.jobs.query import query
+from worker.jobs.request import request
+from worker.jobs.submit import submit
+from worker.jobs.sweep import sweep
+from worker.patience import DatabaseAway
+from worker.process import process
+
+T = TypeVar("T")
+
+
+def _patiently(body: Callable[[], T]) -> T:
+    try:
+        return process().patience.run(body)
+    except DatabaseAway as error:
+        raise Reject(reason=error, requeue=True) from error
+
+
+@app.task(name=contract.TASK_REQUEST, typing=False)
+def request_task(*args: object, **kwargs: Any) -> contract.RequestResult:
+    """Accept and send one payout; the kwargs are those of `shared.contract.PayoutRequest`."""
+    claim_id = uuid.uuid4().hex
+    if args:
+        kwargs = {**kwargs, "positional arguments": len(args)}
+    return _patiently(lambda: request(process().context, kwargs, claim_id))
+
+
+@app.task(name=contract.TASK_SUBMIT)
+def submit_task(payout_id: int, lease: str | None = None) -> str | None:
+    """Send one queued payout."""
+    claim_id = uuid.uuid4().hex
+    return _patiently(lambda: submit(process().context, payout_id, _instant(lease), claim_id))
+
+
+@app.task(name=contract.TASK_QUERY)
+def query_task(payout_ids: list[int], lease: str | None = None) -> int:
+    """Ask EPAY about a batch of payouts."""
+    return _patiently(lambda: query(process().context, payout_ids, _instant(lease)))
+
+
+@app.task(name=contract.TASK_CALLBACK)
+def callback_task(**message: Any) -> str | None:
+    """Record a callback."""
+    parsed = CallbackMessage.model_validate(message)
+    return _patiently(lambda: callback(process().context, parsed))
+
+
+@app.task(name=contract.TASK_SWEEP)
+def sweep_task() -> dict[str, int]:
+    """One tick of the clock."""
+    return _patiently(lambda: sweep(process().context))
+
+
+@app.task(name=contract.TASK_NOTIFY)
+def notify_task() -> int:
+    """Send what the outbox holds."""
+    return _patiently(lambda: notify(process().context))
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
