@@ -1,4 +1,4 @@
-"""What EPAY and we say to each other about an order, as typed values (epay-gateway sections 2, 3, 5)."""
+"""What EPAY and we tell each other about an order, typed (epay-gateway sections 2, 3, 5)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """EPAY answered, well formed and well signed, with a code other than 1 (section 7). No proof of anything."""
+    """EPAY answered, well formed, with a code other than 1 (section 7). No proof of anything.
+
+    A signature over its data is right, but a refusal may come without data or signature.
+    """
 
     code: str
     message: str
@@ -46,7 +49,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class NeverSent:
-    """Provably nothing left for EPAY: name lookup, refused connection, connect timeout, TLS handshake (law 2)."""
+    """Provably nothing left: name lookup, refused connection, connect timeout, TLS (law 2)."""
 
     reason: str
 

@@ -1,0 +1,18 @@
+"""The Flask app of the sandbox."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from sandbox.calls import Calls
+from sandbox.control import Control
+from sandbox.state import SandboxState
+
+
+def create_app(state: SandboxState) -> Flask:
+    """Route the gateway's calls and the sandbox's own paths, working on this state."""
+    app = Flask("sandbox", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.register_blueprint(Calls(state).blueprint())
+    app.register_blueprint(Control(state).blueprint())
+    return app

@@ -1,0 +1,127 @@
+"""The calls of the EPAY gateway that payouts need; whatever the gateway does ends in a value."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from shared.epay.answers import (
+    Answer,
+    read_answer,
+    read_balances,
+    read_created,
+    read_limit,
+    read_queried,
+)
+from shared.epay.config import EpayConfig
+from shared.epay.messages import Balance, CreateOrder, Failure, Limit, OrderAnswer, Refused
+from shared.epay.signing import sign
+from shared.epay.transport import Transport
+
+VERSION = "V2.0.0"
+CATEGORY = "EWALLET"
+
+_LEAST_SECRET = 4
+"""A shorter account number is not blotted out: it would hit half the words of a message."""
+
+
+class EpayClient:
+    """Asks one EPAY account's gateway. Make one per process and share it among the threads."""
+
+    def __init__(self, config: EpayConfig) -> None:
+        self._config = config
+        self._api_key = config.api_key.get_secret_value()
+        self._transport = Transport(config)
+
+    def create(self, order: CreateOrder) -> OrderAnswer:
+        """Ask for a payout by createEwalletTransaction (section 3.1); at most one request leaves.
+
+        Raises ValueError, with nothing sent, for an order that cannot be written down: text that
+        UTF-8 does not hold, extend_fields that are not JSON.
+        """
+        config = self._config
+        optional = {
+            "notifyUrl": config.notify_url,
+            "successUrlMethod": config.success_url_method,
+            "failUrlMethod": config.fail_url_method,
+            "extendFields": order.extend_fields,
+        }
+        receiver = {"accountNo": order.account_no}
+        if order.remark:
+            receiver["remark"] = order.remark
+        answer = self._call(
+            "/payoutApi/createEwalletTransaction",
+            {
+                "category": CATEGORY,
+                "merchantOrderNo": order.merchant_order_no,
+                "currency": order.currency,
+                "channelCode": order.channel_code,
+                "amount": order.amount,
+                "receiverInfo": receiver,
+                **{name: value for name, value in optional.items() if value},
+            },
+        )
+        if isinstance(answer, Answer):
+            return read_created(answer)
+        return _without(answer, order.account_no)
+
+    def query(self, merchant_order_no: str) -> OrderAnswer:
+        """Ask how an order stands (section 3.2); nothing is documented for an unknown one."""
+        answer = self._call("/payoutApi/queryTransaction", {"merchantOrderNo": merchant_order_no})
+        return read_queried(answer) if isinstance(answer, Answer) else answer
+
+    def limit(
+        self,
+        currency: str,
+        category: str,
+        channel_code: str | None = None,
+        type_: str | None = "PAYMENT",
+    ) -> Limit | Failure:
+        """Ask for the limits of one payout (section 3.3); its page does not list EWALLET."""
+        optional = {"channelCode": channel_code, "type": type_}
+        answer = self._call(
+            "/payoutApi/getLimit",
+            {
+                "currency": currency,
+                "category": category,
+                **{name: value for name, value in optional.items() if value},
+            },
+        )
+        return read_limit(answer) if isinstance(answer, Answer) else answer
+
+    def balance(self, currency: str | None = None) -> list[Balance] | Failure:
+        """Ask for the balance of one currency, or of all (section 3.4)."""
+        answer = self._call("/payoutApi/getBalance", {"currency": currency} if currency else {})
+        return read_balances(answer) if isinstance(answer, Answer) else answer
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._transport.close()
+
+    def _call(self, path: str, fields: dict[str, Any]) -> Answer | Failure:
+        config = self._config
+        param = {"epayAccount": config.account, "version": VERSION, **fields}
+        body = self._transport.post(path, self._write(param))
+        if not isinstance(body, bytes):
+            return body
+        return read_answer(
+            body,
+            config.api_keys,
+            config.nested,
+            demand_signature=config.demand_response_signature,
+        )
+
+    def _write(self, param: dict[str, Any]) -> bytes:
+        try:
+            envelope = {"param": param, "sign": sign(param, self._api_key, self._config.nested)}
+            return json.dumps(envelope, separators=(",", ":"), allow_nan=False).encode("ascii")
+        except TypeError as error:
+            raise ValueError("the request holds what JSON does not know") from error
+
+
+def _without(answer: Failure, account_no: str) -> Failure:
+    """Blot the payee's account out of EPAY's words, should they repeat it."""
+    if isinstance(answer, Refused) and len(account_no) >= _LEAST_SECRET:
+        return dataclasses.replace(answer, message=answer.message.replace(account_no, "***"))
+    return answer
