@@ -1,0 +1,38 @@
+"""The `payouts` command: puts the commands together, and turns known errors into words."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ops.commands import demo, dev, enqueue, migrate, sandbox, show
+from ops.console import fail
+from ops.errors import UserError
+from shared.settings import SettingsError
+
+app = typer.Typer(
+    help="Payouts over the EPAY gateway: set up, try out, look at, answer for.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("migrate")(migrate.migrate)
+app.command("enqueue")(enqueue.enqueue)
+app.command("show")(show.show)
+app.command("demo")(demo.demo)
+app.command("dev")(dev.dev)
+app.command(
+    "sandbox",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(sandbox.sandbox)
+
+
+def main() -> None:
+    """Run the command; a known error is one clear message on stderr and exit code 2."""
+    try:
+        app()
+    except (UserError, SettingsError) as error:
+        fail(str(error))
+        sys.exit(2)

@@ -1,0 +1,27 @@
+"""`payouts demo`: from nothing to 200 payouts at their end, through every fault."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ops.errors import UserError
+
+
+def demo(
+    count: Annotated[int, typer.Option(help="How many payouts.")] = 200,
+    logs: Annotated[
+        Path | None, typer.Option(help="Keep the logs of all processes in this folder.")
+    ] = None,
+    limit: Annotated[float, typer.Option(help="Give up after so many seconds.")] = 55,
+) -> None:
+    """Run the whole service on this machine and put payouts through it; exit 1 if a law broke."""
+    try:
+        from ops.demo.run import run
+    except ImportError as error:
+        raise UserError(f"{error.name} is missing: pip install 'epay-payouts[local]'") from error
+    with tempfile.TemporaryDirectory(prefix="payouts-demo-") as folder:
+        raise typer.Exit(run(logs or Path(folder), count=count, limit=limit))

@@ -1,0 +1,26 @@
+"""`payouts dev`: the whole service on this machine until Ctrl-C, to try an app against it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ops.errors import UserError
+
+
+def dev(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Keep the data in this folder from run to run; else it goes at the end."),
+    ] = None,
+) -> None:
+    """Run every process on embedded servers, with the stand-in gateway, until Ctrl-C."""
+    try:
+        from ops.demo.dev import run
+    except ImportError as error:
+        raise UserError(f"{error.name} is missing: pip install 'epay-payouts[local]'") from error
+    with tempfile.TemporaryDirectory(prefix="payouts-dev-") as logs:
+        run(Path(logs), data)

@@ -1,0 +1,71 @@
+"""`payouts enqueue`: ask for one payout, as another app would."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from kombu.exceptions import OperationalError
+
+from ops.console import say
+from ops.errors import UserError
+from shared.broker import make_celery
+from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST, InvalidRequest, parse_request
+from shared.settings import load
+
+
+def enqueue(
+    merchant_order_no: Annotated[
+        str, typer.Argument(help="Your order number; the idempotency key.")
+    ],
+    amount: Annotated[str, typer.Option(help='A decimal string, for example "10.50".')],
+    currency: Annotated[str, typer.Option(help="For example USD.")],
+    channel_code: Annotated[
+        str,
+        typer.Option(
+            "--channel", help="11 Perfect Money, 12 Advcash, 16 Payeer, 18 FasaPay (EPAY's codes)."
+        ),
+    ],
+    account_no: Annotated[str, typer.Option("--account-no", help="The wallet account to pay.")],
+    remark: Annotated[str | None, typer.Option(help="A note for the payee.")] = None,
+    extend_fields: Annotated[str | None, typer.Option(help="Your own data, a JSON object.")] = None,
+    notify_task: Annotated[str | None, typer.Option(help="Celery task to tell the end to.")] = None,
+    notify_queue: Annotated[str | None, typer.Option(help="The queue of that task.")] = None,
+) -> None:
+    """Ask for one payout. Asking again with the same order number never pays twice."""
+    settings = load().need("redis_url")
+    asked: dict[str, Any] = {
+        "merchant_order_no": merchant_order_no,
+        "amount": amount,
+        "currency": currency,
+        "channel_code": channel_code,
+        "account_no": account_no,
+    }
+    if remark is not None:
+        asked["remark"] = remark
+    if extend_fields is not None:
+        asked["extend_fields"] = _json(extend_fields)
+    if notify_task or notify_queue:
+        asked["notify"] = {"task": notify_task or "", "queue": notify_queue or ""}
+    try:
+        parse_request(asked)
+    except InvalidRequest as error:
+        raise UserError(
+            f"nothing was asked for: {error.error['field']} {error.error['message']}"
+        ) from error
+    celery = make_celery("payouts-enqueue", settings)
+    try:
+        celery.send_task(TASK_REQUEST, kwargs=asked, queue=QUEUE_PAYOUTS)
+    except OperationalError as error:
+        raise UserError(
+            "the broker at REDIS_URL did not take the message; run the same command again"
+        ) from error
+    say(f"Asked for {merchant_order_no}. See how it goes: payouts show {merchant_order_no}")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"--extend-fields is not JSON: {error}") from error

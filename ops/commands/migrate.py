@@ -1,0 +1,23 @@
+"""`payouts migrate`: bring the database to the schema of this code."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ops.console import say
+from ops.errors import UserError
+from shared import migrate as migrations
+from shared.settings import load
+
+
+def migrate() -> None:
+    """Create or update the tables in DATABASE_URL. Safe to run again, and while workers run."""
+    settings = load().need("database_url")
+    try:
+        before, after = migrations.upgrade(settings.database_url)
+    except SQLAlchemyError as error:
+        raise UserError(f"the database could not be migrated: {error}") from error
+    if before == after:
+        say(f"The database is up to date (schema {after}).")
+    else:
+        say(f"The database went from schema {before or 'none'} to {after}.")

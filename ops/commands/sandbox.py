@@ -1,0 +1,13 @@
+"""`payouts sandbox`: the stand-in gateway, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+
+def sandbox(ctx: typer.Context) -> None:
+    """Run the stand-in EPAY gateway, for trying out. `payouts sandbox --help` lists its options."""
+    os.execv(sys.executable, [sys.executable, "-m", "sandbox", *ctx.args])  # noqa: S606

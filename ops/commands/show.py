@@ -1,0 +1,106 @@
+"""`payouts show`: one payout, and everything that happened to it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from ops.console import as_json, out, say, when
+from ops.errors import UserError
+from shared.database import make_engine
+from shared.logs import mask
+from shared.settings import load
+from shared.state import PayoutState
+from shared.story import Story, stories
+
+_INTERNAL = {"id", "claim_id", "journal_hash", "absences"}
+
+
+def show(
+    merchant_order_no: Annotated[str, typer.Argument(help="The order number of the asking app.")],
+    epay_account: Annotated[
+        str | None, typer.Option(help="Only the payout of this EPAY account.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show one payout: how it stands and its whole story in order. Account numbers are masked."""
+    engine = make_engine(load().need("database_url").database_url, pool_size=1)
+    try:
+        found = stories(engine, merchant_order_no, epay_account)
+    except SQLAlchemyError as error:
+        raise UserError(f"the database could not be read: {error}") from error
+    finally:
+        engine.dispose()
+    if not found:
+        raise UserError(
+            f"there is no payout {merchant_order_no}. If it was just asked for, it may still wait"
+            " in the queue; if it was refused as invalid, the asking app was told."
+        )
+    if json:
+        say(as_json([_as_dict(story) for story in found]))
+        return
+    for story in found:
+        _print(story)
+
+
+def _print(story: Story) -> None:
+    payout = story.payout
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(payout):
+        facts.add_row(name, value)
+    out.print(facts, markup=False, highlight=False)
+    journal = Table("#", "at (UTC)", "what", "by", "status", "detail", title="Story")
+    for event in story.events:
+        before, after = event["status_before"], event["status_after"]
+        move = after if before in {None, after} else f"{before} -> {after}"
+        detail = ", ".join(f"{key} {value}" for key, value in event["detail"].items())
+        journal.add_row(
+            str(event["sequence"]), when(event["at"]), event["kind"], event["actor"], move, detail
+        )
+    out.print(journal, markup=False, highlight=False)
+    if story.messages:
+        told = Table("status", "task", "queue", "sent at (UTC)", title="Told to the asking app")
+        for message in story.messages:
+            sent = when(message["sent_at"]) if message["sent_at"] else "waiting"
+            told.add_row(message["kwargs"]["status"], message["task"], message["queue"], sent)
+        out.print(told, markup=False, highlight=False)
+
+
+def _facts(payout: PayoutState) -> list[tuple[str, str]]:
+    facts = [
+        ("order", f"{payout.merchant_order_no} of {payout.epay_account}"),
+        ("status", payout.status.value),
+        ("amount", f"{payout.amount} {payout.currency}"),
+        ("to", f"channel {payout.channel_code}, account {mask(payout.account_no)}"),
+        ("EPAY order", payout.epay_order_no or "-"),
+        ("fee", "-" if payout.fee is None else str(payout.fee)),
+        ("sent", f"{payout.attempts} time(s) begun, first {when(payout.first_sent_at)}"),
+        ("next look", when(payout.due_at)),
+        ("finished", when(payout.finished_at)),
+    ]
+    if payout.refusal:
+        facts.append(("refused with", payout.refusal))
+    if payout.review_reason:
+        facts.append(
+            ("NEEDS A PERSON", f"{payout.review_reason} (since {when(payout.review_since)})")
+        )
+    return facts
+
+
+def _as_dict(story: Story) -> dict[str, Any]:
+    payout = {key: value for key, value in asdict(story.payout).items() if key not in _INTERNAL}
+    payout["account_no"] = mask(story.payout.account_no)
+    hidden = {"payout_id", "id"}
+    return {
+        "payout": payout,
+        "events": [_without(event, hidden) for event in story.events],
+        "messages": [_without(message, hidden) for message in story.messages],
+    }
+
+
+def _without(row: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in names}

@@ -1,0 +1,45 @@
+"""Where the commands print: tables and colours on a terminal, plain text in a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+def fail(message: str) -> None:
+    """Say on stderr what went wrong."""
+    err.print(f"payouts: {message}", style="red", markup=False, highlight=False)
+
+
+def say(message: str) -> None:
+    """Print a line as it is."""
+    out.print(message, markup=False, highlight=False)
+
+
+def as_json(value: Mapping[str, Any] | list[Any]) -> str:
+    """Indented JSON; times as ISO 8601, amounts as decimal strings."""
+    return json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
+
+
+def when(at: datetime | None) -> str:
+    """A time for people: UTC, to the second."""
+    return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else _text(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    msg = f"{type(value).__name__} cannot be shown as JSON"
+    raise TypeError(msg)
