@@ -1,5 +1,18 @@
-"""The Celery app of the payout workers: `celery -A worker worker`, `celery -A worker beat`."""
+"""The payout workers: `celery -A worker worker`, `celery -A worker beat`."""
 
-from worker.celery_app import app
+from __future__ import annotations
 
-__all__ = ["app"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+def __getattr__(name: str) -> Celery:
+    """The Celery app, made from the settings when it is first asked for, not on import."""
+    if name != "app":
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from worker.celery_app import app  # noqa: PLC0415 - that is the point
+
+    return app

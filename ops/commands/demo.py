@@ -20,7 +20,7 @@ def demo(
 ) -> None:
     """Run the whole service on this machine and put payouts through it; exit 1 if a law broke."""
     try:
-        from ops.demo.run import run
+        from ops.demo.run import run  # noqa: PLC0415 - the extra may be missing
     except ImportError as error:
         raise UserError(f"{error.name} is missing: pip install 'epay-payouts[local]'") from error
     with tempfile.TemporaryDirectory(prefix="payouts-demo-") as folder:

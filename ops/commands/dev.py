@@ -19,7 +19,7 @@ def dev(
 ) -> None:
     """Run every process on embedded servers, with the stand-in gateway, until Ctrl-C."""
     try:
-        from ops.demo.dev import run
+        from ops.demo.dev import run  # noqa: PLC0415 - the extra may be missing
     except ImportError as error:
         raise UserError(f"{error.name} is missing: pip install 'epay-payouts[local]'") from error
     with tempfile.TemporaryDirectory(prefix="payouts-dev-") as logs:

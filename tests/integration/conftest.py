@@ -1,0 +1,147 @@
+"""The payout's life on real parts: PostgreSQL, Redis, the stand-in gateway over HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+
+from sandbox.config import Duplicates, SandboxConfig
+from sandbox.server import Gateway
+from shared.database import make_engine
+from shared.epay.client import EpayClient
+from shared.epay.config import EpayConfig
+from shared.lifecycle import Policy
+from shared.outcome import Message
+from shared.state import PayoutState
+from shared.store import Store
+from worker.context import Context, ThreadedAsking
+from worker.jobs.request import request
+
+ACCOUNT = "test2020@epay.com"
+API_KEY = "TESTKEY123"
+NOT_FOUND = "2001"
+REFUSED = "2005"
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url, pool_size=10)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine: Engine) -> Store:
+    return Store(engine)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """A cruel gateway: what is sent twice is paid twice."""
+    config = SandboxConfig(
+        duplicates=Duplicates.PAY, pay_after=0.05, callback_scale=0.01, silence_seconds=3
+    )
+    with Gateway(config) as gateway:
+        yield gateway
+
+
+@dataclass
+class World:
+    """The task bodies on real parts, with a recording broker."""
+
+    context: Context
+    gateway: Gateway
+    engine: Engine
+    published: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    told: list[Message] = field(default_factory=list)
+
+    def ask(self, order_no: str = "order-1", **changes: Any) -> Mapping[str, Any]:
+        kwargs = request_kwargs(order_no) | changes
+        return request(self.context, kwargs, uuid.uuid4().hex)
+
+    def row(self, order_no: str = "order-1") -> PayoutState:
+        found = self.context.store.find(ACCOUNT, order_no)
+        assert found is not None, f"no payout {order_no}"
+        return found
+
+    def events(self, order_no: str = "order-1") -> list[Any]:
+        with self.engine.connect() as connection:
+            return connection.execute(
+                text(
+                    "SELECT e.* FROM payout_event e JOIN payout p ON p.id = e.payout_id"
+                    " WHERE p.merchant_order_no = :no ORDER BY e.sequence"
+                ),
+                {"no": order_no},
+            ).all()
+
+    def sql(self, statement: str, **values: Any) -> list[Any]:
+        with self.engine.begin() as connection:
+            result = connection.execute(text(statement), values)
+            return result.all() if result.returns_rows else []
+
+
+def request_kwargs(order_no: str = "order-1") -> dict[str, Any]:
+    return {
+        "merchant_order_no": order_no,
+        "amount": "10.50",
+        "currency": "USD",
+        "channel_code": "11",
+        "account_no": "U1234567890",
+    }
+
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture
+def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
+    """A world with a policy of the test's own: `make_world(settle=timedelta(...), ...)`."""
+    closing: list[Callable[[], None]] = []
+
+    def make(*, notify_url: str | None = None, read_timeout: float = 1.0, **policy: Any) -> World:
+        defaults: dict[str, Any] = {
+            "not_found_codes": frozenset({NOT_FOUND}),
+            "refused_codes": frozenset({REFUSED}),
+        }
+        client = EpayClient(
+            EpayConfig(
+                base_url=gateway.base_url,
+                account=ACCOUNT,
+                api_key=SecretStr(API_KEY),
+                notify_url=notify_url,
+                connect_timeout=1,
+                read_timeout=read_timeout,
+                total_timeout=5,
+            )
+        )
+        asking = ThreadedAsking(client, 8)
+        closing.extend([asking.close, client.close])
+        published: list[tuple[str, dict[str, Any]]] = []
+        told: list[Message] = []
+        context = Context(
+            account=ACCOUNT,
+            policy=Policy(**(defaults | policy)),
+            total_timeout=timedelta(seconds=5),
+            store=Store(engine),
+            gateway=client,
+            ask_many=asking,
+            publish=lambda task, kwargs: published.append((task, dict(kwargs))),
+            tell=told.append,
+        )
+        return World(context, gateway, engine, published, told)
+
+    yield make
+    for close in closing:
+        close()
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    return make_world()
