@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from shared.clock import utcnow
 from shared.epay.messages import CreateOrder, OrderAnswer
 from shared.lifecycle import Policy
 from shared.outcome import Message
 from shared.store import Store
+
+
+T = TypeVar("T")
 
 
 class Gateway(Protocol):
@@ -48,6 +50,14 @@ class AskMany(Protocol):
         ...
 
 
+class Patience(Protocol):
+    """Runs a piece of work again while PostgreSQL is away."""
+
+    def run(self, body: Callable[[], T]) -> T:
+        """Run `body` until it works. Raises DatabaseAway when the patience is over."""
+        ...
+
+
 @dataclass(frozen=True)
 class Context:
     """Everything a task body touches outside of itself."""
@@ -62,11 +72,20 @@ class Context:
     publish: Publish
     tell: Callable[[Message], None]
     """Sends a message to an asking app. Raises when the broker is away."""
+    patience: Patience
+    """Waits for PostgreSQL in place."""
     sweep_batch: int = 500
     query_batch: int = 32
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
-    new_claim: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+
+    def patiently(self, body: Callable[[], T]) -> T:
+        """Run `body`, which must be safe to run again from its start, until PostgreSQL is there.
+
+        Raises:
+            DatabaseAway: the patience is over.
+        """
+        return self.patience.run(body)
 
 
 class ThreadedAsking:

@@ -21,7 +21,7 @@ class DatabaseAway(Exception):
     """PostgreSQL did not come back within the patience; nothing was lost, the message goes back."""
 
 
-class Patience:
+class WaitingPatience:
     """Runs a task body again while PostgreSQL is away, for a bounded time."""
 
     _FIRST_PAUSE_SECONDS = 0.2

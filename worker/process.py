@@ -19,7 +19,7 @@ from shared.settings import Settings, load
 from shared.store import Store
 from worker.celery_app import app
 from worker.context import Context, ThreadedAsking
-from worker.patience import Patience
+from worker.patience import WaitingPatience
 
 
 class Process:
@@ -29,7 +29,6 @@ class Process:
         self._client = EpayClient(settings.epay())
         self._asking = ThreadedAsking(self._client, settings.epay_query_batch)
         self._engine = make_engine(settings.database_url, pool_size=settings.db_pool_size)
-        self.patience = Patience(settings.db_patience_seconds)
         self.context = Context(
             account=settings.epay_account,
             policy=settings.policy(),
@@ -39,6 +38,7 @@ class Process:
             ask_many=self._asking,
             publish=publish,
             tell=tell,
+            patience=WaitingPatience(settings.db_patience_seconds),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,
         )

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 def _patiently(body: Callable[[], T]) -> T:
     try:
-        return process().patience.run(body)
+        return process().context.patiently(body)
     except DatabaseAway as error:
         raise Reject(reason=error, requeue=True) from error
 

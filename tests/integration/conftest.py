@@ -23,6 +23,7 @@ from shared.state import PayoutState
 from shared.store import Store
 from worker.context import Context, ThreadedAsking
 from worker.jobs.request import request
+from worker.patience import WaitingPatience
 
 ACCOUNT = "test2020@epay.com"
 API_KEY = "TESTKEY123"
@@ -134,6 +135,7 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
             ask_many=asking,
             publish=lambda task, kwargs: published.append((task, dict(kwargs))),
             tell=told.append,
+            patience=WaitingPatience(5),
         )
         return World(context, gateway, engine, published, told)
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import structlog
+
 from shared import lifecycle
 from shared.epay.messages import CreateOrder, NeverSent, OrderAnswer
 from shared.state import PayoutState, Step
 from worker.context import Context
+from worker.patience import DatabaseAway
+
+log = structlog.get_logger(__name__)
 
 
 def send(ctx: Context, payout: PayoutState) -> PayoutState:
     """Send a payout whose claim is on disk, and record the answer; the payout as it then stands.
 
-    No connection to the database is held while the request is under way.
+    No connection to the database is held while the request is under way. From the moment that it
+    may have left, nothing may run this again: an answer that cannot be recorded is given up, and
+    the lease makes the payout unknown.
     """
     claim_id = payout.claim_id or ""
     answer = _create(ctx, payout)
@@ -24,7 +31,14 @@ def send(ctx: Context, payout: PayoutState) -> PayoutState:
             fresh, answer, claim_id=claim_id, now=now, policy=ctx.policy, jitter=jitter
         )
 
-    return ctx.store.take(decide(payout)) or ctx.store.change(payout.id, decide) or payout
+    def record() -> PayoutState | None:
+        return ctx.store.take(decide(payout)) or ctx.store.change(payout.id, decide)
+
+    try:
+        return ctx.patiently(record) or payout
+    except DatabaseAway:
+        log.error("answer_not_recorded", merchant_order_no=payout.merchant_order_no)  # noqa: TRY400
+        return payout
 
 
 def _create(ctx: Context, payout: PayoutState) -> OrderAnswer:

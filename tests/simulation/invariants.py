@@ -1,0 +1,125 @@
+"""What must be true in every world after every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared import journal
+from shared.lifecycle import EPAY_STATUS, FINAL, MOVES, Policy, meaning
+from shared.outcome import Message
+from shared.state import Event, PayoutState, Status
+from tests.simulation.gateway import SimGateway
+from tests.simulation.memory_store import MemoryStore
+
+_BY_EPAY = frozenset(EPAY_STATUS.values())
+
+
+class Violation(Exception):
+    """A law was broken; the text says which, and by which payout."""
+
+
+@dataclass
+class Invariants:
+    """Watches the store and the gateway."""
+
+    store: MemoryStore
+    gateway: SimGateway
+    policy: Policy
+    ends: dict[int, Status] = field(default_factory=dict)
+    looked_at: dict[int, int] = field(default_factory=dict)
+    standing: dict[int, PayoutState] = field(default_factory=dict)
+
+    def after_each_step(self) -> None:
+        """Raise Violation if a law is broken now."""
+        for no, times in self.gateway.payments.items():
+            if times > 1:
+                raise Violation(f"{no} was paid {times} times")
+        for payout in self.store.rows.values():
+            if self.standing.get(payout.id) is not payout:
+                self._look_at(payout)
+                self.standing[payout.id] = payout
+
+    def at_the_end(self, asked: Mapping[str, Any], told: Sequence[Message]) -> None:
+        """Raise Violation if something was lost or told wrongly."""
+        rows = {row.merchant_order_no: row for row in self.store.rows.values()}
+        for no in asked:
+            if no not in rows:
+                raise Violation(f"{no} was lost")
+            row = rows[no]
+            self._true_end(row)
+            finals = [
+                message.kwargs["status"]
+                for message in told
+                if message.kwargs["merchant_order_no"] == no
+                and message.kwargs["status"] in {status.value for status in FINAL}
+            ]
+            if row.status in FINAL and set(finals) != {row.status.value}:
+                raise Violation(f"{no} is {row.status}, the app was told {finals}")
+            self._told_in_order(row, told)
+
+    def _look_at(self, payout: PayoutState) -> None:
+        no = payout.merchant_order_no
+        if (payout.due_at is None) != (payout.status in FINAL):
+            raise Violation(f"{no} is {payout.status} with due_at {payout.due_at}")
+        end = self.ends.get(payout.id)
+        if end is not None and payout.status is not end:
+            raise Violation(f"{no} was {end} and is {payout.status}")
+        if payout.status in FINAL:
+            self.ends[payout.id] = payout.status
+        before = self.standing.get(payout.id)
+        moved = before is not None and before.status is not payout.status
+        if moved and before is not None and before.sequence == payout.sequence:
+            raise Violation(f"{no} went to {payout.status} without an event")
+        self._said_by_epay(payout)
+        self._journal(payout)
+
+    def _said_by_epay(self, payout: PayoutState) -> None:
+        """No status says more than EPAY said."""
+        no = payout.merchant_order_no
+        said = {meaning(status) for status in self.gateway.said[no]}
+        if payout.status in _BY_EPAY and payout.status not in said:
+            raise Violation(f"{no} is {payout.status}, EPAY said {said or 'nothing'}")
+
+    def _journal(self, payout: PayoutState) -> None:
+        events = self.store.events[payout.id]
+        if len(events) != payout.sequence:
+            raise Violation(f"{payout.merchant_order_no}: {payout.sequence} steps, {events}")
+        seen = self.looked_at.get(payout.id, 0)
+        for nth in range(seen, len(events)):
+            self._event(payout, events, nth)
+        self.looked_at[payout.id] = len(events)
+        if events[-1].hash != payout.journal_hash or events[-1].status_after != payout.status:
+            raise Violation(f"{payout.merchant_order_no}: the journal tells another story")
+
+    def _event(self, payout: PayoutState, events: Sequence[Event], nth: int) -> None:
+        event = events[nth]
+        previous = events[nth - 1].hash if nth else journal.GENESIS
+        if event.previous_hash != previous or event.sequence != nth + 1:
+            raise Violation(f"{payout.merchant_order_no}: the chain breaks at event {nth + 1}")
+        before, after = event.status_before, event.status_after
+        if before is not None and before is not after and after not in MOVES[before]:
+            raise Violation(f"{payout.merchant_order_no}: {before} -> {after} is no move")
+
+    def _true_end(self, row: PayoutState) -> None:
+        no = row.merchant_order_no
+        orders = self.gateway.orders.get(no, [])
+        if row.status is Status.REJECTED and orders:
+            raise Violation(f"{no} is rejected, and the gateway has it")
+        if self.gateway.mood.contradicts:
+            return  # the gateway itself tells two stories
+        paid = bool(self.gateway.payments.get(no))
+        if row.status in FINAL and paid is not (row.status is Status.SUCCEEDED):
+            raise Violation(f"{no} is {row.status}, and was {'paid' if paid else 'never paid'}")
+
+    def _told_in_order(self, row: PayoutState, told: Sequence[Message]) -> None:
+        """Each message was told after those before it had been told once (law 8)."""
+        written = [out.message for out in self.store.outbox if out.payout_id == row.id]
+        heard: list[int] = []
+        for message in told:
+            nth = next((i for i, one in enumerate(written) if one is message), None)
+            if nth is not None and nth not in heard:
+                heard.append(nth)
+        if heard != list(range(len(written))):
+            raise Violation(f"{row.merchant_order_no}: told in the order {heard}")

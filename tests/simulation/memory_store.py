@@ -1,0 +1,162 @@
+"""A model of `shared.store.Store` in memory; `test_model.py` holds it against PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from shared.lifecycle import FINAL
+from shared.outcome import Message, of_step
+from shared.state import Event, PayoutState, Status, Step
+from shared.store import Decide, Due, LostRace
+
+
+@dataclass
+class Outgoing:
+    """A row of the outbox."""
+
+    payout_id: int | None
+    message: Message
+    sent: bool = False
+
+
+@dataclass
+class MemoryStore:
+    """The same calls as the real store; every call is one transaction."""
+
+    rows: dict[int, PayoutState] = field(default_factory=dict)
+    events: dict[int, list[Event]] = field(default_factory=dict)
+    outbox: list[Outgoing] = field(default_factory=list)
+    strays: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    transactions_open: int = 0
+    relaying: bool = False
+
+    def accept(self, steps: Sequence[Step]) -> list[PayoutState | None]:
+        return [self._insert(step) for step in steps]
+
+    def take(self, step: Step) -> PayoutState | None:
+        assert step.before is not None
+        standing = self.rows.get(step.after.id)
+        if standing is None or standing.sequence != step.before.sequence:
+            return None
+        self._write(step)
+        return step.after
+
+    def change(self, payout_id: int, decide: Decide) -> PayoutState | None:
+        found = self.change_many([payout_id], decide)
+        return found[0] if found else None
+
+    def change_many(self, payout_ids: Sequence[int], decide: Decide) -> list[PayoutState]:
+        wanted = sorted(set(payout_ids) & self.rows.keys())
+        return self._change([self.rows[payout_id] for payout_id in wanted], decide)
+
+    def change_order(
+        self, epay_account: str, merchant_order_no: str, decide: Decide
+    ) -> PayoutState | None:
+        standing = self.find(epay_account, merchant_order_no)
+        return self._change([standing], decide)[0] if standing else None
+
+    def lapse(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
+        over = [
+            row
+            for row in self.rows.values()
+            if row.status is Status.SUBMITTING and row.due_at and row.due_at <= now
+        ]
+        over.sort(key=lambda row: (row.due_at, row.id))
+        return self._change(over[:limit], decide)
+
+    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[Due]:
+        due = [
+            row
+            for row in self.rows.values()
+            if row.due_at and row.due_at <= now and row.status is not Status.SUBMITTING
+        ]
+        due.sort(key=lambda row: (row.due_at, row.id))
+        for row in due[:limit]:
+            self.rows[row.id] = replace(row, due_at=until)
+        return [Due(row.id, row.status) for row in due[:limit]]
+
+    def find(self, epay_account: str, merchant_order_no: str) -> PayoutState | None:
+        key = (epay_account, merchant_order_no)
+        for row in self.rows.values():
+            if (row.epay_account, row.merchant_order_no) == key:
+                return row
+        return None
+
+    def claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
+        found = [self.rows[payout_id] for payout_id in sorted(set(payout_ids) & self.rows.keys())]
+        return [row for row in found if lease is None or row.due_at == lease]
+
+    def note_stray(self, kind: str, detail: dict[str, Any], now: datetime) -> None:
+        del now
+        self.strays.append((kind, detail))
+
+    def add_messages(
+        self, payout_id: int | None, messages: Sequence[Message], now: datetime
+    ) -> None:
+        del now
+        self.outbox += [Outgoing(payout_id, message) for message in messages]
+
+    def relay(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
+        del now
+        if self.relaying:
+            return 0
+        self.relaying = True
+        sent: list[Outgoing] = []
+        try:
+            for outgoing in [row for row in self.outbox if not row.sent][:limit]:
+                publish(outgoing.message)
+                sent.append(outgoing)
+        except Exception:
+            self._mark(sent)
+            raise
+        else:
+            self._mark(sent)
+        finally:
+            self.relaying = False
+        return len(sent)
+
+    @staticmethod
+    def _mark(sent: list[Outgoing]) -> None:
+        for outgoing in sent:
+            outgoing.sent = True
+
+    def _insert(self, step: Step) -> PayoutState | None:
+        if self.find(step.after.epay_account, step.after.merchant_order_no):
+            return None
+        payout = replace(step.after, id=len(self.rows) + 1)
+        self.events[payout.id] = []
+        self._write(replace(step, after=payout))
+        return payout
+
+    def _change(self, found: list[PayoutState], decide: Decide) -> list[PayoutState]:
+        self.transactions_open += 1
+        try:
+            steps = [decide(payout) for payout in found]
+        finally:
+            self.transactions_open -= 1
+        for payout, step in zip(found, steps, strict=True):
+            if step is not None:
+                if self.rows[payout.id].sequence != payout.sequence:
+                    raise LostRace
+                self._write(step)
+        return [step.after if step else payout for payout, step in zip(found, steps, strict=True)]
+
+    def _write(self, step: Step) -> None:
+        after = step.after
+        self._check(after)
+        self.rows[after.id] = after
+        if step.event is not None:
+            self.events[after.id].append(step.event)
+        self.outbox += [Outgoing(after.id, message) for message in of_step(step)]
+
+    @staticmethod
+    def _check(payout: PayoutState) -> None:
+        """What the database's constraints hold."""
+        final = payout.status in FINAL
+        assert (payout.due_at is None) == final, "due_at unless final"
+        assert (payout.finished_at is not None) == final, "finished_at if final"
+        assert payout.status is not Status.SUBMITTING or payout.claim_id, "submitting is claimed"
+        assert (payout.review_reason is None) == (payout.review_since is None), "review has since"

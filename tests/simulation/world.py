@@ -1,0 +1,352 @@
+"""The simulated world: asking apps, broker, beats, workers, webhook and gateway on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, TypeVar
+
+from greenlet import greenlet
+from sqlalchemy.exc import OperationalError
+
+from shared.callback_message import CallbackMessage
+from shared.contract import (
+    TASK_CALLBACK,
+    TASK_NOTIFY,
+    TASK_QUERY,
+    TASK_REQUEST,
+    TASK_SUBMIT,
+    TASK_SWEEP,
+)
+from shared.epay.messages import OrderAnswer
+from shared.lifecycle import FINAL, Policy
+from shared.outcome import Message
+from shared.review import code_of
+from tests.simulation.boundaries import BoundaryStore
+from tests.simulation.broker import Delivery, SimBroker
+from tests.simulation.choices import Choices
+from tests.simulation.gateway import ACCOUNT, NOT_FOUND, REFUSED, Mood, SimGateway
+from tests.simulation.invariants import Invariants, Violation
+from tests.simulation.memory_store import MemoryStore
+from worker.context import Context
+from worker.jobs.callback import callback
+from worker.jobs.notify import notify
+from worker.jobs.query import query
+from worker.jobs.request import request
+from worker.jobs.submit import submit
+from worker.jobs.sweep import sweep
+from worker.patience import DatabaseAway
+
+T = TypeVar("T")
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TOTAL_TIMEOUT = timedelta(seconds=25)
+_TRIES = 3
+_WILD_STEPS = 120
+_CALM_STEPS = 2500
+
+
+class Crash(BaseException):
+    """The process dies here; nothing of it runs any further."""
+
+
+@dataclass
+class Run:
+    """A task under way in one of the processes."""
+
+    delivery: Delivery
+    process: int
+    body: greenlet
+    at: str = "begins"
+
+
+@dataclass
+class World:
+    """One world, all of whose choices come from `choices`."""
+
+    choices: Choices
+    story: list[str] = field(default_factory=list)
+    now: datetime = START
+    runs: list[Run] = field(default_factory=list)
+    told: list[Message] = field(default_factory=list)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wild: bool = True
+    jumps_left: int = 1
+
+    def __post_init__(self) -> None:
+        self.broker = SimBroker()
+        self.store = MemoryStore()
+        self.claims = count(1)
+        self.gateway = SimGateway(
+            self.choices,
+            lambda: self.now,
+            self.pause,
+            TOTAL_TIMEOUT,
+            lambda: self.store.transactions_open,
+            Mood(
+                faults=self.choices.pick((1, 3)) == 1,
+                refuses_duplicates=self.choices.pick((3, 1)) == 1,
+                contradicts=self.choices.pick((3, 1)) == 1,
+                busy_until=(None, START + timedelta(hours=1))[self.choices.pick((5, 1))],
+            ),
+        )
+        codes = self.choices.pick((4, 1, 1))
+        self.policy = Policy(
+            not_found_codes=frozenset() if codes == 1 else frozenset({NOT_FOUND}),
+            refused_codes=frozenset() if codes == 2 else frozenset({REFUSED}),
+        )
+        self.database_faults = self.choices.pick((2, 1)) == 1
+        self.context = Context(
+            account=ACCOUNT,
+            policy=self.policy,
+            total_timeout=TOTAL_TIMEOUT,
+            store=BoundaryStore(  # type: ignore[arg-type]
+                self.store, self.pause, self.choices, lambda: self.wild and self.database_faults
+            ),
+            gateway=self.gateway,
+            ask_many=self._ask_many,
+            publish=self._publish,
+            tell=self._tell,
+            patience=self,
+            sweep_batch=5,
+            query_batch=2,
+            clock=lambda: self.now,
+            jitter=lambda: 0.0,
+        )
+        self.invariants = Invariants(self.store, self.gateway, self.policy)
+
+    def live(self) -> None:
+        """Ask for some payouts, be wild for a while, then calm; everything must come to an end.
+
+        Raises:
+            Violation: an invariant did not hold.
+        """
+        for nth in range(self.choices.between(1, 3)):
+            self._ask(f"order-{nth}")
+        for _ in range(self.choices.between(0, _WILD_STEPS)):
+            self._step()
+        self.say("--- calm ---")
+        self.wild = False
+        self.gateway.mood.faults = False
+        for _ in range(_CALM_STEPS):
+            if self._settled():
+                break
+            self._step()
+        else:
+            open_ones = [row for row in self.store.rows.values() if row.status not in FINAL]
+            raise Violation(f"no end in sight: {[(r.status.value, r.due_at) for r in open_ones]}")
+        self.invariants.at_the_end(self.asked, self.told)
+
+    def say(self, line: str) -> None:
+        self.story.append(f"{(self.now - START).total_seconds():>9.0f} s  {line}")
+
+    def pause(self, where: str) -> None:
+        """A boundary: the scheduler decides what goes on."""
+        current = greenlet.getcurrent()
+        for run in self.runs:
+            if run.body is current:
+                run.at = where
+                current.parent.switch()
+                return
+
+    def _step(self) -> None:
+        """Do one thing, then look whether the invariants hold."""
+        options: list[tuple[float, Callable[[], None]]] = []
+        if self.runs:
+            options.append((8, self._resume))
+        if self.broker.waiting:
+            options.append((6, self._deliver))
+        if any(at <= self.now for at, _ in self.gateway.callbacks):
+            options.append((4, self._callback))
+        if self.wild or not options:
+            options.append((1 if options else 8, self._advance))
+        if not self.wild:
+            del options[1:]
+        else:
+            options += [
+                (0.6, self._beat),
+                (0.5, self._crash if self.runs else self._advance),
+                (0.4, self._ask_again),
+                (0.15, self._wipe),
+                (0.1, self._jump),
+            ]
+        chosen = self.choices.pick([weight for weight, _ in options])
+        options[chosen][1]()
+        self.gateway.tick()
+        self.broker.restore(self.now)
+        self.invariants.after_each_step()
+
+    def _ask(self, no: str) -> None:
+        notify_on = (["accepted", "final"], ["final"])[self.choices.pick((1, 1))]
+        self.asked[no] = {
+            "merchant_order_no": no,
+            "amount": "10.50",
+            "currency": "USD",
+            "channel_code": "11",
+            "account_no": "U1234567",
+            "notify": {"task": "shop.outcome", "queue": "shop", "on": notify_on},
+        }
+        self.broker.publish(TASK_REQUEST, self.asked[no])
+        self.say(f"the app asks for {no}")
+
+    def _ask_again(self) -> None:
+        no = list(self.asked)[self.choices.between(0, len(self.asked) - 1)]
+        other = self.choices.pick((4, 1)) == 1
+        kwargs = self.asked[no] | ({"amount": "11.50"} if other and self._known(no) else {})
+        self.broker.publish(TASK_REQUEST, kwargs)
+        self.say(f"the app asks for {no} again, amount {kwargs['amount']}")
+
+    def _known(self, no: str) -> bool:
+        return self.store.find(ACCOUNT, no) is not None
+
+    def _deliver(self) -> None:
+        nth = self.choices.between(0, min(len(self.broker.waiting), 4) - 1) if self.wild else 0
+        fate = self.choices.pick((30, 1, 1)) if self.wild else 0
+        delivery = self.broker.take(nth, self.now, leave_copy=fate == 1)
+        if fate == 2:
+            self.broker.ack(delivery)
+            self.say(f"lost: {delivery.task}")
+            return
+        process = self.choices.between(0, 1)
+        self.say(f"process {process} takes {delivery.task}" + (" (doubled)" if fate == 1 else ""))
+        run = Run(delivery, process, greenlet(lambda: self._work(delivery)))
+        self.runs.append(run)
+        self._switch(run)
+
+    def _resume(self) -> None:
+        nth = self.choices.between(0, len(self.runs) - 1) if self.wild else 0
+        run = self.runs[nth]
+        self.say(f"process {run.process} goes on: {run.delivery.task}, {run.at}")
+        self._switch(run)
+
+    def _switch(self, run: Run) -> None:
+        run.body.switch()
+        if run.body.dead:
+            self.runs = [one for one in self.runs if one is not run]
+
+    def _crash(self) -> None:
+        process = self.choices.between(0, 1)
+        dead = [run for run in self.runs if run.process == process]
+        self.say(f"process {process} dies: {[(run.delivery.task, run.at) for run in dead]}")
+        self.runs = [run for run in self.runs if run.process != process]
+        for run in dead:
+            run.body.parent = greenlet.getcurrent()
+            run.body.throw(Crash)
+
+    def _callback(self) -> None:
+        due = [nth for nth, (at, _) in enumerate(self.gateway.callbacks) if at <= self.now]
+        nth = due[self.choices.between(0, len(due) - 1) if self.wild else 0]
+        verified = not self.wild or self.choices.pick((8, 1)) == 0
+        take = self.gateway.take_callback if verified else self.gateway.lose_callback
+        report = take(nth)
+        self.say(f"callback: {report.merchant_order_no} is {report.status}, verified {verified}")
+        message = CallbackMessage.of(report, verified=verified)
+        self.broker.publish(TASK_CALLBACK, message.model_dump(mode="json", exclude_none=True))
+
+    def _beat(self) -> None:
+        self.broker.publish(TASK_SWEEP, {})
+        self.broker.publish(TASK_NOTIFY, {})
+
+    def _advance(self) -> None:
+        """Time goes on to the next thing that happens by itself, and beat ticks."""
+        times = [row.due_at for row in self.store.rows.values() if row.due_at is not None]
+        times += self.gateway.next_event() + self.broker.next_event()
+        later = [at for at in times if at > self.now]
+        if later:
+            self.now = min(later)
+        for no in self.asked:
+            waiting = any(one.task == TASK_REQUEST for one in self.broker.waiting)
+            if not self.wild and not self._known(no) and not waiting and not self.runs:
+                self.broker.publish(TASK_REQUEST, self.asked[no])
+        if not any(one.task == TASK_SWEEP for one in self.broker.waiting):
+            self._beat()
+
+    def _wipe(self) -> None:
+        self.broker.wipe()
+        self.say("Redis loses everything")
+
+    def _jump(self) -> None:
+        if self.jumps_left:
+            self.jumps_left -= 1
+            self.now += timedelta(seconds=(60, 3600, 90_000)[self.choices.between(0, 2)])
+            self.say("the clock jumps")
+
+    def _settled(self) -> bool:
+        if len(self.store.rows) < len(self.asked) or self.runs or self.broker.waiting:
+            return False
+        if self.gateway.underway or self.gateway.callbacks:
+            return False
+        if any(not row.sent for row in self.store.outbox):
+            return False
+        return all(
+            row.status in FINAL or self._waits_for_a_person(row.review_reason)
+            for row in self.store.rows.values()
+        )
+
+    @staticmethod
+    def _waits_for_a_person(reason: str | None) -> bool:
+        return reason is not None and code_of(reason) in {
+            "query_refused",
+            "resend_horizon",
+            "create_refused",
+            "overdue",
+        }
+
+    def _work(self, delivery: Delivery) -> None:
+        """What a worker does with a message: run it, patiently, acknowledge late."""
+        claim = f"claim-{next(self.claims)}"
+        try:
+            self.run(lambda: self._run_task(delivery, claim))
+        except DatabaseAway:
+            self.broker.give_back(delivery)
+        except Crash:
+            return
+        else:
+            self.broker.ack(delivery)
+
+    def run(self, body: Callable[[], T]) -> T:
+        """See `worker.context.Patience`."""
+        for _ in range(_TRIES):
+            try:
+                return body()
+            except OperationalError as error:
+                self.say(f"PostgreSQL: {error.statement}")
+        raise DatabaseAway
+
+    def _run_task(self, delivery: Delivery, claim: str) -> None:
+        kwargs = delivery.kwargs
+        lease = kwargs.get("lease")
+        instant = datetime.fromisoformat(lease) if lease else None
+        match delivery.task:
+            case "payouts.request":
+                request(self.context, kwargs, claim)
+            case "payouts.submit":
+                submit(self.context, kwargs["payout_id"], instant, claim)
+            case "payouts.query":
+                query(self.context, kwargs["payout_ids"], instant)
+            case "payouts.callback":
+                callback(self.context, CallbackMessage.model_validate(kwargs))
+            case "payouts.sweep":
+                sweep(self.context)
+            case "payouts.notify":
+                notify(self.context)
+
+    def _ask_many(
+        self, orders: Mapping[int, str], patience: timedelta
+    ) -> Iterator[list[tuple[int, OrderAnswer]]]:
+        del patience
+        for payout_id, no in orders.items():
+            yield [(payout_id, self.gateway.query(no))]
+
+    def _publish(self, task: str, kwargs: Mapping[str, Any]) -> None:
+        assert task in {TASK_SUBMIT, TASK_QUERY}
+        self.pause(f"publish {task}: before")
+        self.broker.publish(task, dict(kwargs))
+        self.pause(f"publish {task}: after")
+
+    def _tell(self, message: Message) -> None:
+        self.pause("tell the app: before")
+        self.told.append(message)
+        self.pause("tell the app: after")
