@@ -6,18 +6,34 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 GENESIS = "0" * 64
 """What the first event of a payout names as the hash before it."""
 
 
-def instant(at: datetime) -> str:
-    """A time as it enters a hash: UTC, microseconds, one spelling."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
-
-
 def seal(previous_hash: str, event: Mapping[str, Any]) -> str:
     """The hash of an event: SHA-256 (hex) over the hash before it and the event as sorted JSON."""
-    text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{previous_hash}\n{text}".encode()).hexdigest()
+    return hashlib.sha256(f"{previous_hash}\n{_canonical(event)}".encode()).hexdigest()
+
+
+def digest(fields: Mapping[str, Any]) -> str:
+    """The SHA-256 (hex) of fields as sorted JSON."""
+    return hashlib.sha256(_canonical(fields).encode()).hexdigest()
+
+
+def _canonical(value: Mapping[str, Any]) -> str:
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+    )
+
+
+def _plain(value: object) -> str:
+    """Times in UTC to the microsecond; decimals without the zeros that say nothing."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    msg = f"{type(value).__name__} has no place in a journal"
+    raise TypeError(msg)

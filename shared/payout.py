@@ -102,6 +102,7 @@ class Payout(Table, table=True):
     due_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
     sequence: int = Field(sa_type=Integer)
     journal_hash: str = Field(sa_type=Text)
+    nonce: str = Field(sa_type=Text, repr=False)
     claim_id: str | None = Field(default=None, sa_type=Text)
     attempts: int = Field(sa_type=Integer)
     first_sent_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
@@ -142,8 +143,18 @@ class PayoutEvent(Table, table=True):
     status_before: str | None = Field(default=None, sa_type=Text)
     status_after: str | None = Field(default=None, sa_type=Text)
     detail: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    row_hash: str | None = Field(default=None, sa_type=Text)
     previous_hash: str | None = Field(default=None, sa_type=Text)
     hash: str | None = Field(default=None, sa_type=Text)
+
+
+class Mark(Table, table=True):
+    """When something last ran through broker and worker: the sweep's sign of life."""
+
+    __tablename__ = "payout_mark"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
 class OutboxMessage(Table, table=True):  # type: ignore[no-redef]  # a column named kwargs

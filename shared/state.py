@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import secrets
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -50,6 +51,8 @@ class PayoutState:
     sequence: int = 0
     """How many events the payout has; every change of status compares and sets it."""
     journal_hash: str = journal.GENESIS
+    nonce: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    """Random; makes the row's digest in the journal say nothing to who has not the row."""
     claim_id: str | None = None
     """Who took the payout for sending last: our own commit, its reply lost, is known by it."""
     attempts: int = 0
@@ -71,6 +74,10 @@ class PayoutState:
     finished_at: datetime | None = None
 
 
+_MOVING = {"id", "sequence", "journal_hash", "due_at", "queries", "updated_at"}
+_FIXED = tuple(sorted(f.name for f in fields(PayoutState) if f.name not in _MOVING))
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One entry of a payout's journal (law 7)."""
@@ -82,6 +89,8 @@ class Event:
     status_before: Status | None
     status_after: Status
     detail: dict[str, Any]
+    row_hash: str
+    """The digest of the payout as this event left it."""
     previous_hash: str
     hash: str
 
@@ -98,6 +107,30 @@ class Step:
     event: Event | None = None
 
 
+def row_hash(payout: PayoutState) -> str:
+    """The digest of what an event fixes of a payout: all but its clock and the journal itself."""
+    return journal.digest({name: getattr(payout, name) for name in _FIXED})
+
+
+def seal(event: Event, epay_account: str, merchant_order_no: str) -> str:
+    """The hash that an event of this payout must bear."""
+    return journal.seal(
+        event.previous_hash,
+        {
+            "epay_account": epay_account,
+            "merchant_order_no": merchant_order_no,
+            "sequence": event.sequence,
+            "kind": event.kind,
+            "actor": event.actor,
+            "at": event.at,
+            "status_before": event.status_before,
+            "status_after": event.status_after,
+            "detail": event.detail,
+            "row_hash": event.row_hash,
+        },
+    )
+
+
 def record(  # what every change of a payout goes through
     before: PayoutState | None,
     after: PayoutState,
@@ -112,21 +145,20 @@ def record(  # what every change of a payout goes through
     previous = before.journal_hash if before else journal.GENESIS
     status_before = before.status if before else None
     detail = {key: value for key, value in detail.items() if value is not None}
-    digest = journal.seal(
-        previous,
-        {
-            "epay_account": after.epay_account,
-            "merchant_order_no": after.merchant_order_no,
-            "sequence": sequence,
-            "kind": kind,
-            "actor": actor,
-            "at": journal.instant(now),
-            "status_before": status_before,
-            "status_after": after.status,
-            "detail": detail,
-        },
+    unsealed = Event(
+        sequence=sequence,
+        kind=kind,
+        actor=actor,
+        at=now,
+        status_before=status_before,
+        status_after=after.status,
+        detail=detail,
+        row_hash=row_hash(after),
+        previous_hash=previous,
+        hash="",
     )
-    event = Event(sequence, kind, actor, now, status_before, after.status, detail, previous, digest)
+    digest = seal(unsealed, after.epay_account, after.merchant_order_no)
+    event = replace(unsealed, hash=digest)
     return Step(
         before,
         replace(after, sequence=sequence, journal_hash=digest, updated_at=now),

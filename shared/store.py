@@ -55,9 +55,11 @@ def _typed(names: Iterable[str]) -> str:
 
 _EVENT = (
     "sequence int, kind text, actor text, at timestamptz, status_before text, status_after text,"
-    " detail jsonb, previous_hash text, hash text"
+    " detail jsonb, row_hash text, previous_hash text, hash text"
 )
-_EVENT_NAMES = "sequence, kind, actor, at, status_before, status_after, detail, previous_hash, hash"
+_EVENT_NAMES = (
+    "sequence, kind, actor, at, status_before, status_after, detail, row_hash, previous_hash, hash"
+)
 _MESSAGE = "task text, queue text, kwargs jsonb, created_at timestamptz"
 
 _APPEND = f"""
@@ -102,6 +104,10 @@ WITH wanted AS (
 
 _CLAIM_DUE = text(
     """
+WITH mark AS (
+    INSERT INTO payout_mark (name, at) VALUES ('sweep', :now)
+    ON CONFLICT (name) DO UPDATE SET at = excluded.at
+)
 UPDATE payout SET due_at = :until WHERE id IN (
     SELECT id FROM payout WHERE due_at <= :now AND status <> 'submitting'
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
@@ -203,7 +209,10 @@ class Store:
         return self._change(_LAPSED, {"now": now, "limit": limit}, decide)
 
     def claim_due(self, now: datetime, until: datetime, limit: int) -> list[Due]:
-        """Claim what is due, the longest due first: `due_at` becomes the lease `until`."""
+        """Claim what is due, the longest due first: `due_at` becomes the lease `until`.
+
+        Leaves the mark by which `shared.vitals` tells that sweeps come through.
+        """
         with self._single.connect() as connection:
             rows = connection.execute(_CLAIM_DUE, {"now": now, "until": until, "limit": limit})
             return [Due(row.id, Status(row.status)) for row in rows]

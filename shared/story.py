@@ -26,9 +26,7 @@ class Story:
     messages: Sequence[dict[str, Any]]
 
 
-def stories(
-    engine: Engine, merchant_order_no: str, epay_account: str | None = None
-) -> list[Story]:
+def stories(engine: Engine, merchant_order_no: str, epay_account: str | None = None) -> list[Story]:
     """The payouts of that order number: one for each account that has it, usually one in all."""
     wanted = select(_PAYOUT).where(_PAYOUT.c.merchant_order_no == merchant_order_no)
     if epay_account is not None:

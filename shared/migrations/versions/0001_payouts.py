@@ -23,6 +23,7 @@ CREATE TABLE payout (
     due_at TIMESTAMP WITH TIME ZONE,
     sequence INTEGER NOT NULL,
     journal_hash TEXT NOT NULL,
+    nonce TEXT NOT NULL,
     claim_id TEXT,
     attempts INTEGER NOT NULL,
     first_sent_at TIMESTAMP WITH TIME ZONE,
@@ -55,6 +56,12 @@ CREATE INDEX payout_due_idx ON payout (due_at) WHERE due_at IS NOT NULL;
 
 CREATE INDEX payout_review_idx ON payout (review_since) WHERE review_reason IS NOT NULL;
 
+CREATE TABLE payout_mark (
+    name TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT payout_mark_pkey PRIMARY KEY (name)
+);
+
 CREATE TABLE payout_event (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     payout_id BIGINT,
@@ -65,6 +72,7 @@ CREATE TABLE payout_event (
     status_before TEXT,
     status_after TEXT,
     detail JSONB NOT NULL,
+    row_hash TEXT,
     previous_hash TEXT,
     hash TEXT,
     CONSTRAINT payout_event_pkey PRIMARY KEY (id),
@@ -118,5 +126,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE payout_outbox, payout_event, payout")
+    op.execute("DROP TABLE payout_mark, payout_outbox, payout_event, payout")
     op.execute("DROP FUNCTION payout_event_is_append_only(), payout_final_is_final()")
