@@ -47,6 +47,17 @@ def current(engine: Engine) -> str | None:
         return _current(connection)
 
 
+def has(revision: str | None) -> bool:
+    """Whether a database at that revision has all that this code needs.
+
+    Raises:
+        alembic.util.CommandError: this code does not know the revision.
+    """
+    if revision is not None:
+        ScriptDirectory.from_config(_config()).get_revision(revision)
+    return revision == newest()
+
+
 def newest() -> str:
     """The revision that this code needs."""
     head = ScriptDirectory.from_config(_config()).get_current_head()

@@ -132,6 +132,17 @@ class Settings(BaseSettings):
         slowest = self.epay_connect_timeout + self.epay_read_timeout + 2
         return min(slowest, self.epay_lease_seconds * 0.75)
 
+    @property
+    def longest_task(self) -> float:
+        """Seconds that a task may take while everything it needs is there."""
+        return max(self.total_timeout, self.epay_lease_seconds)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a task waits for PostgreSQL: bounded by the message's visibility."""
+        spare = max(1.0, (self.broker_visibility_timeout - self.longest_task) / 2)
+        return min(self.db_patience_seconds, spare)
+
     def need(self, *names: str) -> Self:
         """Say which of the named settings are missing; returns itself when none is.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from celery.signals import setup_logging, worker_process_shutdown, worker_shutdown
+from celery.signals import setup_logging, worker_init, worker_process_shutdown, worker_shutdown
 
 from shared import contract
 from shared.broker import PUBLISH_RETRY
@@ -17,6 +17,7 @@ from shared.logs import configure_logging
 from shared.outcome import Message
 from shared.settings import Settings, load
 from shared.store import Store
+from worker.start import refuse_unsafe_ground
 from worker.celery_app import app
 from worker.context import Context, ThreadedAsking
 from worker.patience import WaitingPatience
@@ -38,7 +39,7 @@ class Process:
             ask_many=self._asking,
             publish=publish,
             tell=tell,
-            patience=WaitingPatience(settings.db_patience_seconds),
+            patience=WaitingPatience(settings.patience),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,
         )
@@ -76,6 +77,11 @@ def tell(message: Message) -> None:
     app.send_task(
         message.task, kwargs=dict(message.kwargs), queue=message.queue, retry_policy=PUBLISH_RETRY
     )
+
+
+@worker_init.connect
+def _look_at_the_ground(**_: object) -> None:
+    refuse_unsafe_ground(load())
 
 
 @setup_logging.connect

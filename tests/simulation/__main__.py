@@ -19,7 +19,9 @@ _CHUNK = 100
 def main() -> int:
     """Run the worlds; 0 when every law held in all of them."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("seeds", type=int, nargs="?", default=2000, help="how many worlds")
+    parser.add_argument(
+        "seeds", type=int, nargs="?", default=int(os.environ.get("SEEDS") or 2000), help="how many"
+    )
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--replay", type=int, help="this seed alone, with its whole story")
     parser.add_argument("--break", dest="law", choices=[*BREAKS, "all"], help="break a law")

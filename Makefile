@@ -1,0 +1,100 @@
+# Everything a person or a build server runs. From nothing but Python, make and a package index.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+# Another interpreter for a new .venv: make PYTHON=/usr/bin/python3.12 test
+PYTHON ?=
+# How many worlds `make simulate` plays: make simulate SEEDS=100000
+SEEDS ?=
+# More arguments for pytest: make test ARGS='-k store -x'
+ARGS ?=
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(INSTALLED) ## See it work: every fault a gateway can have, and what it did to the money
+	@$(BIN)/payouts demo
+
+.PHONY: dev
+dev: $(INSTALLED) ## Keep the whole service up on this machine, against the sandbox gateway
+	@$(BIN)/payouts dev
+
+.PHONY: test
+test: $(INSTALLED) ## Run all tests but the chaos drills, with coverage of the service
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not chaos" $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=95
+
+.PHONY: check
+check: $(INSTALLED) ## Lint, format, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(INSTALLED) ## Format the code and sort its imports
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: chaos
+chaos: $(INSTALLED) ## Kill processes and servers for minutes, and count the money afterwards
+	@$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure payouts per second
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: simulate
+simulate: $(INSTALLED) ## Play random worlds of faults on all cores; SEEDS=... says how many
+	@SEEDS="$(SEEDS)" $(BIN)/python -m tests.simulation $(ARGS)
+
+# Neither an index nor the way a package came in is written down: only what, and its hashes.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
+
+.PHONY: lock
+lock: $(INSTALLED) ## Write requirements/ anew from pyproject.toml; what is locked stays where it fits
+	@$(BIN)/python -c 'import uv' 2>/dev/null || $(PIP) install --quiet uv
+	$(LOCK) --extra local --extra dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
+	$(LOCK) -c requirements/dev.txt requirements/build.in -o requirements/build.txt
+
+.PHONY: clean
+clean: ## Remove the virtual environment and everything that can be made again
+	rm -rf $(VENV) .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment: the locked packages by hash, then this project as it stands here.
+# Nothing is fetched when nothing changed. An interpreter is tried by running it: some names on a
+# PATH are only signposts (pyenv's shims) and fail.
+CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3 python)
+SUITS := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@if ! $(BIN)/python $(SUITS) 2>/dev/null; then \
+		found=; \
+		for python in $(CANDIDATES); do \
+			if $$python $(SUITS) 2>/dev/null; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "Needed: Python 3.11 or 3.12 with its venv module (tried: $(CANDIDATES))." >&2; \
+			echo "Name one, for example: make PYTHON=/usr/local/bin/python3.12 test" >&2; \
+			exit 1; \
+		fi; \
+		echo "Making $(VENV) with $$($$found -V)"; \
+		$$found -m venv --clear $(VENV); \
+	fi
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@echo "Installing the locked packages"
+	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,67 @@
+"""Fixtures of every test: real servers, started once, when the first test asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.databases import fresh_database, migrated_template
+from tests.support.network import only_this_machine
+from tests.support.servers import (
+    PostgresServer,
+    RedisServer,
+    a_postgres,
+    a_redis,
+    flush,
+    named_hosts,
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_this_machine() -> Iterator[None]:
+    """No test connects to another machine."""
+    with only_this_machine(named_hosts()):
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server: TEST_DATABASE_URL's, DATABASE_URL's, or one of our own."""
+    with a_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: PostgresServer) -> Iterator[str]:
+    """The name of the migrated database that each test gets a copy of."""
+    with migrated_template(postgres) as name:
+        yield name
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer, template_database: str) -> Iterator[str]:
+    """A database of the test's own, migrated and empty."""
+    with fresh_database(postgres, template_database) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
+    """A database of the test's own, without any table."""
+    with fresh_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server: TEST_REDIS_URL's, REDIS_URL's, or one of our own."""
+    with a_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """An empty Redis database."""
+    flush(redis_server.url)
+    return redis_server.url

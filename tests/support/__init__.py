@@ -1,0 +1,1 @@
+"""What many tests share: servers, databases, and the wall around the network."""

@@ -1,0 +1,108 @@
+"""The PostgreSQL and the Redis of a test run: ours out of wheels, or those that were named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import redis
+
+from ops.local import databases
+from ops.local.postgres import FAST_UNSAFE, LocalPostgres
+from ops.local.redis import LocalRedis
+
+MAX_CONNECTIONS = "200"
+
+
+class PostgresServer(Protocol):
+    """A server on which tests may make and drop databases."""
+
+    @property
+    def url(self) -> str: ...
+    def create_database(self, name: str, template: str | None = None) -> str: ...
+    def drop_database(self, name: str) -> None: ...
+
+
+class RedisServer(Protocol):
+    """A server whose one database tests may flush."""
+
+    @property
+    def url(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class NamedPostgres:
+    """A server that somebody else runs. Only databases made here are touched."""
+
+    url: str
+
+    def create_database(self, name: str, template: str | None = None) -> str:
+        return databases.create_database(self.url, name, template)
+
+    def drop_database(self, name: str) -> None:
+        databases.drop_database(self.url, name)
+
+
+@dataclass(frozen=True)
+class NamedRedis:
+    """A server that somebody else runs."""
+
+    url: str
+
+
+def named_postgres_url() -> str | None:
+    """TEST_DATABASE_URL, or else DATABASE_URL."""
+    return os.environ.get("TEST_DATABASE_URL") or os.environ.get("DATABASE_URL") or None
+
+
+def named_redis_url() -> str | None:
+    """TEST_REDIS_URL, or else REDIS_URL."""
+    return os.environ.get("TEST_REDIS_URL") or os.environ.get("REDIS_URL") or None
+
+
+def named_hosts() -> set[str]:
+    """The hosts of the servers that were named."""
+    urls = [url for url in (named_postgres_url(), named_redis_url()) if url]
+    return {host for url in urls if (host := urlsplit(url).hostname)}
+
+
+@contextmanager
+def a_postgres() -> Iterator[PostgresServer]:
+    """The named server, or one of our own that trades safety for speed."""
+    if url := named_postgres_url():
+        yield NamedPostgres(url)
+        return
+    settings = {**FAST_UNSAFE, "max_connections": MAX_CONNECTIONS}
+    with LocalPostgres(settings=settings) as server:
+        yield server
+
+
+@contextmanager
+def a_redis() -> Iterator[RedisServer]:
+    """The named server, if its database is empty, or one of our own.
+
+    Raises:
+        RuntimeError: the named database holds something; a broker in use is never flushed.
+    """
+    if not (url := named_redis_url()):
+        with LocalRedis() as server:
+            yield server
+        return
+    with redis.Redis.from_url(url) as client:
+        if keys := client.dbsize():
+            raise RuntimeError(
+                f"REDIS_URL names a database with {keys} keys, and the tests flush it: name an "
+                "empty one in TEST_REDIS_URL, or none for a server of their own"
+            )
+        yield NamedRedis(url)
+        client.flushdb()
+
+
+def flush(url: str) -> None:
+    """Empty one Redis database."""
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
