@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ops.commands import demo, dev, enqueue, migrate, sandbox, show
+from ops.commands import demo, dev, doctor, enqueue, migrate, sandbox, show, verify
 from ops.console import fail
 from ops.errors import UserError
 from shared.settings import SettingsError
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("migrate")(migrate.migrate)
 app.command("enqueue")(enqueue.enqueue)
 app.command("show")(show.show)
+app.command("verify")(verify.verify)
+app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("dev")(dev.dev)
 app.command(

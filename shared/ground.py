@@ -74,10 +74,11 @@ def of_database(engine: Engine, now: datetime) -> list[str]:
     ahead = vitals.read(engine, now).clock_ahead
     if abs(ahead) > CLOCK_TOLERANCE_SECONDS:
         side = "ahead of" if ahead > 0 else "behind"
-        return [
+        words = (
             f"The clock of this machine is {abs(ahead):.1f} s {side} the database's: leases and"
             " settle times would not mean what they say. Synchronise both (NTP)."
-        ]
+        )
+        return [words]
     return []
 
 

@@ -15,7 +15,6 @@ from shared.lifecycle import Policy
 from shared.outcome import Message
 from shared.store import Store
 
-
 T = TypeVar("T")
 
 

@@ -17,10 +17,10 @@ from shared.logs import configure_logging
 from shared.outcome import Message
 from shared.settings import Settings, load
 from shared.store import Store
-from worker.start import refuse_unsafe_ground
 from worker.celery_app import app
 from worker.context import Context, ThreadedAsking
 from worker.patience import WaitingPatience
+from worker.start import refuse_unsafe_ground
 
 
 class Process:

@@ -25,10 +25,11 @@ def refuse_unsafe_ground(settings: Settings) -> None:
     Raises:
         SystemExit: something is unsafe; the text says what, and how to mend it.
     """
-    found = ground.of_settings(settings)
-    if not found:
-        found += _when_there("Redis", lambda: ground.of_redis(settings.redis_url))
-        found += _when_there("PostgreSQL", lambda: _database(settings))
+    found = (
+        ground.of_settings(settings)
+        or _when_there("Redis", lambda: ground.of_redis(settings.redis_url))
+        or _when_there("PostgreSQL", lambda: _database(settings))
+    )
     if found:
         findings = "\n".join(f"  - {finding}" for finding in found)
         msg = f"The payout worker does not start on unsafe ground:\n{findings}"

@@ -17,7 +17,8 @@ from shared.settings import load
 from shared.state import PayoutState
 from shared.story import Story, stories
 
-_INTERNAL = {"id", "claim_id", "journal_hash", "absences"}
+_INTERNAL = {"id", "claim_id", "nonce", "journal_hash", "absences"}
+_HASHES = {"row_hash", "previous_hash", "hash"}
 
 
 def show(
@@ -26,6 +27,9 @@ def show(
         str | None, typer.Option(help="Only the payout of this EPAY account.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    export: Annotated[
+        bool, typer.Option("--export", help="Print the journal with its hashes, for a dispute.")
+    ] = False,
 ) -> None:
     """Show one payout: how it stands and its whole story in order. Account numbers are masked."""
     engine = make_engine(load().need("database_url").database_url, pool_size=1)
@@ -40,8 +44,8 @@ def show(
             f"there is no payout {merchant_order_no}. If it was just asked for, it may still wait"
             " in the queue; if it was refused as invalid, the asking app was told."
         )
-    if json:
-        say(as_json([_as_dict(story) for story in found]))
+    if json or export:
+        say(as_json([_as_dict(story, hashes=export) for story in found]))
         return
     for story in found:
         _print(story)
@@ -91,10 +95,12 @@ def _facts(payout: PayoutState) -> list[tuple[str, str]]:
     return facts
 
 
-def _as_dict(story: Story) -> dict[str, Any]:
+def _as_dict(story: Story, *, hashes: bool) -> dict[str, Any]:
     payout = {key: value for key, value in asdict(story.payout).items() if key not in _INTERNAL}
     payout["account_no"] = mask(story.payout.account_no)
-    hidden = {"payout_id", "id"}
+    hidden = {"payout_id", "id"} | (set() if hashes else _HASHES)
+    if hashes:
+        payout["journal_hash"] = story.payout.journal_hash
     return {
         "payout": payout,
         "events": [_without(event, hidden) for event in story.events],

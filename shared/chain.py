@@ -1,0 +1,93 @@
+"""Walking the journal: whether a payout's events and row are still what was once sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Engine, Row, select
+
+from shared import journal
+from shared.payout import metadata
+from shared.state import Event, PayoutState, Status, row_hash, seal
+from shared.store import state_of
+
+_PAYOUT = metadata.tables["payout"]
+_EVENT = metadata.tables["payout_event"]
+_BATCH = 500
+_EVENT_FIELDS = [field.name for field in fields(Event)]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The first place where a payout's chain does not hold."""
+
+    merchant_order_no: str
+    epay_account: str
+    sequence: int
+    """The event at which it shows; one past the last for the row itself."""
+    what: str
+
+
+def breaks(engine: Engine) -> Iterator[Break | None]:
+    """Walk every payout, oldest first: its first break, or None when it holds."""
+    last_id = 0
+    while True:
+        with engine.connect() as connection:
+            wanted = select(_PAYOUT).where(_PAYOUT.c.id > last_id).order_by(_PAYOUT.c.id)
+            payouts = [state_of(row) for row in connection.execute(wanted.limit(_BATCH))]
+            if not payouts:
+                return
+            journals: dict[int, list[Event]] = {payout.id: [] for payout in payouts}
+            last_id = payouts[-1].id
+            events = select(_EVENT).where(_EVENT.c.payout_id.between(payouts[0].id, last_id))
+            for row in connection.execute(events.order_by(_EVENT.c.payout_id, _EVENT.c.sequence)):
+                journals[row.payout_id].append(event_of(row))
+        for payout in payouts:
+            yield first_break(payout, journals[payout.id])
+
+
+def first_break(payout: PayoutState, events: Sequence[Event]) -> Break | None:
+    """Where the chain of one payout breaks first; None when it holds to the row."""
+    previous = journal.GENESIS
+    for nth, event in enumerate(events, start=1):
+        what = _broken_event(payout, event, nth, previous)
+        if what is not None:
+            return _break(payout, nth, what)
+        previous = event.hash
+    what = _broken_row(payout, events, previous)
+    return None if what is None else _break(payout, len(events) + 1, what)
+
+
+def _broken_event(payout: PayoutState, event: Event, nth: int, previous: str) -> str | None:
+    if event.sequence != nth:
+        return f"event {nth} is missing"
+    if event.previous_hash != previous:
+        return "does not follow the event before it"
+    if seal(event, payout.epay_account, payout.merchant_order_no) != event.hash:
+        return "is not what was written"
+    return None
+
+
+def _broken_row(payout: PayoutState, events: Sequence[Event], last_hash: str) -> str | None:
+    if payout.sequence != len(events):
+        return f"event {len(events) + 1} is missing: the row counts {payout.sequence}"
+    if payout.journal_hash != last_hash:
+        return "the row names another last event"
+    if events and events[-1].row_hash != row_hash(payout):
+        return "the row is not as its last event left it"
+    return None
+
+
+def event_of(row: Row[Any]) -> Event:
+    """A row of the journal as the pure code sees it."""
+    values = {name: getattr(row, name) for name in _EVENT_FIELDS}
+    before = values["status_before"]
+    values["status_before"] = None if before is None else Status(before)
+    values["status_after"] = Status(values["status_after"])
+    return Event(**values)
+
+
+def _break(payout: PayoutState, sequence: int, what: str) -> Break:
+    return Break(payout.merchant_order_no, payout.epay_account, sequence, what)
