@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
@@ -51,7 +50,7 @@ class PayoutState:
     sequence: int = 0
     """How many events the payout has; every change of status compares and sets it."""
     journal_hash: str = journal.GENESIS
-    nonce: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    nonce: str = field(default="", repr=False)
     """Random; makes the row's digest in the journal say nothing to who has not the row."""
     claim_id: str | None = None
     """Who took the payout for sending last: our own commit, its reply lost, is known by it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -65,6 +66,7 @@ def _wanted(ctx: Context, asked: PayoutRequest) -> PayoutState:
         remark=asked.remark,
         extend_fields=asked.extend_fields,
         notify=asked.notify.model_dump(mode="json") if asked.notify else None,
+        nonce=secrets.token_hex(16),
         status=Status.QUEUED,
         due_at=now,
         created_at=now,
