@@ -46,7 +46,8 @@ format: $(INSTALLED) ## Format the code and sort its imports
 
 .PHONY: chaos
 chaos: $(INSTALLED) ## Kill processes and servers for minutes, and count the money afterwards
-	@$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+	@$(BIN)/python -m tests.chaos $(ARGS)
+	@$(BIN)/python -m pytest -m chaos tests/drills
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure payouts per second

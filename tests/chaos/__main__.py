@@ -1,0 +1,167 @@
+"""`make chaos`: about four minutes; a table, and exit code 1 if a law was broken."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ops.demo.services import ACCOUNT, API_KEY, commands
+from ops.local.ports import free_port
+from ops.local.postgres import LocalPostgres
+from ops.local.processes import ProcessGroup
+from ops.local.redis import LocalRedis
+from sandbox.config import Duplicates, SandboxConfig
+from sandbox.server import Gateway
+from shared import migrate
+from shared.database import make_engine
+from tests.chaos.asker import DurableAsker
+from tests.chaos.books import Books, count, open_payouts
+from tests.chaos.monkey import Monkey
+
+_SETTLED_WITHIN = 120.0
+_CONSOLE = Console()
+_SETTINGS = {
+    "EPAY_NOT_FOUND_CODES": "2001",
+    "EPAY_REFUSED_CODES": "2005",
+    "EPAY_CONNECT_TIMEOUT": "1",
+    "EPAY_READ_TIMEOUT": "3",
+    "EPAY_LEASE_SECONDS": "8",
+    "EPAY_SETTLE_SECONDS": "8",
+    "EPAY_QUERY_BACKOFF": "2,3,4,5",
+    "EPAY_SUBMIT_BACKOFF": "1,2,4",
+    "BROKER_VISIBILITY_TIMEOUT": "30",
+    "SWEEP_SECONDS": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def main() -> int:
+    """Run the storm, wait for calm, count."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--payouts", type=int, default=3000)
+    parser.add_argument("--seconds", type=float, default=170, help="how long things go wrong")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--logs", type=Path, help="keep all logs in this folder")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="payouts-chaos-") as folder:
+        logs = Path(folder)
+        try:
+            return _storm(arguments.payouts, arguments.seconds, arguments.seed, logs)
+        finally:
+            if arguments.logs is not None:
+                shutil.copytree(logs, arguments.logs, dirs_exist_ok=True)
+
+
+def _storm(payouts: int, seconds: float, seed: int, logs: Path) -> int:
+    _CONSOLE.print(f"{payouts} payouts, {seconds:.0f} s of faults, seed {seed}")
+    config = SandboxConfig(
+        duplicates=Duplicates.PAY, callback_scale=0.05, silence_seconds=8, pay_after=0.5
+    )
+    with (
+        LocalPostgres() as postgres,
+        LocalRedis() as redis,
+        Gateway(config) as gateway,
+        ProcessGroup() as processes,
+    ):
+        migrate.upgrade(postgres.url)
+        _start(processes, postgres, redis, gateway, logs)
+        engine = make_engine(postgres.url, pool_size=1)
+        asker = DurableAsker(redis.url, payouts, per_second=payouts / (seconds * 0.85))
+        monkey = Monkey(processes, postgres, redis, gateway, seconds, seed)
+        asker.start()
+        monkey.start()
+        monkey.join()
+        calm = time.monotonic()
+        settled = _wait(lambda: asker.all_asked and not open_payouts(engine), _SETTLED_WITHIN)
+        took = time.monotonic() - calm
+        _wait(lambda: not asker.unanswered, 60)
+        asker.stop()
+        books = count(engine, asker.orders, gateway.ledger()["orders"], asker.ends)
+        engine.dispose()
+    if not settled:
+        books.broken.append(f"{books.open} payouts still open {took:.0f} s after the last fault")
+    _tell(books, monkey, asker, took)
+    return 1 if books.broken else 0
+
+
+def _start(
+    processes: ProcessGroup,
+    postgres: LocalPostgres,
+    redis: LocalRedis,
+    gateway: Gateway,
+    logs: Path,
+) -> None:
+    port = free_port()
+    environment = {
+        **os.environ,
+        **_SETTINGS,
+        "DATABASE_URL": postgres.url,
+        "REDIS_URL": redis.url,
+        "EPAY_BASE_URL": gateway.base_url,
+        "EPAY_ACCOUNT": ACCOUNT,
+        "EPAY_API_KEY": API_KEY,
+        "EPAY_NOTIFY_URL": f"http://127.0.0.1:{port}/epay/callback",
+    }
+    given = commands(port)
+    started = {
+        "worker-1": given["worker"],
+        "worker-2": [*given["worker"], "-n", "worker2@%h"],
+        "reconciler": given["reconciler"],
+        "beat-1": given["beat"],
+        "beat-2": given["beat"],
+        "webhook": given["webhook"],
+    }
+    for name, command in started.items():
+        processes.start(name, command, env=environment, log_path=logs / f"{name}.log")
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def _tell(books: Books, monkey: Monkey, asker: DurableAsker, took: float) -> None:
+    table = Table(title="Chaos", show_header=False)
+    for name, times in sorted(monkey.did.items()):
+        table.add_row(name, str(times))
+    table.add_section()
+    table.add_row("asked for", str(books.asked))
+    table.add_row("asked for again (no answer)", str(asker.asked_again))
+    for status, number in sorted(books.by_status.items()):
+        table.add_row(f"  {status}", str(number))
+    table.add_section()
+    table.add_row("paid once", str(books.paid_once))
+    table.add_row("paid twice", str(len(books.paid_twice)))
+    table.add_row("lost", str(len(books.lost)))
+    table.add_row("ends that are not true", str(len(books.contradicting)))
+    table.add_row("told wrongly or not", str(len(books.mistold)))
+    table.add_row("in review", str(dict(books.in_review) or 0))
+    table.add_row("settled after the last fault", f"{took:.0f} s")
+    table.add_row("crash to re-claim, median and longest", _spread(books.reclaim_seconds))
+    table.add_row("age of an unknown, median and longest", _spread(books.unknown_seconds))
+    _CONSOLE.print(table)
+    for words in books.broken[:50]:
+        _CONSOLE.print(f"BROKEN: {words}")
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    return f"{values[len(values) // 2]:.1f} s, {values[-1]:.1f} s ({len(values)} times)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
