@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -14,8 +13,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ops.demo.services import ACCOUNT, API_KEY, commands
-from ops.local.ports import free_port
 from ops.local.postgres import LocalPostgres
 from ops.local.processes import ProcessGroup
 from ops.local.redis import LocalRedis
@@ -26,22 +23,10 @@ from shared.database import make_engine
 from tests.chaos.asker import DurableAsker
 from tests.chaos.books import Books, count, open_payouts
 from tests.chaos.monkey import Monkey
+from tests.chaos.stage import start
 
 _SETTLED_WITHIN = 120.0
 _CONSOLE = Console()
-_SETTINGS = {
-    "EPAY_NOT_FOUND_CODES": "2001",
-    "EPAY_REFUSED_CODES": "2005",
-    "EPAY_CONNECT_TIMEOUT": "1",
-    "EPAY_READ_TIMEOUT": "3",
-    "EPAY_LEASE_SECONDS": "8",
-    "EPAY_SETTLE_SECONDS": "8",
-    "EPAY_QUERY_BACKOFF": "2,3,4,5",
-    "EPAY_SUBMIT_BACKOFF": "1,2,4",
-    "BROKER_VISIBILITY_TIMEOUT": "30",
-    "SWEEP_SECONDS": "1",
-    "PYTHONUNBUFFERED": "1",
-}
 
 
 def main() -> int:
@@ -73,7 +58,7 @@ def _storm(payouts: int, seconds: float, seed: int, logs: Path) -> int:
         ProcessGroup() as processes,
     ):
         migrate.upgrade(postgres.url)
-        _start(processes, postgres, redis, gateway, logs)
+        start(processes, postgres, redis, gateway, logs)
         engine = make_engine(postgres.url, pool_size=1)
         asker = DurableAsker(redis.url, payouts, per_second=payouts / (seconds * 0.85))
         monkey = Monkey(processes, postgres, redis, gateway, seconds, seed)
@@ -91,37 +76,6 @@ def _storm(payouts: int, seconds: float, seed: int, logs: Path) -> int:
         books.broken.append(f"{books.open} payouts still open {took:.0f} s after the last fault")
     _tell(books, monkey, asker, took)
     return 1 if books.broken else 0
-
-
-def _start(
-    processes: ProcessGroup,
-    postgres: LocalPostgres,
-    redis: LocalRedis,
-    gateway: Gateway,
-    logs: Path,
-) -> None:
-    port = free_port()
-    environment = {
-        **os.environ,
-        **_SETTINGS,
-        "DATABASE_URL": postgres.url,
-        "REDIS_URL": redis.url,
-        "EPAY_BASE_URL": gateway.base_url,
-        "EPAY_ACCOUNT": ACCOUNT,
-        "EPAY_API_KEY": API_KEY,
-        "EPAY_NOTIFY_URL": f"http://127.0.0.1:{port}/epay/callback",
-    }
-    given = commands(port)
-    started = {
-        "worker-1": given["worker"],
-        "worker-2": [*given["worker"], "-n", "worker2@%h"],
-        "reconciler": given["reconciler"],
-        "beat-1": given["beat"],
-        "beat-2": given["beat"],
-        "webhook": given["webhook"],
-    }
-    for name, command in started.items():
-        processes.start(name, command, env=environment, log_path=logs / f"{name}.log")
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:
