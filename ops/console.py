@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,7 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
+_PIPE_WIDTH = 250
+"""Nothing is cut short where nobody looks at columns."""
+
 out = Console(soft_wrap=True)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = _PIPE_WIDTH
 err = Console(stderr=True, soft_wrap=True)
 
 

@@ -50,6 +50,7 @@ STATUS_CONFLICT = "conflict"
 """Not a payout's status: the merchant_order_no stands for a payout with other fields."""
 
 _EXTEND_FIELDS_BYTES = 2048
+_NAME_ECHO = 40
 
 
 def _plain_text(value: str) -> str:
@@ -67,11 +68,11 @@ def _exact_amount(value: str) -> str:
     if amount <= 0:
         msg = "must be above zero"
         raise ValueError(msg)
-    if amount != round(amount, AMOUNT_SCALE):
-        msg = f"has more than {AMOUNT_SCALE} decimal places and would not be stored exactly"
-        raise ValueError(msg)
     if amount >= Decimal(10) ** (AMOUNT_DIGITS - AMOUNT_SCALE):
         msg = f"has more than {AMOUNT_DIGITS - AMOUNT_SCALE} digits before the point"
+        raise ValueError(msg)
+    if amount != round(amount, AMOUNT_SCALE):
+        msg = f"has more than {AMOUNT_SCALE} decimal places and would not be stored exactly"
         raise ValueError(msg)
     return value
 
@@ -215,13 +216,18 @@ def parse_notify(kwargs: Mapping[str, Any]) -> Notify | None:
 
 def _first_error(error: ValidationError) -> RequestError:
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    field = ".".join(str(part)[:40] for part in first["loc"][:3]) or "request"
+    field = ".".join(_printable(part) for part in first["loc"][:3]) or "request"
     match first["type"]:
         case "missing":
             code = "missing_field"
         case "extra_forbidden":
             code = "unknown_field"
         case _:
-            code = f"invalid_{str(first['loc'][0])[:40]}" if first["loc"] else "invalid_request"
+            code = f"invalid_{_printable(first['loc'][0])}" if first["loc"] else "invalid_request"
     message = first["msg"].removeprefix("Value error, ")
     return RequestError(code=code, field=field, message=message)
+
+
+def _printable(part: object) -> str:
+    """A name that a caller chose, as it may be given back: short, and without surprises."""
+    return "".join(char if char.isprintable() else "?" for char in str(part)[:_NAME_ECHO])

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+import psycopg
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 _CONNECT_TIMEOUT_SECONDS = 5
@@ -28,7 +35,7 @@ def make_engine(
         "timezone": "UTC",
         "application_name": "epay-payouts",
     }
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -44,6 +51,20 @@ def make_engine(
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },
     )
+    event.listen(engine, "handle_error", _tell_no_values)
+    return engine
+
+
+class Refusal(Exception):
+    """What PostgreSQL said in refusing a statement, without the row that it would have quoted."""
+
+
+def _tell_no_values(context: ExceptionContext) -> None:
+    """Put an error that quotes values in words that do not: they may be account numbers."""
+    error, original = context.sqlalchemy_exception, context.original_exception
+    if isinstance(error, DataError | IntegrityError) and isinstance(original, psycopg.Error):
+        words = f"{original.diag.message_primary} (SQLSTATE {original.sqlstate})"
+        raise type(error)(None, None, Refusal(words)) from None
 
 
 def is_transient(error: BaseException) -> bool:

@@ -102,6 +102,32 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        if value and not value.startswith(
+            ("postgresql://", "postgres://", "postgresql+psycopg://")
+        ):
+            msg = "must begin with postgresql://"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        if value and not value.startswith(("redis", "sentinel://")):
+            msg = "must begin with redis://, rediss:// or sentinel://"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("epay_check_limits")
+    @classmethod
+    def _not_built(cls, value: str) -> str:
+        if value == "on":
+            msg = "checking EPAY's limits is not built yet; leave EPAY_CHECK_LIMITS off"
+            raise ValueError(msg)
+        return value
+
     @model_validator(mode="after")
     def _codes_mean_one_thing(self) -> Self:
         both = self.epay_not_found_codes & self.epay_refused_codes

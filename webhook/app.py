@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from flask import Flask
 
 from shared.broker import make_celery
@@ -14,20 +16,22 @@ from webhook.health import Health
 from webhook.health import blueprint as health
 
 MAX_BODY_BYTES = 64 * 1024
+_GUNICORN_HALT = 3
+"""The exit code that ends gunicorn, which starts its workers again after any other."""
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the app.
 
     Raises:
-        SystemExit: a setting is missing or wrong; the text says which.
+        SystemExit: a setting is missing or wrong; stderr says which.
     """
     try:
         settings = settings or load()
         settings.need("redis_url", "epay_account", "epay_api_key")
     except SettingsError as error:
-        msg = f"The webhook cannot start: {error}"
-        raise SystemExit(msg) from None
+        print(f"The webhook cannot start: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(_GUNICORN_HALT) from None
     configure_logging(settings.log_format)
     broker = Broker(make_celery("webhook", settings), settings.redis_url)
     app = Flask("webhook")

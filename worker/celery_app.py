@@ -21,6 +21,7 @@ def worker_config(settings: Settings) -> dict[str, Any]:
         "task_reject_on_worker_lost": True,
         "task_ignore_result": settings.celery_result_backend is None,
         "task_routes": {task: {"queue": queue} for task, queue in contract.QUEUE_OF.items()},
+        "worker_consumer": "worker.consumer:CarefulConsumer",
         "worker_pool": "threads",
         "worker_concurrency": settings.worker_concurrency,
         "worker_prefetch_multiplier": 1,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ops.demo.plan import EACH, FAULTS
 from ops.errors import UserError
 
 
@@ -23,5 +24,7 @@ def demo(
         from ops.demo.run import run  # noqa: PLC0415 - the extra may be missing
     except ImportError as error:
         raise UserError(f"{error.name} is missing: pip install 'epay-payouts[local]'") from error
+    if count < len(FAULTS) * EACH:
+        raise UserError(f"--count must be at least {len(FAULTS) * EACH}: every fault has its turn")
     with tempfile.TemporaryDirectory(prefix="payouts-demo-") as folder:
         raise typer.Exit(run(logs or Path(folder), count=count, limit=limit))

@@ -10,7 +10,7 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import as_json, out, say, when
-from ops.errors import UserError
+from ops.errors import UserError, unreadable
 from shared.database import make_engine
 from shared.logs import mask
 from shared.settings import load
@@ -36,7 +36,7 @@ def show(
     try:
         found = stories(engine, merchant_order_no, epay_account)
     except SQLAlchemyError as error:
-        raise UserError(f"the database could not be read: {error}") from error
+        raise unreadable(error) from error
     finally:
         engine.dispose()
     if not found:
@@ -57,7 +57,9 @@ def _print(story: Story) -> None:
     for name, value in _facts(payout):
         facts.add_row(name, value)
     out.print(facts, markup=False, highlight=False)
-    journal = Table("#", "at (UTC)", "what", "by", "status", "detail", title="Story")
+    journal = Table(title="Story")
+    for name in ("#", "at (UTC)", "what", "by", "status", "detail"):
+        journal.add_column(name, overflow="fold")
     for event in story.events:
         before, after = event["status_before"], event["status_after"]
         move = after if before in {None, after} else f"{before} -> {after}"

@@ -6,7 +6,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say
-from ops.errors import UserError
+from ops.errors import unreadable
 from shared import chain
 from shared.database import make_engine
 from shared.settings import load
@@ -26,7 +26,7 @@ def verify() -> None:
                     f" at event {found.sequence}: {found.what}"
                 )
     except SQLAlchemyError as error:
-        raise UserError(f"the database could not be read: {error}") from error
+        raise unreadable(error) from error
     finally:
         engine.dispose()
     if broken:

@@ -54,6 +54,9 @@ def judge(
             payout, rows.get(number), ledger.get(number, nothing), list(told.get(number, ()))
         )
         broken += [f"{number} ({payout.fault or 'no fault'}): {fault}" for fault in faults]
+    known = {payout.merchant_order_no for payout in planned}
+    for number in sorted((rows.keys() | ledger.keys()) - known):
+        broken.append(f"{number}: nobody asked for it")
     return Verdict(
         asked=len(planned),
         by_status=Counter(status.value for status in rows.values()),
@@ -67,13 +70,13 @@ def judge(
 
 
 def _broken(payout: Planned, status: Status | None, paid: Paid, told: Sequence[str]) -> list[str]:
-    if status is None:
-        return ["lost: asked for, and not on record"]
     found = []
     if paid.payments > 1:
         found.append(f"PAID {paid.payments} TIMES")
+    if status is None:
+        return [*found, "lost: asked for, and not on record"]
     if status not in FINAL:
-        found.append(f"still {status}")
+        found.append(f"still {status}" + (f", the app was told {', '.join(told)}" if told else ""))
     elif status is not payout.end:
         found.append(f"ended as {status}, the truth is {payout.end}")
     if status in FINAL and (status is Status.SUCCEEDED) != (paid.payments > 0):

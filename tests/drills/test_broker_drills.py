@@ -1,0 +1,134 @@
+"""Redis forgets, hangs up, falls silent, stalls, dies: the payouts go on, and none is paid twice."""
+
+from __future__ import annotations
+
+import time
+
+import requests
+
+from tests.drills.proxy import Proxy
+from tests.drills.support import LEASE, QUERIED, Drill
+
+SILENCE_NOTICED = 25.0
+"""1 s of BRPOP and at most two health checks of 10 s, and the way back."""
+
+
+def test_flushall(drill: Drill) -> None:
+    """Redis forgets everything: what was accepted finishes, and nobody asks again."""
+    drill.ask(20, f"{QUERIED} sandbox:pending=1")
+    drill.until_status(drill.orders, "processing", "pending_withdrawal", timeout=10)
+    with drill.client() as client:
+        client.flushall()
+    drill.note("from FLUSHALL to the last end", drill.finish(timeout=20))
+
+
+def test_clean_closes(drill: Drill) -> None:
+    """All connections are closed, five times under load: nothing needs a person or a restart."""
+    for _ in range(5):
+        drill.ask(5, QUERIED)
+        drill.until(drill.proxy.close_all, 5, "connections to close")
+    drill.until(lambda: len(drill.statuses()) >= 20, 10, "most to be accepted")
+    asked_again = drill.ask_again(drill.orders, QUERIED)
+    drill.count("messages lost, asked for again", len(asked_again))
+    drill.note("from the last close to the last end", drill.finish(timeout=20))
+
+
+def test_silent_loss(drill: Drill) -> None:
+    """All connections die without a word: the worker notices, and what was lost is asked again."""
+    accepted = drill.ask(10, f"{QUERIED} sandbox:pending=1")
+    drill.until_status(accepted, "processing", "pending_withdrawal", timeout=10)
+    assert drill.proxy.silence()
+    began = time.monotonic()
+    fresh = drill.ask(12, QUERIED)
+    drill.until(lambda: drill.statuses().keys() & set(fresh), SILENCE_NOTICED, "the worker")
+    drill.note("from the silence to the first new payout", time.monotonic() - began)
+    # Without a new request: the payouts that were on disk need nobody to ask for them again.
+    drill.until_status(accepted, "succeeded", timeout=15)
+    drill.note("from the silence to the end of what was accepted", time.monotonic() - began)
+    lost = drill.ask_again(fresh, QUERIED)
+    drill.count("messages lost of 12, asked for again", len(lost))
+    drill.finish(timeout=20)
+    drill.note("from the silence to the last end", time.monotonic() - began)
+
+
+def test_lost_publish_reply(drill: Drill) -> None:
+    """The reply to a publish is lost: Celery publishes again, and the second message does nothing."""
+    with Proxy(drill.redis.port) as proxy, drill.asker_behind(proxy) as asker:
+        proxy.lose_reply(b"LPUSH")
+        drill.ask(1, app=asker)
+        assert len(proxy.lost) == 1
+        assert proxy.passed[b"LPUSH"] == 2
+    drill.note("from the publish to the end", drill.finish(timeout=10))
+    drill.until(lambda: not drill.service.waiting()["payouts"], 5, "the second message")
+    assert drill.creates() == 1
+
+
+def test_message_popped_and_never_run(drill: Drill) -> None:
+    """A message is lost between Redis and the worker: a request is asked for again, a hint is not."""
+    drill.proxy.lose_reply(b"BRPOP", b"payouts.query")
+    drill.ask(3, QUERIED)
+    drill.until(lambda: drill.proxy.lost, 10, "a lost query message")
+    began = time.monotonic()
+    drill.until_status(drill.orders, "succeeded", timeout=LEASE + 15)
+    drill.note("from the loss of a query message to the end", time.monotonic() - began)
+
+    drill.proxy.lost.clear()
+    drill.proxy.lose_reply(b"BRPOP", b"payouts.request")
+    one = drill.ask(1)
+    drill.until(lambda: drill.proxy.lost, 10, "a lost request message")
+    after = drill.ask(1)
+    drill.until_status(after, timeout=10)
+    assert drill.ask_again(one) == one
+    drill.finish(timeout=15)
+    drill.proxy.lost.clear()
+
+
+def test_everything_twice_and_shuffled(drill: Drill) -> None:
+    """Every message comes twice, the copy up to 2 s later: each payout is sent once."""
+    with drill.asker_behind(drill.proxy) as asker, drill.proxy.copying(seed=1, longest=2):
+        drill.ask(15, app=asker)
+        drill.ask(15, QUERIED, app=asker)
+        drill.ask(5, "sandbox:drop_before_accepting", app=asker)
+        drill.ask(5, "sandbox:accept_then_close", app=asker)
+        drill.until_status(drill.orders, "succeeded", timeout=30)
+    drill.count("messages put twice", drill.proxy.copied)
+    drill.finish(timeout=5)
+    assert drill.creates() == 40 + 5  # what the gateway dropped was proven absent, and sent again
+
+
+def test_write_pause(drill: Drill) -> None:
+    """Redis takes no writes for 7 s: callbacks get 503 or wait, and nothing is lost."""
+    drill.ask(10, "sandbox:pending=1")
+    drill.until_status(drill.orders, "processing", "pending_withdrawal", timeout=10)
+    with drill.client() as client:
+        client.execute_command("CLIENT", "PAUSE", "7000", "WRITE")
+    began = time.monotonic()
+    answer = drill.service.post(drill.service.callback(drill.orders[0], status="1"))
+    took = time.monotonic() - began
+    assert (answer.status_code, answer.text) in {(200, "success"), (503, "try again later")}
+    assert took < 11.5
+    drill.note(f"the webhook's answer in the pause ({answer.status_code})", took)
+    drill.finish(timeout=30)
+    drill.note("from the pause to the last end", time.monotonic() - began)
+
+
+def test_redis_restarts_empty(drill: Drill) -> None:
+    """Redis dies and comes back with nothing: accepted payouts end; a worker started meanwhile waits."""
+    accepted = drill.ask(10, f"{QUERIED} sandbox:pending=1")
+    drill.until_status(accepted, "processing", "pending_withdrawal", timeout=10)
+    drill.redis.kill()
+    late = drill.start_worker_unwaited(REDIS_URL=drill.redis.url)
+    log = drill.service.log
+    drill.until(lambda: "waiting_for_server" in log(late), 15, "the late worker to wait")
+    assert drill.service.post(drill.service.callback(accepted[0], status="1")).status_code == 503
+    ready = drill.service.callback_url.replace("epay/callback", "readyz")
+    assert requests.get(ready, timeout=10).status_code == 503
+    drill.redis.start(wipe=True)
+    began = time.monotonic()
+    drill.until_status(accepted, "succeeded", timeout=25)
+    drill.note("from an empty Redis to the end of what was accepted", time.monotonic() - began)
+    drill.until(lambda: " ready." in log(late), 15, "the late worker to be ready")
+    drill.replace_worker(drill.workers[0], late)
+    drill.ask(5, QUERIED)
+    drill.finish(timeout=15)
+    assert log(late).count("waiting_for_server") == 1

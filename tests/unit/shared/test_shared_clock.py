@@ -1,0 +1,14 @@
+"""The time of day."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from shared.clock import utcnow
+
+
+def test_now_is_aware_and_utc() -> None:
+    """A naive time would be compared with an aware one somewhere, and fail there."""
+    now = utcnow()
+    assert now.tzinfo is UTC
+    assert abs(datetime.now(UTC) - now) < timedelta(seconds=5)
