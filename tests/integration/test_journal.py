@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import text
 
@@ -12,11 +10,11 @@ from tests.integration.conftest import World
 
 
 @pytest.fixture
-def ended(world: World) -> Iterator[World]:
+def ended(world: World) -> World:
     """Three payouts with a history, and triggers out of the way as only a superuser can."""
     for nth in range(3):
         world.ask(f"order-{nth}", remark="sandbox:accept_then_500", extend_fields={"b": "1"})
-    yield world
+    return world
 
 
 def broken(world: World, statement: str) -> list[chain.Break]:

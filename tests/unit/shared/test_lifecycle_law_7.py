@@ -45,11 +45,6 @@ def create(payout: PayoutState, answer: OrderAnswer) -> Step:
     return lifecycle.on_create_answer(payout, answer, claim_id="c1", **AT)
 
 
-QUEUED, SUBMITTING, PROCESSING = (
-    standing(Status.QUEUED),
-    standing(Status.SUBMITTING),
-    standing(Status.PROCESSING),
-)
 ENTRIES: list[tuple[str, str, Callable[[], Step | None]]] = [
     ("accepted", "asker", lambda: lifecycle.enqueue(new_payout(), now=T0)),
     (
@@ -60,31 +55,37 @@ ENTRIES: list[tuple[str, str, Callable[[], Step | None]]] = [
     (
         "submitting",
         "worker",
-        lambda: lifecycle.begin_send(QUEUED, claim_id="c1", now=NOW, policy=POLICY),
+        lambda: lifecycle.begin_send(
+            standing(Status.QUEUED), claim_id="c1", now=NOW, policy=POLICY
+        ),
     ),
-    ("never_sent", "worker", lambda: create(SUBMITTING, NeverSent("refused"))),
-    ("create_refused", "worker", lambda: create(SUBMITTING, VAGUE)),
-    ("outcome_unknown", "worker", lambda: create(SUBMITTING, LOST)),
-    ("create_report", "worker", lambda: create(SUBMITTING, report("1", "create"))),
+    ("never_sent", "worker", lambda: create(standing(Status.SUBMITTING), NeverSent("refused"))),
+    ("create_refused", "worker", lambda: create(standing(Status.SUBMITTING), VAGUE)),
+    ("outcome_unknown", "worker", lambda: create(standing(Status.SUBMITTING), LOST)),
+    ("create_report", "worker", lambda: create(standing(Status.SUBMITTING), report("1", "create"))),
     ("query_report", "query", lambda: query(unknown(), report("7"))),
     ("no_such_order", "query", lambda: query(unknown(), ABSENT)),
-    ("no_such_order", "query", lambda: query(PROCESSING, ABSENT)),
+    ("no_such_order", "query", lambda: query(standing(Status.PROCESSING), ABSENT)),
     ("query_refused", "query", lambda: query(unknown(), VAGUE)),
     (
         "callback_report",
         "epay",
-        lambda: lifecycle.on_callback(PROCESSING, report("7", "callback"), **AT),
+        lambda: lifecycle.on_callback(standing(Status.PROCESSING), report("7", "callback"), **AT),
     ),
     (
         "callback_unverified",
         "anybody",
-        lambda: lifecycle.on_unverified_callback(PROCESSING, now=NOW, detail={"status": "7"}),
+        lambda: lifecycle.on_unverified_callback(
+            standing(Status.PROCESSING), now=NOW, detail={"status": "7"}
+        ),
     ),
-    ("lease_over", "sweep", lambda: lifecycle.on_lease_over(SUBMITTING, now=NOW)),
+    ("lease_over", "sweep", lambda: lifecycle.on_lease_over(standing(Status.SUBMITTING), now=NOW)),
     (
         "conflict",
         "asker",
-        lambda: lifecycle.on_conflict(PROCESSING, now=NOW, differing=["amount", "currency"]),
+        lambda: lifecycle.on_conflict(
+            standing(Status.PROCESSING), now=NOW, differing=["amount", "currency"]
+        ),
     ),
 ]
 
@@ -137,11 +138,13 @@ def test_a_refused_query_is_on_record(answer: Refused, detail: dict[str, Any]) -
 
 def test_a_conflict_names_the_fields_and_not_their_values() -> None:
     """Nothing moves."""
-    step = lifecycle.on_conflict(PROCESSING, now=NOW, differing=["account_no", "amount"])
+    step = lifecycle.on_conflict(
+        standing(Status.PROCESSING), now=NOW, differing=["account_no", "amount"]
+    )
     assert step.event is not None
     assert step.event.detail == {"differing": "account_no, amount"}
-    assert step.after.status is PROCESSING.status
-    assert step.after.due_at == PROCESSING.due_at
+    assert step.after.status is standing(Status.PROCESSING).status
+    assert step.after.due_at == standing(Status.PROCESSING).due_at
 
 
 def test_a_whole_life_is_one_chain() -> None:
