@@ -22,7 +22,7 @@ class CallbackMessage(BaseModel):
 
     verified: bool
     """Whether the signature held."""
-    merchant_order_no: _Short
+    merchant_order_no: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     epay_account: _Short | None = None
     epay_order_no: _Short | None = None
     status: _Short | None = None

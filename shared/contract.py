@@ -6,6 +6,7 @@ An app that has only celery needs the names and the JSON alone: docs/producers.m
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -29,6 +30,8 @@ TASK_NOTIFY = "payouts.notify"
 QUEUE_PAYOUTS = "payouts"
 QUEUE_RECONCILE = "payouts.reconcile"
 QUEUE_NOTIFY = "payouts.notify"
+QUEUE_PARKED = "payouts.parked"
+"""Requests that failed for a reason that nobody foresaw; nothing consumes it by itself."""
 
 QUEUE_OF = {
     TASK_REQUEST: QUEUE_PAYOUTS,
@@ -50,7 +53,8 @@ STATUS_CONFLICT = "conflict"
 """Not a payout's status: the merchant_order_no stands for a payout with other fields."""
 
 _EXTEND_FIELDS_BYTES = 2048
-_NAME_ECHO = 40
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}[0-9]{0,3}")
+_MOST_KWARGS = 100
 
 
 def _plain_text(value: str) -> str:
@@ -200,6 +204,9 @@ def parse_request(kwargs: Mapping[str, Any]) -> PayoutRequest:
     Raises:
         InvalidRequest: with the first thing that is wrong. No value is repeated in its text.
     """
+    if len(kwargs) > _MOST_KWARGS:
+        message = f"has more than {_MOST_KWARGS} kwargs"
+        raise InvalidRequest(RequestError(code="unknown_field", field="request", message=message))
     try:
         return PayoutRequest.model_validate(dict(kwargs))
     except ValidationError as error:
@@ -229,5 +236,8 @@ def _first_error(error: ValidationError) -> RequestError:
 
 
 def _printable(part: object) -> str:
-    """A name that a caller chose, as it may be given back: short, and without surprises."""
-    return "".join(char if char.isprintable() else "?" for char in str(part)[:_NAME_ECHO])
+    """A name that a caller chose, as it may be given back: a plain name, or none."""
+    if isinstance(part, int):
+        return str(part)
+    name = str(part)
+    return name if _PLAIN_NAME.fullmatch(name) else "(a name that is not repeated)"

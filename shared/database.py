@@ -9,8 +9,6 @@ from sqlalchemy.exc import (
     DataError,
     DBAPIError,
     IntegrityError,
-    InterfaceError,
-    OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -68,7 +66,11 @@ def _tell_no_values(context: ExceptionContext) -> None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same statement may succeed later: PostgreSQL is away, busy, or restarting."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
+    """Whether the same statement may succeed later.
+
+    PostgreSQL is away, busy, restarting, read-only after a failover, or lacks what a migration or a
+    grant will give it: all but a value that it refuses.
+    """
+    if isinstance(error, PoolTimeout):
         return True
-    return isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+    return isinstance(error, DBAPIError) and not isinstance(error, DataError | IntegrityError)

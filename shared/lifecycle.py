@@ -88,22 +88,29 @@ def meaning(epay_status: str) -> Status:
 def accept(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy) -> Step:
     """Take in a new payout and claim it for sending, in one step (law 1)."""
     claimed = _claimed(payout, claim_id, now, policy)
-    return record(None, claimed, kind="accepted", actor="asker", now=now, detail={"attempt": 1})
+    return _step(None, claimed, kind="accepted", actor="asker", now=now, detail={"attempt": 1})
 
 
 def enqueue(payout: PayoutState, *, now: datetime) -> Step:
     """Take in a new payout that somebody else will send: queued, due at once."""
     queued = replace(payout, status=Status.QUEUED, due_at=now)
-    return record(None, queued, kind="accepted", actor="asker", now=now, detail={})
+    return _step(None, queued, kind="accepted", actor="asker", now=now, detail={})
 
 
 def begin_send(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy) -> Step | None:
-    """Claim a queued payout for sending (law 1). None: it is not queued, nothing is to be sent."""
+    """Claim a queued payout for sending (law 1).
+
+    None: it is not queued, nothing is to be sent. A step that leaves it queued: it may not be sent
+    without a person, and looks again tomorrow.
+    """
     if payout.status is not Status.QUEUED:
         return None
+    held = _held(payout, now, policy)
+    if held is not None:
+        return held
     claimed = _claimed(payout, claim_id, now, policy)
     detail = {"attempt": claimed.attempts}
-    return record(payout, claimed, kind="submitting", actor="worker", now=now, detail=detail)
+    return _step(payout, claimed, kind="submitting", actor="worker", now=now, detail=detail)
 
 
 def on_create_answer(
@@ -129,7 +136,7 @@ def on_create_answer(
         case OutcomeUnknown(reason):
             kind, detail = "outcome_unknown", {"reason": reason}
             after = _to_unknown(payout, now, policy, jitter) if ours else payout
-    return record(payout, after, kind=kind, actor="worker", now=now, detail=detail)
+    return _step(payout, after, kind=kind, actor="worker", now=now, detail=detail)
 
 
 def on_query_answer(
@@ -154,7 +161,10 @@ def on_query_answer(
         case _:
             if payout.status in FINAL or not is_followed(payout):
                 return None
-            return Step(payout, _look_again(payout, now, policy, jitter, counts=False))
+            after = _look_again(payout, now, policy, jitter, counts=False)
+            if review.says_the_same(after, payout):
+                return Step(payout, replace(after, review_since=payout.review_since))
+            return _step(payout, after, kind="overdue", actor="query", now=now, detail={})
 
 
 def on_callback(
@@ -169,9 +179,7 @@ def on_unverified_callback(payout: PayoutState, *, now: datetime, detail: dict[s
     after = payout
     if is_followed(payout) and payout.due_at is not None and payout.due_at > now:
         after = replace(payout, due_at=now)
-    return record(
-        payout, after, kind="callback_unverified", actor="anybody", now=now, detail=detail
-    )
+    return _step(payout, after, kind="callback_unverified", actor="anybody", now=now, detail=detail)
 
 
 def on_lease_over(payout: PayoutState, *, now: datetime) -> Step | None:
@@ -179,18 +187,47 @@ def on_lease_over(payout: PayoutState, *, now: datetime) -> Step | None:
     if payout.status is not Status.SUBMITTING or payout.due_at is None or payout.due_at > now:
         return None
     after = replace(_move(payout, Status.UNKNOWN), due_at=now, queries=0)
-    return record(payout, after, kind="lease_over", actor="sweep", now=now, detail={})
+    return _step(payout, after, kind="lease_over", actor="sweep", now=now, detail={})
 
 
 def on_conflict(payout: PayoutState, *, now: datetime, differing: list[str]) -> Step:
     """Somebody asked for the same merchant_order_no with other fields: on record, nothing moves."""
     detail = {"differing": ", ".join(differing)}
-    return record(payout, payout, kind="conflict", actor="asker", now=now, detail=detail)
+    return _step(payout, payout, kind="conflict", actor="asker", now=now, detail=detail)
 
 
 def is_followed(payout: PayoutState) -> bool:
     """Whether EPAY is to be asked about the payout."""
     return payout.status in {Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL}
+
+
+def _held(payout: PayoutState, now: datetime, policy: Policy) -> Step | None:
+    """Keep back what may not be sent any more: past the horizon, or EPAY told of another order."""
+    due_tomorrow = replace(payout, due_at=now + backoff.DAILY)
+    if review.is_sticky(payout):
+        return Step(payout, due_tomorrow)
+    if payout.first_sent_at is None or now - payout.first_sent_at <= policy.resend_horizon:
+        return None
+    words = f"first sent {payout.first_sent_at:%F %T} UTC, too long ago to send again"
+    held = review.flag(due_tomorrow, review.RESEND_HORIZON, words, now)
+    if review.says_the_same(held, payout):
+        return Step(payout, due_tomorrow)
+    return _step(payout, held, kind="held", actor="worker", now=now, detail={"reason": words})
+
+
+def _step(
+    before: PayoutState | None,
+    after: PayoutState,
+    *,
+    kind: str,
+    actor: str,
+    now: datetime,
+    detail: dict[str, Any],
+) -> Step:
+    """The step with its event; a reason for review that stands as it stood keeps its date."""
+    if before is not None:
+        after = review.keep_since(after, before)
+    return record(before, after, kind=kind, actor=actor, now=now, detail=detail)
 
 
 def _claimed(payout: PayoutState, claim_id: str, now: datetime, policy: Policy) -> PayoutState:
@@ -297,7 +334,7 @@ def _on_query_refused(
         sent_at = payout.last_sent_at
         if payout.status is Status.UNKNOWN and sent_at and asked_at - sent_at >= policy.settle:
             after = review.flag(after, review.QUERY_REFUSED, words, now)
-    return record(payout, after, kind=kind, actor="query", now=now, detail=detail)
+    return _step(payout, after, kind=kind, actor="query", now=now, detail=detail)
 
 
 def _on_absence(
@@ -315,10 +352,11 @@ def _on_absence(
             payout.absences, asked_at, last_sent_at=last_sent_at, settle=policy.settle
         ),
     )
-    if not absence.proven(
+    proven = absence.proven(
         after.absences, asked_at, last_sent_at=last_sent_at, settle=policy.settle
-    ):
-        return after
+    )
+    if not proven or review.is_sticky(after):
+        return after  # sticky: EPAY told of another order under this number, a person decides
     if after.refusal is not None:
         return _finish(after, Status.REJECTED, now)
     if now - (payout.first_sent_at or last_sent_at) > policy.resend_horizon:
@@ -342,12 +380,13 @@ def _on_report(
     if differing:
         after = review.flag(payout, review.MISMATCH, f"{source} says {'; '.join(differing)}", now)
         detail["disagrees"] = "; ".join(differing)
-        after = _rescheduled(after, source, now, policy, jitter)
+        after = _rescheduled(replace(after, absences=()), source, now, policy, jitter)
     elif payout.status in FINAL:
         after = _after_the_end(payout, report, source, now)
     else:
         after = _believed(payout, report, source, now, policy, jitter)
-    return record(payout, after, kind=f"{source}_report", actor=actor, now=now, detail=detail)
+    step = _step(payout, after, kind=f"{source}_report", actor=actor, now=now, detail=detail)
+    return replace(step, once=source == "callback" and after == payout)
 
 
 def _believed(
@@ -370,7 +409,7 @@ def _believed(
     status = meaning(status_code)
     if status in FINAL:
         return _finish(told, status, now)
-    moved = review.heal(_move(told, status))
+    moved = review.heal(_move(told, status), ended=False)
     if status_code not in EPAY_STATUS:
         words = f"EPAY status {status_code} is not documented"
         moved = review.flag(moved, review.UNDOCUMENTED_STATUS, words, now)
@@ -380,14 +419,15 @@ def _believed(
         return moved  # a callback that is no end does not put off the next query
     if not is_followed(payout):
         moved = replace(moved, queries=0)
-    looked = _look_again(moved, now, policy, jitter, counts=True)
-    return review.keep_since(looked, payout)
+    return _look_again(moved, now, policy, jitter, counts=True)
 
 
 def _after_the_end(payout: PayoutState, report: Report, source: str, now: datetime) -> PayoutState:
     """Law 5: final is final; a report that says otherwise is for a person."""
-    status = meaning(report.status or "")
-    if status is payout.status or (status not in FINAL and payout.status is not Status.REJECTED):
+    code = report.status or ""
+    status = meaning(code)
+    stale = status not in FINAL and code in EPAY_STATUS and code != _EPAY_ABNORMAL
+    if status is payout.status or (stale and payout.status is not Status.REJECTED):
         return payout
     words = f"{source} says {status} (EPAY status {report.status}) after {payout.status}"
     return review.flag(payout, review.CONTRADICTION, words, now)
@@ -408,7 +448,7 @@ def _report_detail(report: Report) -> dict[str, Any]:
     return {
         "epay_status": report.status,
         "epay_order_no": report.epay_order_no,
-        "amount": None if report.amount is None else str(report.amount),
+        "amount": None if report.amount is None else f"{report.amount:f}",
         "currency": report.currency,
-        "fee": None if report.fee is None else str(report.fee),
+        "fee": None if report.fee is None else f"{report.fee:f}",
     }

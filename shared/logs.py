@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_HIDDEN = frozenset(
-    {"account_no", "accountNo", "payerAccount", "pinCode", "pin_code", "api_key", "sign", "key"}
-)
+_ACCOUNTS = frozenset({"account_no", "accountNo", "payerAccount"})
+_SECRETS = frozenset({"pinCode", "pin_code", "api_key", "apiKey", "sign", "key", "password"})
 _SHOWN = 4
+_LONG_ENOUGH = 8
 
 
 def mask(value: str) -> str:
-    """A value that must not be read, as it may be shown: stars and its last four characters."""
-    if len(value) <= _SHOWN:
+    """An account number as it may be shown: its last four characters, none of a short one."""
+    if len(value) < _LONG_ENOUGH:
         return "*" * len(value)
     return "*" * (len(value) - _SHOWN) + value[-_SHOWN:]
 
 
 def _mask_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    for name in _HIDDEN & event.keys():
-        event[name] = mask(str(event[name]))
-    return event
+    return {name: _masked(name, value) for name, value in event.items()}
+
+
+def _masked(name: str, value: Any) -> Any:
+    if name in _SECRETS:
+        return "***"
+    if name in _ACCOUNTS:
+        return mask(str(value))
+    if isinstance(value, dict):
+        return {str(inner): _masked(str(inner), held) for inner, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(name, held) for held in value]
+    return value
 
 
 def configure_logging(log_format: Literal["console", "json"], level: int = logging.INFO) -> None:

@@ -121,7 +121,7 @@ def _outcome(payout: PayoutState, previous: str | None) -> PayoutOutcome:
         epay_order_no=payout.epay_order_no,
         amount=str(payout.amount),
         currency=payout.currency,
-        fee=None if payout.fee is None else str(payout.fee),
+        fee=None if payout.fee is None else f"{payout.fee:f}",
         occurred_at=(payout.finished_at or payout.updated_at).isoformat(),
         sequence=payout.sequence,
     )

@@ -35,18 +35,30 @@ def code_of(reason: str) -> str:
 def flag(payout: PayoutState, code: str, words: str, now: datetime) -> PayoutState:
     """Say that a person must look. What only a person can settle is not covered up by less."""
     standing = payout.review_reason
-    if standing is not None and code_of(standing) in STICKY and code not in STICKY:
+    if is_sticky(payout) and code not in STICKY:
         return payout
     same = standing is not None and code_of(standing) == code
     since = payout.review_since if same else now
     return replace(payout, review_reason=f"{code}: {words[:_MAX_WORDS]}", review_since=since)
 
 
-def heal(payout: PayoutState) -> PayoutState:
-    """Take back a reason that the payout's own progress has settled."""
-    if payout.review_reason is None or code_of(payout.review_reason) in STICKY:
+def heal(payout: PayoutState, *, ended: bool = True) -> PayoutState:
+    """Take back a reason that progress has settled; only an end settles OVERDUE."""
+    if payout.review_reason is None or is_sticky(payout):
+        return payout
+    if not ended and code_of(payout.review_reason) == OVERDUE:
         return payout
     return replace(payout, review_reason=None, review_since=None)
+
+
+def is_sticky(payout: PayoutState) -> bool:
+    """Whether only a person can settle why the payout is in review."""
+    return payout.review_reason is not None and code_of(payout.review_reason) in STICKY
+
+
+def says_the_same(payout: PayoutState, before: PayoutState) -> bool:
+    """Whether the reason for review stands as it stood."""
+    return payout.review_reason == before.review_reason
 
 
 def keep_since(payout: PayoutState, before: PayoutState) -> PayoutState:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
+from shared.epay.callback import DEFAULT_EXCLUDED, READ_FIELDS
 from shared.epay.config import EpayConfig
 from shared.epay.signing import NestedForm
 from shared.lifecycle import Policy
 
 Codes = Annotated[frozenset[str], NoDecode]
 Seconds = Annotated[tuple[int, ...], NoDecode]
-Positive = Annotated[float, Field(gt=0)]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
+_TEN_YEARS = 315_360_000
+Positive = Annotated[float, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
 
 
 class SettingsError(Exception):
@@ -26,12 +29,16 @@ class Settings(BaseSettings):
     """The settings, named in the environment as here but in capitals. Times are in seconds."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
-    database_url: str = ""
+    database_url: str = Field(default="", repr=False)
     """postgresql://user:password@host:port/name"""
-    redis_url: str = ""
+    redis_url: str = Field(default="", repr=False)
     """redis://host:port/db: the broker, and nothing else on it."""
 
     epay_base_url: str = ""
@@ -68,11 +75,26 @@ class Settings(BaseSettings):
     epay_query_batch: Annotated[int, Field(ge=1, le=500)] = 32
     """Payouts in one `payouts.query` message, and queries under way at once in one process."""
 
+    epay_callback_excluded: Codes = DEFAULT_EXCLUDED
+    """Fields of a callback that its signature does not cover; `none` for none (section 5)."""
+    epay_callback_parse_message: bool = True
+    """Whether a callback's `message` that is JSON is signed as a nested value (section 5)."""
+    callback_hints_per_minute: Annotated[int, Field(ge=0, le=10_000)] = 30
+    """Callbacks that are not believed and yet bring a query forward, over all webhooks."""
+    callback_rate_limit: Annotated[
+        str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}/(second|minute|hour)$")
+    ] = "300/second"
+    """Failing callbacks from one address until 429, over all webhooks. Signed ones always pass."""
+    callback_allowed_networks: Networks = ()
+    """Networks whose callbacks are read; none named: all."""
+    trusted_proxies: Networks = ()
+    """Networks of the proxies before the webhook, whose X-Forwarded-For is believed."""
+
     broker_visibility_timeout: Annotated[int, Field(ge=1)] = 120
     sweep_seconds: Positive = 5
     sweep_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     notify_seconds: Positive = 1
-    celery_result_backend: str | None = None
+    celery_result_backend: str | None = Field(default=None, repr=False)
     """Off by default: PostgreSQL is the truth. Set it to read the result of `payouts.request`."""
     worker_concurrency: Annotated[int, Field(ge=1)] = 32
     db_pool_size: Annotated[int, Field(ge=1)] = 10
@@ -85,6 +107,29 @@ class Settings(BaseSettings):
     def _split_codes(cls, value: object) -> object:
         if isinstance(value, str):
             return frozenset(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("epay_callback_excluded", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        if isinstance(value, str):
+            names = {part.strip() for part in value.split(",")}
+            return frozenset(names - {"", "none"})
+        return value
+
+    @field_validator("epay_callback_excluded")
+    @classmethod
+    def _what_is_read_is_signed(cls, value: frozenset[str]) -> frozenset[str]:
+        if unsafe := value & READ_FIELDS:
+            msg = f"the signature must cover {', '.join(sorted(unsafe))}: we act on it"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("callback_allowed_networks", "trusted_proxies", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("epay_query_backoff", "epay_submit_backoff", mode="before")

@@ -104,6 +104,8 @@ class Step:
     before: PayoutState | None
     after: PayoutState
     event: Event | None = None
+    once: bool = False
+    """Not to be taken if the journal has an event that says the same: a replay changes nothing."""
 
 
 def row_hash(payout: PayoutState) -> str:

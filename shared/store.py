@@ -8,6 +8,7 @@ outbox message in one statement, and only if the row still is what the step was 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -94,10 +95,15 @@ _TAKE = text(
     f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-    AS w(nth int, id bigint, expected int, {_typed(_CHANGED)})
+    AS w(nth int, id bigint, expected int, once boolean, {_typed(_CHANGED)})
 ), moved AS (
     UPDATE payout p SET {", ".join(f"{name} = w.{name}" for name in _CHANGED)}
-    FROM wanted w WHERE p.id = w.id AND p.sequence = w.expected
+    FROM wanted w WHERE p.id = w.id AND p.sequence = w.expected AND NOT (w.once AND EXISTS (
+        SELECT FROM payout_event old
+        JOIN jsonb_to_recordset(CAST(:events AS jsonb)) AS e(nth int, kind text, detail jsonb)
+        ON e.nth = w.nth AND e.kind = old.kind AND e.detail = old.detail
+        WHERE old.payout_id = w.id
+    ))
     RETURNING w.nth, p.id
 ), {_APPEND}"""
 )
@@ -139,6 +145,8 @@ FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS m(payout_id bigint, {_MESSA
 )
 
 _RELAY_LOCK = 0x6F757462
+_RELAY_SECONDS = 5
+"""A slow broker ends a round early, well before PostgreSQL ends the transaction."""
 _RELAY_TRY = text("SELECT pg_try_advisory_xact_lock(:key)")
 _UNSENT = text(
     "SELECT id, task, queue, kwargs FROM payout_outbox WHERE sent_at IS NULL"
@@ -230,9 +238,9 @@ class Store:
             rows = connection.execute(wanted, {"ids": list(payout_ids)})
             return [state_of(row) for row in rows]
 
-    def note_stray(self, kind: str, detail: dict[str, Any], now: datetime) -> None:
+    def note_stray(self, kind: str, actor: str, detail: dict[str, Any], now: datetime) -> None:
         """Put on record a report that fits no payout of ours."""
-        values = {"kind": kind, "actor": "epay", "at": now, "detail": json.dumps(detail)}
+        values = {"kind": kind, "actor": actor, "at": now, "detail": json.dumps(detail)}
         with self._single.connect() as connection:
             connection.execute(_STRAY, values)
 
@@ -258,9 +266,12 @@ class Store:
             if not connection.execute(_RELAY_TRY, {"key": _RELAY_LOCK}).scalar_one():
                 return 0
             try:
+                until = time.monotonic() + _RELAY_SECONDS
                 for row in connection.execute(_UNSENT, {"limit": limit}).all():
                     publish(Message(row.task, row.queue, row.kwargs))
                     sent.append(row.id)
+                    if time.monotonic() > until:
+                        break
             finally:
                 if sent:
                     connection.execute(_SENT, {"now": now, "ids": sent})
@@ -272,12 +283,16 @@ class Store:
     ) -> list[PayoutState]:
         with self.engine.begin() as connection:
             found = [state_of(row) for row in connection.execute(wanted, values)]
-            steps = [decide(payout) for payout in found]
-            taken = [step for step in steps if step is not None]
-            if taken and len(_take(connection, taken)) != len(taken):
-                msg = "a locked payout changed under its lock"
+            steps = [step for step in map(decide, found) if step is not None]
+            taken = _take(connection, steps) if steps else {}
+        after = {payout.id: payout for payout in found}
+        for nth, step in enumerate(steps):
+            if nth in taken:
+                after[step.after.id] = step.after
+            elif not step.once:
+                msg = f"{step.after.merchant_order_no} changed under its lock"
                 raise LostRace(msg)
-        return [step.after if step else payout for payout, step in zip(found, steps, strict=True)]
+        return list(after.values())
 
 
 def accept_on(connection: Connection, steps: Sequence[Step]) -> list[PayoutState | None]:
@@ -304,7 +319,12 @@ def _by_order(epay_account: str, merchant_order_no: str) -> Select[Any]:
 
 def _take(connection: Connection, steps: Sequence[Step]) -> dict[int, int]:
     rows = [
-        {"id": step.after.id, "expected": _expected(step), **_row(step.after, _CHANGED)}
+        {
+            "id": step.after.id,
+            "expected": _expected(step),
+            "once": step.once,
+            **_row(step.after, _CHANGED),
+        }
         for step in steps
     ]
     return _write(connection, _TAKE, rows, steps)

@@ -12,10 +12,14 @@ from shared.settings import Settings, SettingsError, load
 from webhook.broker import Broker
 from webhook.callbacks import Callbacks
 from webhook.callbacks import blueprint as callbacks
+from webhook.errors import short_errors
+from webhook.fields import MAX_BODY_BYTES
 from webhook.health import Health
 from webhook.health import blueprint as health
+from webhook.hints import Hints
+from webhook.shared_redis import SharedRedis
+from webhook.sources import Sources
 
-MAX_BODY_BYTES = 64 * 1024
 _GUNICORN_HALT = 3
 """The exit code that ends gunicorn, which starts its workers again after any other."""
 
@@ -33,10 +37,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         print(f"The webhook cannot start: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(_GUNICORN_HALT) from None
     configure_logging(settings.log_format)
-    broker = Broker(make_celery("webhook", settings), settings.redis_url)
+    redis = SharedRedis(settings.redis_url)
+    hints = Hints(redis, settings.callback_hints_per_minute)
+    broker = Broker(make_celery("webhook", settings))
     app = Flask("webhook")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.config["MAX_FORM_PARTS"] = 200
-    app.register_blueprint(callbacks(Callbacks(settings, broker)))
-    app.register_blueprint(health(Health(settings, broker)))
+    app.register_blueprint(callbacks(Callbacks(settings, broker, hints, Sources(settings, redis))))
+    app.register_blueprint(health(Health(settings, redis)))
+    short_errors(app)
     return app

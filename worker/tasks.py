@@ -38,9 +38,15 @@ def _patiently(body: Callable[[], T]) -> T:
 def request_task(*args: object, **kwargs: Any) -> contract.RequestResult:
     """Accept and send one payout; the kwargs are those of `shared.contract.PayoutRequest`."""
     claim_id = uuid.uuid4().hex
-    if args:
-        kwargs = {**kwargs, "positional arguments": len(args)}
-    return _patiently(lambda: request(process().context, kwargs, claim_id))
+    asked = {**kwargs, "positional_arguments": len(args)} if args else kwargs
+    try:
+        return _patiently(lambda: request(process().context, asked, claim_id))
+    except Reject:
+        raise
+    except Exception:
+        # whatever it was, the one message that must not be lost is put where a person finds it
+        app.send_task(contract.TASK_REQUEST, args, kwargs, queue=contract.QUEUE_PARKED)
+        raise
 
 
 @app.task(name=contract.TASK_SUBMIT)

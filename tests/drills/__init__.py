@@ -1,1 +1,1 @@
-"""Faults of Redis, PostgreSQL, beat and workers, played over real processes; the money is counted."""
+"""Faults of Redis, PostgreSQL, beat and workers over real processes; then the money is counted."""

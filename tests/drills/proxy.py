@@ -175,7 +175,8 @@ class _Link:
 
     def start(self) -> None:
         for pump, source in ((self._upwards, self._client), (self._downwards, self._server)):
-            threading.Thread(target=self._run, args=(pump, source), name="proxy", daemon=True).start()
+            thread = threading.Thread(target=self._run, args=(pump, source), daemon=True)
+            thread.start()
 
     def close(self) -> None:
         """End both sides."""

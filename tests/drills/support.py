@@ -41,6 +41,7 @@ TIMES = {
 QUERIED = "sandbox:no_callback"
 """A remark: the end is found by a query alone, so the whole machinery must work."""
 
+_ALONE = ("--without-gossip", "--without-mingle")
 _STOP_SECONDS = 10.0
 _PREFIX = itertools.count(1)
 
@@ -83,7 +84,7 @@ class Drill:
                 self.service.processes.kill(process)
             self.workers.clear()
         if not self.workers:
-            self.workers.append(self.service.start_worker())
+            self.workers.append(self.start_worker())
         if "beat" in self.service.processes.poll():
             self.service.start_beat()
         self.sound = False
@@ -166,9 +167,10 @@ class Drill:
         assert created <= rows
         engine = make_engine(self.service.database_url, pool_size=1)
         try:
-            assert [found for found in chain.breaks(engine) if found is not None] == []
+            broken = [found for found in chain.breaks(engine) if found is not None]
         finally:
             engine.dispose()
+        assert broken == []
         assert [no for no in self.running() if no in self.service.processes.poll()] == []
         self.sound = True
 
@@ -194,6 +196,10 @@ class Drill:
     def client(self) -> redis.Redis:
         """A connection to Redis past the proxy."""
         return redis.Redis.from_url(self.redis.url)
+
+    def start_worker(self) -> str:
+        """Start one more worker, as the Procfile does, and wait until it takes messages."""
+        return self.service.start_worker(*_ALONE)
 
     def start_worker_unwaited(self, **settings: str) -> str:
         """Start a worker whose servers may be away; its name."""
@@ -244,7 +250,7 @@ def drilled_service(logs: Path, figures: list[Figure]) -> Iterator[Drill]:
         drill = Drill(running, proxy, postgres, broker, figures)
         running.start_webhook()
         running.start_beat()
-        drill.workers.append(running.start_worker())
+        drill.workers.append(drill.start_worker())
         yield drill
         postgres.start()
         broker.start()

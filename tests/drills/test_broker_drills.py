@@ -1,14 +1,17 @@
-"""Redis forgets, hangs up, falls silent, stalls, dies: the payouts go on, and none is paid twice."""
+"""Redis forgets, hangs up, falls silent, stalls, dies: payouts go on, and none is paid twice."""
 
 from __future__ import annotations
 
 import time
 
+import pytest
 import requests
 
 from tests.drills.proxy import Proxy
 from tests.drills.support import LEASE, QUERIED, Drill
 
+WEBHOOK_SECONDS = 11.5
+"""Two tries of a publish, 5 s each."""
 SILENCE_NOTICED = 25.0
 """1 s of BRPOP and at most two health checks of 10 s, and the way back."""
 
@@ -52,7 +55,7 @@ def test_silent_loss(drill: Drill) -> None:
 
 
 def test_lost_publish_reply(drill: Drill) -> None:
-    """The reply to a publish is lost: Celery publishes again, and the second message does nothing."""
+    """The reply to a publish is lost: Celery publishes again, and the second does nothing."""
     with Proxy(drill.redis.port) as proxy, drill.asker_behind(proxy) as asker:
         proxy.lose_reply(b"LPUSH")
         drill.ask(1, app=asker)
@@ -64,7 +67,7 @@ def test_lost_publish_reply(drill: Drill) -> None:
 
 
 def test_message_popped_and_never_run(drill: Drill) -> None:
-    """A message is lost between Redis and the worker: a request is asked for again, a hint is not."""
+    """A message is lost on its way to the worker: a request is asked for again, a hint is not."""
     drill.proxy.lose_reply(b"BRPOP", b"payouts.query")
     drill.ask(3, QUERIED)
     drill.until(lambda: drill.proxy.lost, 10, "a lost query message")
@@ -97,23 +100,23 @@ def test_everything_twice_and_shuffled(drill: Drill) -> None:
 
 
 def test_write_pause(drill: Drill) -> None:
-    """Redis takes no writes for 7 s: callbacks get 503 or wait, and nothing is lost."""
+    """Redis takes no writes for 6 s: callbacks get 503 or wait, and nothing is lost."""
     drill.ask(10, "sandbox:pending=1")
     drill.until_status(drill.orders, "processing", "pending_withdrawal", timeout=10)
     with drill.client() as client:
-        client.execute_command("CLIENT", "PAUSE", "7000", "WRITE")
+        client.execute_command("CLIENT", "PAUSE", "6000", "WRITE")
     began = time.monotonic()
     answer = drill.service.post(drill.service.callback(drill.orders[0], status="1"))
     took = time.monotonic() - began
     assert (answer.status_code, answer.text) in {(200, "success"), (503, "try again later")}
-    assert took < 11.5
+    assert took < WEBHOOK_SECONDS
     drill.note(f"the webhook's answer in the pause ({answer.status_code})", took)
     drill.finish(timeout=30)
     drill.note("from the pause to the last end", time.monotonic() - began)
 
 
 def test_redis_restarts_empty(drill: Drill) -> None:
-    """Redis dies and comes back with nothing: accepted payouts end; a worker started meanwhile waits."""
+    """Redis dies and comes back empty: accepted payouts end; a worker started meanwhile waits."""
     accepted = drill.ask(10, f"{QUERIED} sandbox:pending=1")
     drill.until_status(accepted, "processing", "pending_withdrawal", timeout=10)
     drill.redis.kill()
@@ -132,3 +135,38 @@ def test_redis_restarts_empty(drill: Drill) -> None:
     drill.ask(5, QUERIED)
     drill.finish(timeout=15)
     assert log(late).count("waiting_for_server") == 1
+
+
+@pytest.mark.chaos
+def test_partition(drill: Drill) -> None:
+    """Redis cannot be reached for 20 s, without a word: all come back when the way is open."""
+    accepted = drill.ask(10, f"{QUERIED} sandbox:pending=1")
+    drill.until_status(accepted, "processing", "pending_withdrawal", timeout=10)
+    assert drill.proxy.silence(new=True)
+    began = time.monotonic()
+    drill.until(lambda: time.monotonic() - began > 20, 25, "the partition to last")
+    drill.proxy.heal()
+    began = time.monotonic()
+    drill.until_status(accepted, "succeeded", timeout=40)
+    drill.note("from the open way to the end of what was accepted", time.monotonic() - began)
+    drill.ask(5, QUERIED)
+    drill.until(lambda: len(drill.statuses()) >= 14, 20, "new requests")
+    drill.ask_again(drill.orders, QUERIED)
+    drill.finish(timeout=20)
+
+
+@pytest.mark.chaos
+def test_long_write_pause(drill: Drill) -> None:
+    """Redis takes no writes for 15 s: the webhook answers 503 in time, EPAY comes again."""
+    drill.ask(10, "sandbox:pending=1")
+    drill.until_status(drill.orders, "processing", "pending_withdrawal", timeout=10)
+    with drill.client() as client:
+        client.execute_command("CLIENT", "PAUSE", "15000", "WRITE")
+    began = time.monotonic()
+    answer = drill.service.post(drill.service.callback(drill.orders[0], status="1"))
+    took = time.monotonic() - began
+    assert (answer.status_code, answer.text) == (503, "try again later")
+    assert took < WEBHOOK_SECONDS
+    drill.note("the webhook's answer in the pause (503)", took)
+    drill.finish(timeout=40)
+    drill.note("from the pause to the last end", time.monotonic() - began)

@@ -9,7 +9,7 @@ from typing import Any
 from shared import journal
 from shared.lifecycle import EPAY_STATUS, FINAL, MOVES, Policy, meaning
 from shared.outcome import Message
-from shared.state import Event, PayoutState, Status
+from shared.state import Event, PayoutState, Status, row_hash
 from tests.simulation.gateway import SimGateway
 from tests.simulation.memory_store import MemoryStore
 
@@ -90,6 +90,8 @@ class Invariants:
         for nth in range(seen, len(events)):
             self._event(payout, events, nth)
         self.looked_at[payout.id] = len(events)
+        if events[-1].row_hash != row_hash(payout):
+            raise Violation(f"{payout.merchant_order_no}: the row moved without an event")
         if events[-1].hash != payout.journal_hash or events[-1].status_after != payout.status:
             raise Violation(f"{payout.merchant_order_no}: the journal tells another story")
 

@@ -89,8 +89,8 @@ class MemoryStore:
         found = [self.rows[payout_id] for payout_id in sorted(set(payout_ids) & self.rows.keys())]
         return [row for row in found if lease is None or row.due_at == lease]
 
-    def note_stray(self, kind: str, detail: dict[str, Any], now: datetime) -> None:
-        del now
+    def note_stray(self, kind: str, actor: str, detail: dict[str, Any], now: datetime) -> None:
+        del now, actor
         self.strays.append((kind, detail))
 
     def add_messages(
@@ -138,11 +138,17 @@ class MemoryStore:
         finally:
             self.transactions_open -= 1
         for payout, step in zip(found, steps, strict=True):
-            if step is not None:
+            if step is not None and not self._is_replay(step):
                 if self.rows[payout.id].sequence != payout.sequence:
                     raise LostRace
                 self._write(step)
-        return [step.after if step else payout for payout, step in zip(found, steps, strict=True)]
+        return [self.rows[payout.id] for payout in found]
+
+    def _is_replay(self, step: Step) -> bool:
+        if not step.once or step.event is None:
+            return False
+        said = (step.event.kind, step.event.detail)
+        return said in [(event.kind, event.detail) for event in self.events[step.after.id]]
 
     def _write(self, step: Step) -> None:
         after = step.after

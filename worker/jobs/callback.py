@@ -23,7 +23,8 @@ def callback(ctx: Context, message: CallbackMessage) -> str | None:
     payout = ctx.store.change_order(ctx.account, message.merchant_order_no, decide)
     if payout is None:
         kind = "stray_callback" if message.verified else "stray_callback_unverified"
-        ctx.store.note_stray(kind, _claims(message), now)
+        actor = "epay" if message.verified else "anybody"
+        ctx.store.note_stray(kind, actor, _claims(message), now)
         return None
     return payout.status.value
 

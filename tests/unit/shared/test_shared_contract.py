@@ -145,6 +145,9 @@ def test_amounts_that_are_stored_exactly(value: str) -> None:
         "\uff11\uff10",
         "1" + "0" * 16,
         "9" * 17 + ".99",
+        "9" * 27,
+        "1" * 40,
+        "9" * 30 + ".99",
         "9" * 41,
     ],
 )
@@ -161,7 +164,7 @@ def test_every_amount_that_fits_is_taken_as_it_is(value: Any) -> None:
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
-@given(st.text(max_size=26))
+@given(st.one_of(st.text(max_size=26), st.from_regex(r"[0-9.]{1,45}", fullmatch=True)))
 def test_any_text_is_an_amount_or_is_refused(value: str) -> None:
     """Nothing else comes out of the check."""
     taken: str | None = None
@@ -354,6 +357,16 @@ def test_no_value_is_repeated_in_a_refusal(changes: dict[str, Any]) -> None:
         assert SECRET not in text
     assert error.__cause__ is None
     assert error.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"a\nforged line": 1}, {"a\x1b[2J": 1}, {"extend_fields": {"a\nb": "c"}}],
+    ids=ascii,
+)
+def test_a_refusal_can_be_printed(changes: dict[str, Any]) -> None:
+    """A name that a caller chose does not begin a new line of the log."""
+    assert str(refused(**changes)).isprintable()
 
 
 def test_a_long_name_of_a_field_is_cut() -> None:

@@ -134,6 +134,9 @@ def test_a_file_is_read_and_the_environment_goes_first(
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("DATABASE_URL", f"mysql://u:{KEY}@h/d"),
+        ("DATABASE_URL", f"sqlite:///{KEY}"),
+        ("REDIS_URL", f"amqp://u:{KEY}@h"),
         ("EPAY_CONNECT_TIMEOUT", "0"),
         ("EPAY_CONNECT_TIMEOUT", "-1"),
         ("EPAY_READ_TIMEOUT", "fast"),
@@ -172,6 +175,7 @@ def test_a_wrong_value_is_named(name: str, text: str, monkeypatch: pytest.Monkey
     """One line with the name as it stands in the environment."""
     said = failure(monkeypatch, **{name: text})
     assert re.search(rf"^  {name}(\.\d+)?: .+", said, re.MULTILINE)
+    assert KEY not in said
 
 
 def test_every_wrong_value_has_its_line_and_none_is_repeated(
