@@ -6,10 +6,11 @@ import sys
 
 import typer
 
-from ops.commands import demo, dev, doctor, enqueue, migrate, sandbox, show, verify
+from ops.commands import demo, dev, doctor, enqueue, keys, migrate, sandbox, show, verify
 from ops.console import fail
 from ops.errors import UserError
 from shared.settings import SettingsError
+from shared.vault import VaultError
 
 app = typer.Typer(
     help="Payouts over the EPAY gateway: set up, try out, look at, answer for.",
@@ -22,6 +23,8 @@ app.command("enqueue")(enqueue.enqueue)
 app.command("show")(show.show)
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
+app.command("new-key")(keys.new_key)
+app.command("rotate-keys")(keys.rotate_keys)
 app.command("demo")(demo.demo)
 app.command("dev")(dev.dev)
 app.command(
@@ -35,6 +38,6 @@ def main() -> None:
     """Run the command; a known error is one clear message on stderr and exit code 2."""
     try:
         app()
-    except (UserError, SettingsError) as error:
+    except (UserError, SettingsError, VaultError) as error:
         fail(str(error))
         sys.exit(2)

@@ -12,6 +12,7 @@ from shared import journal
 from shared.payout import metadata
 from shared.state import Event, PayoutState, Status, row_hash, seal
 from shared.store import state_of
+from shared.vault import Vault
 
 _PAYOUT = metadata.tables["payout"]
 _EVENT = metadata.tables["payout_event"]
@@ -30,13 +31,13 @@ class Break:
     what: str
 
 
-def breaks(engine: Engine) -> Iterator[Break | None]:
+def breaks(engine: Engine, vault: Vault) -> Iterator[Break | None]:
     """Walk every payout, oldest first: its first break, or None when it holds."""
     last_id = 0
     while True:
         with engine.connect() as connection:
             wanted = select(_PAYOUT).where(_PAYOUT.c.id > last_id).order_by(_PAYOUT.c.id)
-            payouts = [state_of(row) for row in connection.execute(wanted.limit(_BATCH))]
+            payouts = [state_of(row, vault) for row in connection.execute(wanted.limit(_BATCH))]
             if not payouts:
                 return
             journals: dict[int, list[Event]] = {payout.id: [] for payout in payouts}

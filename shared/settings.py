@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
-from shared.epay.callback import DEFAULT_EXCLUDED, READ_FIELDS
+from shared.epay.callback import DEFAULT_EXCLUDED
 from shared.epay.config import EpayConfig
 from shared.epay.signing import NestedForm
 from shared.lifecycle import Policy
+from shared.vault import Vault, VaultError
 
 Codes = Annotated[frozenset[str], NoDecode]
 Seconds = Annotated[tuple[int, ...], NoDecode]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
 _TEN_YEARS = 315_360_000
 Positive = Annotated[float, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
+_ACTED_ON = frozenset(
+    {
+        "epayAccount",
+        "merchantOrderNo",
+        "epayOrderNo",
+        "status",
+        "amount",
+        "settlementCurrency",
+        "paymentCurrency",
+        "fee",
+    }
+)
+"""Fields of a callback that we read: unsigned, anybody could write them."""
 
 
 class SettingsError(Exception):
@@ -101,6 +125,8 @@ class Settings(BaseSettings):
     db_patience_seconds: Positive = 20
     """How long a task waits in place for PostgreSQL before it gives its message back."""
     log_format: Literal["console", "json"] = "console"
+    account_encryption_keys: SecretStr | None = None
+    """Comma list, the current key first: encrypts account numbers at rest. `payouts new-key`."""
 
     @field_validator("epay_not_found_codes", "epay_refused_codes", mode="before")
     @classmethod
@@ -120,7 +146,7 @@ class Settings(BaseSettings):
     @field_validator("epay_callback_excluded")
     @classmethod
     def _what_is_read_is_signed(cls, value: frozenset[str]) -> frozenset[str]:
-        if unsafe := value & READ_FIELDS:
+        if unsafe := value & _ACTED_ON:
             msg = f"the signature must cover {', '.join(sorted(unsafe))}: we act on it"
             raise ValueError(msg)
         return value
@@ -214,6 +240,20 @@ class Settings(BaseSettings):
         spare = max(1.0, (self.broker_visibility_timeout - self.longest_task) / 2)
         return min(self.db_patience_seconds, spare)
 
+    def vault(self) -> Vault:
+        """What locks account numbers for the database.
+
+        Raises:
+            SettingsError: a key is no key.
+        """
+        keys = (
+            self.account_encryption_keys.get_secret_value() if self.account_encryption_keys else ""
+        )
+        try:
+            return Vault([key.strip() for key in keys.split(",") if key.strip()])
+        except VaultError as error:
+            raise SettingsError(str(error)) from None
+
     def need(self, *names: str) -> Self:
         """Say which of the named settings are missing; returns itself when none is.
 
@@ -281,14 +321,27 @@ def _is_set(value: object) -> bool:
     return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
+def _secrets_folder() -> Path | None:
+    named = os.environ.get("SECRETS_DIR")
+    if not named:
+        return None
+    folder = Path(named)
+    if not folder.is_dir():
+        msg = f"SECRETS_DIR names no folder: {folder}"
+        raise SettingsError(msg)
+    return folder
+
+
 def load() -> Settings:
-    """Read the settings.
+    """Read the settings: environment, then `.env`, then files named like the settings.
+
+    The files are looked for in the folder that SECRETS_DIR names, for example /run/secrets.
 
     Raises:
         SettingsError: a value is wrong; one line for each, without the value (it may be a secret).
     """
     try:
-        return Settings()
+        return Settings(_secrets_dir=_secrets_folder())
     except ValidationError as error:
         lines = "\n".join(
             f"  {'.'.join(str(part) for part in item['loc']).upper() or 'settings'}: {item['msg']}"

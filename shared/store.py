@@ -22,6 +22,7 @@ from shared.contract import AMOUNT_SCALE
 from shared.outcome import Message, of_step
 from shared.payout import metadata
 from shared.state import Event, PayoutState, Status, Step
+from shared.vault import PLAIN, Vault
 
 PAYOUT = metadata.tables["payout"]
 _FIELDS = [field.name for field in fields(PayoutState)]
@@ -136,6 +137,16 @@ _STRAY = text(
     " VALUES (:kind, :actor, :at, CAST(:detail AS jsonb))"
 )
 
+_STORED_ACCOUNTS = text(
+    "SELECT id, account_no FROM payout WHERE id > :last ORDER BY id LIMIT :limit FOR UPDATE"
+)
+_RELOCK = text(
+    """
+UPDATE payout p SET account_no = w.account_no
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(id bigint, account_no text) WHERE p.id = w.id
+"""
+)
+
 _ADD_MESSAGES = text(
     f"""
 INSERT INTO payout_outbox (payout_id, task, queue, kwargs, created_at)
@@ -172,8 +183,9 @@ class Due:
 class Store:
     """The payouts on disk. Safe to share between threads; every call is one transaction."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, vault: Vault = PLAIN) -> None:
         self.engine = engine
+        self._vault = vault
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def accept(self, steps: Sequence[Step]) -> list[PayoutState | None]:
@@ -183,7 +195,7 @@ class Store:
             For each step the payout with its id, or None where the merchant_order_no is taken.
         """
         with self._single.connect() as connection:
-            return accept_on(connection, steps)
+            return accept_on(connection, steps, self._vault)
 
     def take(self, step: Step) -> PayoutState | None:
         """Take one step if the row is still what it was made from; None if it is not."""
@@ -229,14 +241,14 @@ class Store:
         """The payout as it stands, or None."""
         with self._single.connect() as connection:
             row = connection.execute(_by_order(epay_account, merchant_order_no)).one_or_none()
-            return None if row is None else state_of(row)
+            return None if row is None else state_of(row, self._vault)
 
     def claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         """Those of the payouts that are still under the given claim of the sweep."""
         wanted = _BY_IDS if lease is None else _BY_IDS.where(PAYOUT.c.due_at == lease)
         with self._single.connect() as connection:
             rows = connection.execute(wanted, {"ids": list(payout_ids)})
-            return [state_of(row) for row in rows]
+            return [state_of(row, self._vault) for row in rows]
 
     def note_stray(self, kind: str, actor: str, detail: dict[str, Any], now: datetime) -> None:
         """Put on record a report that fits no payout of ours."""
@@ -251,6 +263,23 @@ class Store:
         rows = [{"payout_id": payout_id, **_message_row(message, now)} for message in messages]
         with self._single.connect() as connection:
             connection.execute(_ADD_MESSAGES, {"messages": _dumps(rows)})
+
+    def relock(self, after_id: int, limit: int) -> tuple[int, int]:
+        """Store the next account numbers under the current key.
+
+        Returns:
+            The last id looked at (`after_id` when there are no more), and how many were changed.
+        """
+        with self.engine.begin() as connection:
+            found = connection.execute(_STORED_ACCOUNTS, {"last": after_id, "limit": limit}).all()
+            rows = [
+                {"id": row.id, "account_no": self._vault.lock(self._vault.open(row.account_no))}
+                for row in found
+                if not self._vault.is_current(row.account_no)
+            ]
+            if rows:
+                connection.execute(_RELOCK, {"rows": _dumps(rows)})
+        return (found[-1].id if found else after_id), len(rows)
 
     def relay(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
         """Publish unsent messages in order and mark them sent; one relay at a time (law 8).
@@ -282,7 +311,7 @@ class Store:
         self, wanted: Select[Any], values: dict[str, Any], decide: Decide
     ) -> list[PayoutState]:
         with self.engine.begin() as connection:
-            found = [state_of(row) for row in connection.execute(wanted, values)]
+            found = [state_of(row, self._vault) for row in connection.execute(wanted, values)]
             steps = [step for step in map(decide, found) if step is not None]
             taken = _take(connection, steps) if steps else {}
         after = {payout.id: payout for payout in found}
@@ -295,19 +324,26 @@ class Store:
         return list(after.values())
 
 
-def accept_on(connection: Connection, steps: Sequence[Step]) -> list[PayoutState | None]:
+def accept_on(
+    connection: Connection, steps: Sequence[Step], vault: Vault = PLAIN
+) -> list[PayoutState | None]:
     """`Store.accept` within the caller's own transaction."""
-    ids = _write(connection, _ACCEPT, [_row(step.after, _INSERTED) for step in steps], steps)
+    rows = [
+        _row(step.after, _INSERTED) | {"account_no": vault.lock(step.after.account_no)}
+        for step in steps
+    ]
+    ids = _write(connection, _ACCEPT, rows, steps)
     return [
         _with_id(step.after, ids[nth]) if nth in ids else None for nth, step in enumerate(steps)
     ]
 
 
-def state_of(row: Row[Any]) -> PayoutState:
+def state_of(row: Row[Any], vault: Vault) -> PayoutState:
     """A row of the payout table as the pure code sees it."""
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     values["status"] = Status(values["status"])
     values["absences"] = tuple(values["absences"])
+    values["account_no"] = vault.open(values["account_no"])
     return PayoutState(**values)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, select
 from shared.payout import metadata
 from shared.state import PayoutState
 from shared.store import state_of
+from shared.vault import Vault
 
 _PAYOUT = metadata.tables["payout"]
 _EVENT = metadata.tables["payout_event"]
@@ -26,13 +27,15 @@ class Story:
     messages: Sequence[dict[str, Any]]
 
 
-def stories(engine: Engine, merchant_order_no: str, epay_account: str | None = None) -> list[Story]:
+def stories(
+    engine: Engine, vault: Vault, merchant_order_no: str, epay_account: str | None = None
+) -> list[Story]:
     """The payouts of that order number: one for each account that has it, usually one in all."""
     wanted = select(_PAYOUT).where(_PAYOUT.c.merchant_order_no == merchant_order_no)
     if epay_account is not None:
         wanted = wanted.where(_PAYOUT.c.epay_account == epay_account)
     with engine.connect() as connection:
-        payouts = [state_of(row) for row in connection.execute(wanted)]
+        payouts = [state_of(row, vault) for row in connection.execute(wanted)]
         return [
             Story(
                 payout,

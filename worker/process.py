@@ -34,7 +34,7 @@ class Process:
             account=settings.epay_account,
             policy=settings.policy(),
             total_timeout=timedelta(seconds=settings.total_timeout),
-            store=Store(self._engine),
+            store=Store(self._engine, settings.vault()),
             gateway=self._client,
             ask_many=self._asking,
             publish=publish,

@@ -32,9 +32,10 @@ def show(
     ] = False,
 ) -> None:
     """Show one payout: how it stands and its whole story in order. Account numbers are masked."""
-    engine = make_engine(load().need("database_url").database_url, pool_size=1)
+    settings = load().need("database_url")
+    engine = make_engine(settings.database_url, pool_size=1)
     try:
-        found = stories(engine, merchant_order_no, epay_account)
+        found = stories(engine, settings.vault(), merchant_order_no, epay_account)
     except SQLAlchemyError as error:
         raise unreadable(error) from error
     finally:

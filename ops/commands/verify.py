@@ -14,10 +14,11 @@ from shared.settings import load
 
 def verify() -> None:
     """Walk every payout's chain of events; name each that was changed behind our back (exit 1)."""
-    engine = make_engine(load().need("database_url").database_url, pool_size=1)
+    settings = load().need("database_url")
+    engine = make_engine(settings.database_url, pool_size=1)
     walked = broken = 0
     try:
-        for found in chain.breaks(engine):
+        for found in chain.breaks(engine, settings.vault()):
             walked += 1
             if found is not None:
                 broken += 1

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 from shared import chain
 from shared.lifecycle import FINAL
 from shared.state import Status
+from shared.vault import PLAIN
 
 _ROWS = text("SELECT merchant_order_no, status, review_reason FROM payout")
 _RECLAIM = text(
@@ -99,7 +100,7 @@ def count(
         ),
         open=open_payouts(engine),
         mistold=mistold,
-        broken_chains=sum(1 for found in chain.breaks(engine) if found is not None),
+        broken_chains=sum(1 for found in chain.breaks(engine, PLAIN) if found is not None),
         reclaim_seconds=sorted(reclaim),
         unknown_seconds=sorted(unknown),
     )

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from shared import chain
+from shared.vault import PLAIN
 from tests.integration.conftest import World
 
 
@@ -21,12 +22,12 @@ def broken(world: World, statement: str) -> list[chain.Break]:
     with world.engine.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(text(statement))
-    return [found for found in chain.breaks(world.engine) if found is not None]
+    return [found for found in chain.breaks(world.engine, PLAIN) if found is not None]
 
 
 def test_untouched_chains_hold(ended: World) -> None:
     """What the service wrote itself is whole."""
-    assert list(chain.breaks(ended.engine)) == [None, None, None]
+    assert list(chain.breaks(ended.engine, PLAIN)) == [None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +13,7 @@ from worker.patience import DatabaseAway
 
 
 @pytest.fixture
-def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The task module, on an app that talks to nobody; `sent` is what it would have published."""
     settings = {
         "DATABASE_URL": "postgresql://u@127.0.0.1:1/none",
@@ -33,7 +32,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(
         module.app, "send_task", lambda *args, **kwargs: sent.append((args, kwargs))
     )
-    yield SimpleNamespace(module=module, sent=sent, context=context)
+    return SimpleNamespace(module=module, sent=sent, context=context)
 
 
 def failing(error: Exception) -> Any:

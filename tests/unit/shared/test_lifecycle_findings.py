@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from lifecycle_support import (
@@ -222,3 +223,16 @@ def test_nested_fields_are_masked_in_logs(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().err
     assert "41111810111111111111" not in said
     assert "1021" not in said
+
+
+def test_secrets_are_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of files named like the settings, as containers mount them."""
+    (tmp_path / "epay_api_key").write_text("from-a-file")
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+    monkeypatch.delenv("EPAY_API_KEY", raising=False)
+    assert load().epay_api_key.get_secret_value() == "from-a-file"
+    monkeypatch.setenv("EPAY_API_KEY", "from-the-environment")
+    assert load().epay_api_key.get_secret_value() == "from-the-environment"
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "missing"))
+    with pytest.raises(SettingsError, match="SECRETS_DIR"):
+        load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from shared.settings import Settings, SettingsError, load
 
 KEY = "sk-7Kq2-very-secret"
 ENV_EXAMPLE = Path(__file__).parents[3] / ".env.example"
+
+PROXY, PROXIES = IPv4Network("192.0.2.1/32"), IPv6Network("2001:db8::/32")
 
 CASES: list[tuple[str, object, str, object]] = [
     # name, default, text in the environment, value read
@@ -49,6 +52,17 @@ CASES: list[tuple[str, object, str, object]] = [
     ("EPAY_RESEND_HORIZON_SECONDS", 86_400, "3600", 3600),
     ("EPAY_REVIEW_AFTER", 259_200, "60", 60),
     ("EPAY_QUERY_BATCH", 32, "16", 16),
+    (
+        "EPAY_CALLBACK_EXCLUDED",
+        frozenset({"isForward", "payUrl"}),
+        "isForward, extra",
+        frozenset({"isForward", "extra"}),
+    ),
+    ("EPAY_CALLBACK_PARSE_MESSAGE", True, "false", False),
+    ("CALLBACK_HINTS_PER_MINUTE", 30, "0", 0),
+    ("CALLBACK_RATE_LIMIT", "300/second", "5/minute", "5/minute"),
+    ("CALLBACK_ALLOWED_NETWORKS", (), "192.0.2.0/24", (IPv4Network("192.0.2.0/24"),)),
+    ("TRUSTED_PROXIES", (), "192.0.2.1, 2001:db8::/32", (PROXY, PROXIES)),
     ("BROKER_VISIBILITY_TIMEOUT", 120, "300", 300),
     ("SWEEP_SECONDS", 5, "0.5", 0.5),
     ("SWEEP_BATCH", 500, "10", 10),
@@ -58,6 +72,7 @@ CASES: list[tuple[str, object, str, object]] = [
     ("DB_POOL_SIZE", 10, "4", 4),
     ("DB_PATIENCE_SECONDS", 20, "5", 5),
     ("LOG_FORMAT", "console", "json", "json"),
+    ("ACCOUNT_ENCRYPTION_KEYS", None, KEY, SecretStr(KEY)),
 ]
 OF_THE_DESIGN = {
     "DATABASE_URL", "REDIS_URL", "EPAY_BASE_URL", "EPAY_ACCOUNT", "EPAY_API_KEY",

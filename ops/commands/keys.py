@@ -1,0 +1,44 @@
+"""`payouts new-key` and `payouts rotate-keys`: account numbers encrypted at rest."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ops.console import say
+from ops.errors import UserError, unreadable
+from shared import vault
+from shared.database import make_engine
+from shared.settings import load
+from shared.store import Store
+
+_BATCH = 500
+
+
+def new_key() -> None:
+    """Print a new key for ACCOUNT_ENCRYPTION_KEYS."""
+    say(vault.new_key())
+
+
+def rotate_keys() -> None:
+    """Encrypt every stored account number with the first of ACCOUNT_ENCRYPTION_KEYS.
+
+    With the old key still in the list everything stays readable meanwhile; safe to run again.
+    """
+    settings = load().need("database_url")
+    engine = make_engine(settings.database_url, pool_size=1)
+    store = Store(engine, settings.vault())
+    last = changed = 0
+    try:
+        while True:
+            upto, moved = store.relock(last, _BATCH)
+            changed += moved
+            if upto == last:
+                break
+            last = upto
+    except vault.VaultError as error:
+        raise UserError(str(error)) from error
+    except SQLAlchemyError as error:
+        raise unreadable(error) from error
+    finally:
+        engine.dispose()
+    say(f"{changed} account number(s) are now under the current key.")

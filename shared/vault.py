@@ -1,0 +1,77 @@
+"""Account numbers at rest: encrypted when there is a key, readable under every key still named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+_MARK = "fernet:"
+
+
+class VaultError(Exception):
+    """A key is no key, or none of the keys opens what is stored."""
+
+
+class Vault:
+    """Locks account numbers for the database. Without keys it stores them as they are."""
+
+    def __init__(self, keys: Sequence[str] = ()) -> None:
+        """Take the keys, the current one first; the others only open what was locked before.
+
+        Raises:
+            VaultError: a key is no Fernet key (32 bytes, URL-safe base64).
+        """
+        try:
+            self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+            self._current = Fernet(keys[0]) if keys else None
+        except ValueError:
+            msg = (
+                "ACCOUNT_ENCRYPTION_KEYS holds something that is no key. Make one with:"
+                " payouts new-key"
+            )
+            raise VaultError(msg) from None
+
+    def lock(self, account_no: str) -> str:
+        """An account number as it is stored."""
+        if self._fernet is None:
+            return account_no
+        return _MARK + self._fernet.encrypt(account_no.encode()).decode()
+
+    def open(self, stored: str) -> str:
+        """The account number of what is stored.
+
+        Raises:
+            VaultError: it is locked, and no key that we have opens it.
+        """
+        if not stored.startswith(_MARK):
+            return stored
+        if self._fernet is None:
+            msg = "account numbers are encrypted: set ACCOUNT_ENCRYPTION_KEYS to read them"
+            raise VaultError(msg)
+        try:
+            return self._fernet.decrypt(stored.removeprefix(_MARK)).decode()
+        except InvalidToken:
+            msg = "an account number was encrypted with a key that ACCOUNT_ENCRYPTION_KEYS lacks"
+            raise VaultError(msg) from None
+
+    def is_current(self, stored: str) -> bool:
+        """Whether it is stored as `lock` would store it today."""
+        if self._current is None:
+            return not stored.startswith(_MARK)
+        if not stored.startswith(_MARK):
+            return False
+        try:
+            self._current.decrypt(stored.removeprefix(_MARK))
+        except InvalidToken:
+            return False
+        return True
+
+
+PLAIN = Vault()
+"""The vault without keys."""
+
+
+def new_key() -> str:
+    """A key for ACCOUNT_ENCRYPTION_KEYS."""
+    return Fernet.generate_key().decode()
