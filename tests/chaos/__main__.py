@@ -35,18 +35,22 @@ def main() -> int:
     parser.add_argument("--payouts", type=int, default=3000)
     parser.add_argument("--seconds", type=float, default=170, help="how long things go wrong")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument(
+        "--servers", choices=("all", "redis", "none"), default="all", help="which servers go away"
+    )
     parser.add_argument("--logs", type=Path, help="keep all logs in this folder")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="payouts-chaos-") as folder:
         logs = Path(folder)
         try:
-            return _storm(arguments.payouts, arguments.seconds, arguments.seed, logs)
+            return _storm(arguments, logs)
         finally:
             if arguments.logs is not None:
                 shutil.copytree(logs, arguments.logs, dirs_exist_ok=True)
 
 
-def _storm(payouts: int, seconds: float, seed: int, logs: Path) -> int:
+def _storm(arguments: argparse.Namespace, logs: Path) -> int:
+    payouts, seconds, seed = arguments.payouts, arguments.seconds, arguments.seed
     _CONSOLE.print(f"{payouts} payouts, {seconds:.0f} s of faults, seed {seed}")
     config = SandboxConfig(
         duplicates=Duplicates.PAY, callback_scale=0.05, silence_seconds=8, pay_after=0.5
@@ -61,7 +65,7 @@ def _storm(payouts: int, seconds: float, seed: int, logs: Path) -> int:
         start(processes, postgres, redis, gateway, logs)
         engine = make_engine(postgres.url, pool_size=1)
         asker = DurableAsker(redis.url, payouts, per_second=payouts / (seconds * 0.85))
-        monkey = Monkey(processes, postgres, redis, gateway, seconds, seed)
+        monkey = Monkey(processes, postgres, redis, gateway, seconds, seed, arguments.servers)
         asker.start()
         monkey.start()
         monkey.join()

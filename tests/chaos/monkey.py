@@ -48,12 +48,15 @@ class Monkey:
         gateway: Gateway,
         seconds: float,
         seed: int,
+        servers: str = "all",
     ) -> None:
+        """Take what it may break; `servers` is "all", "redis" or "none": those beside processes."""
         self._processes = processes
         self._postgres = postgres
         self._redis = redis
         self._gateway = gateway
         self._seconds = seconds
+        self._servers = servers
         self._random = random.Random(seed)
         self._thread = threading.Thread(target=self._work, daemon=True)
         self.did: Counter[str] = Counter()
@@ -102,7 +105,8 @@ class Monkey:
             (0.82, "PostgreSQL restarted in immediate mode", self._restart_postgres),
             (0.92, "Redis frozen for 8 s", self._freeze_redis),
         ]
-        return [(share * self._seconds, name, act) for share, name, act in acts]
+        wanted = {"all": "", "redis": "Redis killed", "none": "nothing"}[self._servers]
+        return [(share * self._seconds, name, act) for share, name, act in acts if wanted in name]
 
     def _kill_one(self) -> None:
         victims = ["worker-1", "worker-2", "reconciler", "beat-1", "beat-2", "webhook"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +27,17 @@ DUPLICATE = "2004"
 LONGEST_LAG = timedelta(seconds=240)
 """How late an order may be accepted or become visible: below half of the settle time."""
 
+_CREATE_FAULTS = (
+    "",
+    "connection refused",
+    "dropped before accepting",
+    "accepted, no answer",
+    "refused for good",
+    "refused with an odd code",
+    "accepted, answered with an odd code",
+    "no answer, accepted minutes later",
+    "accepted, answered with another amount",
+)
 _ENDS = ("7", "6", "5", "8", "20")
 
 
@@ -71,6 +82,8 @@ class SimGateway:
     said: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Every status that it told us of an order, in words that count."""
     refused_definitely: set[str] = field(default_factory=set)
+    played: Counter[str] = field(default_factory=Counter)
+    """How often each fault was played."""
     underway: list[tuple[datetime, CreateOrder]] = field(default_factory=list)
     """Creates whose sender has given up, and that arrive all the same."""
     callbacks: list[tuple[datetime, Report]] = field(default_factory=list)
@@ -131,6 +144,8 @@ class SimGateway:
         if self.orders[order.merchant_order_no] and self.mood.refuses_duplicates:
             return Refused(DUPLICATE, "duplicate merchantOrderNo")
         fault = self.choices.pick((12, 1, 1, 2, 1, 1, 1, 1, 1)) if self.mood.faults else 0
+        if fault:
+            self.played[f"create: {_CREATE_FAULTS[fault]}"] += 1
         match fault:
             case 1:
                 self.creates[order.merchant_order_no] -= 1
@@ -165,6 +180,7 @@ class SimGateway:
         end = "7"
         if self.mood.faults:
             lag = timedelta(seconds=(0, 40, 235)[self.choices.pick((6, 1, 1))])
+            self.played["order visible late"] += bool(lag)
             end = _ENDS[self.choices.pick((6, 2, 1, 1, 1))]
         slow = 4 if self.mood.busy_until else 1
         takes = timedelta(seconds=(1, 30, 3600, 400_000)[self.choices.pick((6, 3, slow, 0.2))])
@@ -184,15 +200,19 @@ class SimGateway:
         if order.end == "7":
             self.payments[order.no] += 1
         copies = self.choices.pick((6, 2, 2, 1))
+        if copies:
+            self.played[f"callback {('', 'lost', 'doubled', 'again, late')[copies]}"] += 1
         for copy in ((0,), (), (0, 0), (0, 60))[copies]:
             at = self.clock() + timedelta(seconds=copy)
             self.callbacks.append((at, self._callback(order, order.end)))
         if self.mood.faults and self.choices.happens(0.1):
             self.callbacks.append((self.clock(), self._callback(order, "1")))
         if self.mood.faults and self.choices.happens(0.05):
+            self.played["callback with another amount"] += 1
             wrong = self._callback(order, "7", amount=order.amount + 1)
             self.callbacks.append((self.clock(), wrong))
         if self.mood.contradicts and self.choices.happens(0.3):
+            self.played["callback that contradicts"] += 1
             other = "6" if order.end == "7" else "7"
             self.callbacks.append((self.clock(), self._callback(order, other)))
 
@@ -211,6 +231,8 @@ class SimGateway:
         busy = self.mood.busy_until is not None and self.clock() < self.mood.busy_until
         weights = (1, 1, 8) if busy else (12, 1, 1)
         fault = self.choices.pick(weights) if self.mood.faults or busy else 0
+        if fault:
+            self.played[f"query: {('', 'no answer', 'a code that says nothing')[fault]}"] += 1
         if fault == 1:
             return OutcomeUnknown("read timeout")
         if fault == 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,14 +21,23 @@ class Failure:
     story: Sequence[str]
 
 
-def run(seed: int | None = None, recorded: Sequence[int] | None = None) -> Failure | None:
-    """Live one world; None when everything held."""
+def run(
+    seed: int | None = None,
+    recorded: Sequence[int] | None = None,
+    played: Counter[str] | None = None,
+) -> Failure | None:
+    """Live one world; None when everything held. `played` counts the faults gone through."""
     choices = Choices(seed, recorded)
     world = World(choices)
     try:
         world.live()
     except Exception as error:  # noqa: BLE001 - whatever is raised, in any task, is a finding
         return Failure(f"{type(error).__name__}: {error}", choices.made, world.story)
+    if played is not None:
+        played.update(world.gateway.played)
+        played["payouts"] += len(world.store.rows)
+        played["creates received"] += sum(world.gateway.creates.values())
+        played["paid twice"] += sum(times > 1 for times in world.gateway.payments.values())
     return None
 
 

@@ -207,9 +207,11 @@ class World:
         delivery = self.broker.take(nth, self.now, leave_copy=fate == 1)
         if fate == 2:
             self.broker.ack(delivery)
+            self.gateway.played["message lost"] += 1
             self.say(f"lost: {delivery.task}")
             return
         process = self.choices.between(0, 1)
+        self.gateway.played["message doubled"] += fate == 1
         self.say(f"process {process} takes {delivery.task}" + (" (doubled)" if fate == 1 else ""))
         run = Run(delivery, process, greenlet(lambda: self._work(delivery)))
         self.runs.append(run)
@@ -229,6 +231,7 @@ class World:
     def _crash(self) -> None:
         process = self.choices.between(0, 1)
         dead = [run for run in self.runs if run.process == process]
+        self.gateway.played["process died at a boundary"] += bool(dead)
         self.say(f"process {process} dies: {[(run.delivery.task, run.at) for run in dead]}")
         self.runs = [run for run in self.runs if run.process != process]
         for run in dead:
@@ -240,6 +243,7 @@ class World:
         nth = due[self.choices.between(0, len(due) - 1) if self.wild else 0]
         verified = not self.wild or self.choices.pick((8, 1)) == 0
         take = self.gateway.take_callback if verified else self.gateway.lose_callback
+        self.gateway.played["callback that cannot be verified"] += not verified
         report = take(nth)
         self.say(f"callback: {report.merchant_order_no} is {report.status}, verified {verified}")
         message = CallbackMessage.of(report, verified=verified)
@@ -265,11 +269,13 @@ class World:
 
     def _wipe(self) -> None:
         self.broker.wipe()
+        self.gateway.played["Redis lost everything"] += 1
         self.say("Redis loses everything")
 
     def _jump(self) -> None:
         if self.jumps_left:
             self.jumps_left -= 1
+            self.gateway.played["clock jumped"] += 1
             self.now += timedelta(seconds=(60, 3600, 90_000)[self.choices.between(0, 2)])
             self.say("the clock jumps")
 
@@ -312,6 +318,7 @@ class World:
             try:
                 return body()
             except OperationalError as error:
+                self.gateway.played[f"PostgreSQL {error.statement}"] += 1
                 self.say(f"PostgreSQL: {error.statement}")
         raise DatabaseAway
 
