@@ -9,161 +9,39 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Integer, Row, Select, bindparam, select, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, Engine, Row, Select, select
 
 from shared.contract import AMOUNT_SCALE
 from shared.outcome import Message, of_step
-from shared.payout import metadata
 from shared.state import Event, PayoutState, Status, Step
+from shared.statements import (
+    ACCEPT,
+    ADD_MESSAGES,
+    BY_IDS,
+    CHANGED,
+    CLAIM_DUE,
+    INSERTED,
+    LAPSED,
+    PAYOUT,
+    RELAY_TRY,
+    RELOCK,
+    SENT,
+    STORED_ACCOUNTS,
+    STRAY,
+    TAKE,
+    UNSENT,
+)
 from shared.vault import PLAIN, Vault
-
-PAYOUT = metadata.tables["payout"]
-_FIELDS = [field.name for field in fields(PayoutState)]
-_INSERTED = [name for name in _FIELDS if name != "id"]
-_CHANGED = [
-    "status",
-    "due_at",
-    "sequence",
-    "journal_hash",
-    "claim_id",
-    "attempts",
-    "first_sent_at",
-    "last_sent_at",
-    "queries",
-    "absences",
-    "refusal",
-    "epay_order_no",
-    "epay_status",
-    "fee",
-    "review_reason",
-    "review_since",
-    "updated_at",
-    "finished_at",
-]
-
-
-def _typed(names: Iterable[str]) -> str:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    types = {name: PAYOUT.c[name].type.compile(dialect=dialect) for name in names}
-    return ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
-
-
-_EVENT = (
-    "sequence int, kind text, actor text, at timestamptz, status_before text, status_after text,"
-    " detail jsonb, row_hash text, previous_hash text, hash text"
-)
-_EVENT_NAMES = (
-    "sequence, kind, actor, at, status_before, status_after, detail, row_hash, previous_hash, hash"
-)
-_MESSAGE = "task text, queue text, kwargs jsonb, created_at timestamptz"
-
-_APPEND = f"""
-journal AS (
-    INSERT INTO payout_event (payout_id, {_EVENT_NAMES})
-    SELECT moved.id, {", ".join(f"e.{name.strip()}" for name in _EVENT_NAMES.split(","))}
-    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e(nth int, {_EVENT})
-    JOIN moved USING (nth)
-), outbox AS (
-    INSERT INTO payout_outbox (payout_id, task, queue, kwargs, created_at)
-    SELECT moved.id, m.task, m.queue, m.kwargs, m.created_at
-    FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS m(nth int, {_MESSAGE})
-    JOIN moved USING (nth)
-)
-SELECT nth, id FROM moved
-"""
-
-_ACCEPT = text(
-    f"""
-WITH wanted AS (
-    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(nth int, {_typed(_INSERTED)})
-), new AS (
-    INSERT INTO payout ({", ".join(_INSERTED)}) SELECT {", ".join(_INSERTED)} FROM wanted
-    ON CONFLICT (epay_account, merchant_order_no) DO NOTHING
-    RETURNING id, epay_account, merchant_order_no
-), moved AS (
-    SELECT wanted.nth, new.id FROM new JOIN wanted USING (epay_account, merchant_order_no)
-), {_APPEND}"""
-)
-
-_TAKE = text(
-    f"""
-WITH wanted AS (
-    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-    AS w(nth int, id bigint, expected int, once boolean, {_typed(_CHANGED)})
-), moved AS (
-    UPDATE payout p SET {", ".join(f"{name} = w.{name}" for name in _CHANGED)}
-    FROM wanted w WHERE p.id = w.id AND p.sequence = w.expected AND NOT (w.once AND EXISTS (
-        SELECT FROM payout_event old
-        JOIN jsonb_to_recordset(CAST(:events AS jsonb)) AS e(nth int, kind text, detail jsonb)
-        ON e.nth = w.nth AND e.kind = old.kind AND e.detail = old.detail
-        WHERE old.payout_id = w.id
-    ))
-    RETURNING w.nth, p.id
-), {_APPEND}"""
-)
-
-_CLAIM_DUE = text(
-    """
-WITH mark AS (
-    INSERT INTO payout_mark (name, at) VALUES ('sweep', :now)
-    ON CONFLICT (name) DO UPDATE SET at = excluded.at
-)
-UPDATE payout SET due_at = :until WHERE id IN (
-    SELECT id FROM payout WHERE due_at <= :now AND status <> 'submitting'
-    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
-) RETURNING id, status
-"""
-)
-
-_LAPSED = (
-    select(PAYOUT)
-    .where(PAYOUT.c.due_at <= text(":now"), PAYOUT.c.status == Status.SUBMITTING)
-    .order_by(PAYOUT.c.due_at)
-    .limit(bindparam("limit", type_=Integer))
-    .with_for_update(skip_locked=True)
-)
-
-_BY_IDS = select(PAYOUT).where(text("id = ANY(CAST(:ids AS bigint[]))")).order_by(PAYOUT.c.id)
-
-_STRAY = text(
-    "INSERT INTO payout_event (kind, actor, at, detail)"
-    " VALUES (:kind, :actor, :at, CAST(:detail AS jsonb))"
-)
-
-_STORED_ACCOUNTS = text(
-    "SELECT id, account_no FROM payout WHERE id > :last ORDER BY id LIMIT :limit FOR UPDATE"
-)
-_RELOCK = text(
-    """
-UPDATE payout p SET account_no = w.account_no
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(id bigint, account_no text) WHERE p.id = w.id
-"""
-)
-
-_ADD_MESSAGES = text(
-    f"""
-INSERT INTO payout_outbox (payout_id, task, queue, kwargs, created_at)
-SELECT m.payout_id, m.task, m.queue, m.kwargs, m.created_at
-FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS m(payout_id bigint, {_MESSAGE})
-"""
-)
 
 _RELAY_LOCK = 0x6F757462
 _RELAY_SECONDS = 5
 """A slow broker ends a round early, well before PostgreSQL ends the transaction."""
-_RELAY_TRY = text("SELECT pg_try_advisory_xact_lock(:key)")
-_UNSENT = text(
-    "SELECT id, task, queue, kwargs FROM payout_outbox WHERE sent_at IS NULL"
-    " ORDER BY id LIMIT :limit"
-)
-_SENT = text("UPDATE payout_outbox SET sent_at = :now WHERE id = ANY(CAST(:ids AS bigint[]))")
 
 Decide = Callable[[PayoutState], Step | None]
 
@@ -213,7 +91,7 @@ class Store:
 
     def change_many(self, payout_ids: Sequence[int], decide: Decide) -> list[PayoutState]:
         """The same for several payouts, in one commit."""
-        return self._change(_BY_IDS.with_for_update(), {"ids": list(payout_ids)}, decide)
+        return self._change(BY_IDS.with_for_update(), {"ids": list(payout_ids)}, decide)
 
     def change_order(
         self, epay_account: str, merchant_order_no: str, decide: Decide
@@ -226,7 +104,7 @@ class Store:
 
     def lapse(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
         """Change payouts whose sender's lease is over, `limit` of them at most."""
-        return self._change(_LAPSED, {"now": now, "limit": limit}, decide)
+        return self._change(LAPSED, {"now": now, "limit": limit}, decide)
 
     def claim_due(self, now: datetime, until: datetime, limit: int) -> list[Due]:
         """Claim what is due, the longest due first: `due_at` becomes the lease `until`.
@@ -234,7 +112,7 @@ class Store:
         Leaves the mark by which `shared.vitals` tells that sweeps come through.
         """
         with self._single.connect() as connection:
-            rows = connection.execute(_CLAIM_DUE, {"now": now, "until": until, "limit": limit})
+            rows = connection.execute(CLAIM_DUE, {"now": now, "until": until, "limit": limit})
             return [Due(row.id, Status(row.status)) for row in rows]
 
     def find(self, epay_account: str, merchant_order_no: str) -> PayoutState | None:
@@ -245,7 +123,7 @@ class Store:
 
     def claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         """Those of the payouts that are still under the given claim of the sweep."""
-        wanted = _BY_IDS if lease is None else _BY_IDS.where(PAYOUT.c.due_at == lease)
+        wanted = BY_IDS if lease is None else BY_IDS.where(PAYOUT.c.due_at == lease)
         with self._single.connect() as connection:
             rows = connection.execute(wanted, {"ids": list(payout_ids)})
             return [state_of(row, self._vault) for row in rows]
@@ -254,7 +132,7 @@ class Store:
         """Put on record a report that fits no payout of ours."""
         values = {"kind": kind, "actor": actor, "at": now, "detail": json.dumps(detail)}
         with self._single.connect() as connection:
-            connection.execute(_STRAY, values)
+            connection.execute(STRAY, values)
 
     def add_messages(
         self, payout_id: int | None, messages: Sequence[Message], now: datetime
@@ -262,7 +140,7 @@ class Store:
         """Queue messages for asking apps that go with no change of a payout."""
         rows = [{"payout_id": payout_id, **_message_row(message, now)} for message in messages]
         with self._single.connect() as connection:
-            connection.execute(_ADD_MESSAGES, {"messages": _dumps(rows)})
+            connection.execute(ADD_MESSAGES, {"messages": _dumps(rows)})
 
     def relock(self, after_id: int, limit: int) -> tuple[int, int]:
         """Store the next account numbers under the current key.
@@ -271,14 +149,14 @@ class Store:
             The last id looked at (`after_id` when there are no more), and how many were changed.
         """
         with self.engine.begin() as connection:
-            found = connection.execute(_STORED_ACCOUNTS, {"last": after_id, "limit": limit}).all()
+            found = connection.execute(STORED_ACCOUNTS, {"last": after_id, "limit": limit}).all()
             rows = [
                 {"id": row.id, "account_no": self._vault.lock(self._vault.open(row.account_no))}
                 for row in found
                 if not self._vault.is_current(row.account_no)
             ]
             if rows:
-                connection.execute(_RELOCK, {"rows": _dumps(rows)})
+                connection.execute(RELOCK, {"rows": _dumps(rows)})
         return (found[-1].id if found else after_id), len(rows)
 
     def relay(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
@@ -292,18 +170,18 @@ class Store:
         """
         sent: list[int] = []
         with self.engine.connect() as connection:
-            if not connection.execute(_RELAY_TRY, {"key": _RELAY_LOCK}).scalar_one():
+            if not connection.execute(RELAY_TRY, {"key": _RELAY_LOCK}).scalar_one():
                 return 0
             try:
                 until = time.monotonic() + _RELAY_SECONDS
-                for row in connection.execute(_UNSENT, {"limit": limit}).all():
+                for row in connection.execute(UNSENT, {"limit": limit}).all():
                     publish(Message(row.task, row.queue, row.kwargs))
                     sent.append(row.id)
                     if time.monotonic() > until:
                         break
             finally:
                 if sent:
-                    connection.execute(_SENT, {"now": now, "ids": sent})
+                    connection.execute(SENT, {"now": now, "ids": sent})
                     connection.commit()
             return len(sent)
 
@@ -329,10 +207,10 @@ def accept_on(
 ) -> list[PayoutState | None]:
     """`Store.accept` within the caller's own transaction."""
     rows = [
-        _row(step.after, _INSERTED) | {"account_no": vault.lock(step.after.account_no)}
+        _row(step.after, INSERTED) | {"account_no": vault.lock(step.after.account_no)}
         for step in steps
     ]
-    ids = _write(connection, _ACCEPT, rows, steps)
+    ids = _write(connection, ACCEPT, rows, steps)
     return [
         _with_id(step.after, ids[nth]) if nth in ids else None for nth, step in enumerate(steps)
     ]
@@ -359,11 +237,11 @@ def _take(connection: Connection, steps: Sequence[Step]) -> dict[int, int]:
             "id": step.after.id,
             "expected": _expected(step),
             "once": step.once,
-            **_row(step.after, _CHANGED),
+            **_row(step.after, CHANGED),
         }
         for step in steps
     ]
-    return _write(connection, _TAKE, rows, steps)
+    return _write(connection, TAKE, rows, steps)
 
 
 def _expected(step: Step) -> int:
