@@ -12,6 +12,7 @@ from pathlib import Path
 
 import requests
 
+from ops.demo.given import unused_broker, unused_database
 from ops.local.ports import free_port
 from ops.local.postgres import LocalPostgres
 from ops.local.processes import ProcessGroup
@@ -52,11 +53,20 @@ def running(
         settings: environment of the service beside its addresses.
         sandbox: settings of the stand-in gateway, as its environment.
         data: where PostgreSQL and Redis keep their data; None: nowhere for long.
+
+    Raises:
+        UserError: DATABASE_URL or REDIS_URL names a server that is in use.
     """
-    given = {name: os.environ.get(name, "") for name in ("DATABASE_URL", "REDIS_URL")}
+    database_given, redis_given = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
     with contextlib.ExitStack() as stack:
-        database_url = given["DATABASE_URL"] or stack.enter_context(_postgres(data)).url
-        redis_url = given["REDIS_URL"] or stack.enter_context(_redis(data)).url
+        if database_given:
+            database_url = unused_database(database_given)
+        else:
+            database_url = stack.enter_context(_postgres(data)).url
+        if redis_given:
+            redis_url = unused_broker(redis_given)
+        else:
+            redis_url = stack.enter_context(_redis(data)).url
         migrate.upgrade(database_url)
         processes = stack.enter_context(ProcessGroup())
         gateway_port, webhook_port = free_port(), free_port()
