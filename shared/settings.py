@@ -30,7 +30,7 @@ Seconds = Annotated[tuple[int, ...], NoDecode]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
 _TEN_YEARS = 315_360_000
 Positive = Annotated[float, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
-_ACTED_ON = frozenset(
+ACTED_ON = frozenset(
     {
         "epayAccount",
         "merchantOrderNo",
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     @field_validator("epay_callback_excluded")
     @classmethod
     def _what_is_read_is_signed(cls, value: frozenset[str]) -> frozenset[str]:
-        if unsafe := value & _ACTED_ON:
+        if unsafe := value & ACTED_ON:
             msg = f"the signature must cover {', '.join(sorted(unsafe))}: we act on it"
             raise ValueError(msg)
         return value

@@ -37,12 +37,17 @@ def create_app(settings: Settings | None = None) -> Flask:
         print(f"The webhook cannot start: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(_GUNICORN_HALT) from None
     configure_logging(settings.log_format)
+    return wire(settings, Broker(make_celery("webhook", settings)))
+
+
+def wire(settings: Settings, broker: Broker) -> Flask:
+    """The app of these parts."""
     redis = SharedRedis(settings.redis_url)
     hints = Hints(redis, settings.callback_hints_per_minute)
-    broker = Broker(make_celery("webhook", settings))
+    sources = Sources(settings, redis)
     app = Flask("webhook")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.register_blueprint(callbacks(Callbacks(settings, broker, hints, Sources(settings, redis))))
+    app.register_blueprint(callbacks(Callbacks(settings, broker, hints, sources)))
     app.register_blueprint(health(Health(settings, redis)))
     short_errors(app)
     return app

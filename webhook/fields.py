@@ -61,6 +61,14 @@ def read_fields(request: Request) -> dict[str, str]:
 
 
 def _body(request: Request) -> bytes:
+    body = _received(request)
+    if request.content_length is None and len(body) >= MAX_BODY_BYTES:
+        # No length was told, and no more than this is ever read: it may be the beginning of more.
+        raise TooLarge
+    return body
+
+
+def _received(request: Request) -> bytes:
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge as error:
