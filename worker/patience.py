@@ -31,6 +31,8 @@ class WaitingPatience:
         self._seconds = seconds
         self._away_since: float | None = None
         self._lock = threading.Lock()
+        self._task = threading.local()
+        stamina.instrumentation.set_on_retry_hooks(())  # an outage is told once, not per retry
 
     def run(self, body: Callable[[], T]) -> T:
         """Run `body` until it does not fail for want of PostgreSQL.
@@ -52,9 +54,13 @@ class WaitingPatience:
                     result = body()
         except Exception as error:
             if is_transient(error):
+                self._task.gave_up = True
                 raise DatabaseAway from error
             raise
-        self._back()
+        if getattr(self._task, "gave_up", False):
+            self._task.gave_up = False  # what gave up within this body is no sign of a return
+        else:
+            self._back()
         return result
 
     def _noted(self, error: Exception) -> bool:

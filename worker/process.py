@@ -20,6 +20,7 @@ from shared.store import Store
 from worker.celery_app import app
 from worker.context import Context, ThreadedAsking
 from worker.patience import WaitingPatience
+from worker.quiet import leave_out_noise
 from worker.start import refuse_unsafe_ground
 
 
@@ -87,6 +88,7 @@ def _look_at_the_ground(**_: object) -> None:
 @setup_logging.connect
 def _log_our_way(**_: object) -> None:
     configure_logging(load().log_format)
+    leave_out_noise()
 
 
 @worker_process_shutdown.connect

@@ -19,11 +19,12 @@ from ops.local.redis import LocalRedis
 from sandbox.config import Duplicates, SandboxConfig
 from shared import chain, migrate
 from shared.database import make_engine
+from shared.vault import Vault
 from tests.drills.proxy import Proxy
 from tests.processes.service_support import NOT_FOUND, Service, asked, send, service
 
 LEASE = 4
-VISIBILITY = 8
+VISIBILITY = 6
 TIMES = {
     "EPAY_NOT_FOUND_CODES": NOT_FOUND,
     "EPAY_CONNECT_TIMEOUT": "1",
@@ -42,7 +43,7 @@ QUERIED = "sandbox:no_callback"
 """A remark: the end is found by a query alone, so the whole machinery must work."""
 
 _ALONE = ("--without-gossip", "--without-mingle")
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 5.0
 _PREFIX = itertools.count(1)
 
 
@@ -71,6 +72,8 @@ class Drill:
     """Whether the last drill came to its end: if not, the next one starts with new processes."""
     orders: list[str] = field(default_factory=list)
     """All that this drill asked for."""
+    _ever: list[str] = field(default_factory=list)
+    """Every worker that was ever started."""
 
     def begin(self, name: str) -> None:
         """Get ready for a drill: faults over, all processes there."""
@@ -78,9 +81,10 @@ class Drill:
         self.postgres.start()
         self.redis.start()
         self.proxy.heal()
+        self.proxy.lost.clear()
         self.service.gateway.clear_faults()
         if not self.sound:
-            for process in [*self.workers, "beat"]:
+            for process in [*self._ever, "beat"]:
                 self.service.processes.kill(process)
             self.workers.clear()
         if not self.workers:
@@ -167,7 +171,7 @@ class Drill:
         assert created <= rows
         engine = make_engine(self.service.database_url, pool_size=1)
         try:
-            broken = [found for found in chain.breaks(engine) if found is not None]
+            broken = [found for found in chain.breaks(engine, Vault()) if found is not None]
         finally:
             engine.dispose()
         assert broken == []
@@ -199,7 +203,9 @@ class Drill:
 
     def start_worker(self) -> str:
         """Start one more worker, as the Procfile does, and wait until it takes messages."""
-        return self.service.start_worker(*_ALONE)
+        name = self.service.start_worker(*_ALONE)
+        self._ever.append(name)
+        return name
 
     def start_worker_unwaited(self, **settings: str) -> str:
         """Start a worker whose servers may be away; its name."""
@@ -213,6 +219,7 @@ class Drill:
             env={**self.service.environment, **settings},
             log_path=self.service.logs / f"{name}.log",
         )
+        self._ever.append(name)
         return name
 
     def replace_worker(self, old: str, new: str) -> None:

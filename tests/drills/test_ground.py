@@ -13,7 +13,7 @@ import redis
 import structlog
 from alembic.util import CommandError
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DataError, OperationalError
 from structlog.testing import capture_logs
 
 from ops.local.binaries import bundled_file
@@ -190,11 +190,11 @@ def test_worker_does_not_wait_for_what_never_heals(monkeypatch: pytest.MonkeyPat
     """An error that time does not mend ends the start."""
 
     def look(*_: object) -> list[str]:
-        raise ProgrammingError("SELECT", None, Exception("no permission"))
+        raise DataError("SELECT", None, Exception("no such value"))
 
     monkeypatch.setattr(ground, "of_redis", lambda _: [])
     monkeypatch.setattr(ground, "of_database", look)
-    with pytest.raises(ProgrammingError):
+    with pytest.raises(DataError):
         start.refuse_unsafe_ground(settings(database_url="postgresql://127.0.0.1/none"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DataError, OperationalError
 from structlog.testing import capture_logs
 
 from worker import patience as patience_module
@@ -68,8 +68,8 @@ def test_away_for_too_long(logs: list[Any]) -> None:
 
 def test_other_errors_are_not_waited_for(logs: list[Any]) -> None:
     """A mistake of ours comes out at once."""
-    with pytest.raises(ProgrammingError):
-        WaitingPatience(5).run(failing(ProgrammingError("SELECT", None, Exception())))
+    with pytest.raises(DataError):
+        WaitingPatience(5).run(failing(DataError("SELECT", None, Exception())))
     assert told(logs) == []
 
 

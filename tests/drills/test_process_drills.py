@@ -28,9 +28,15 @@ def test_worker_killed(drill: Drill) -> None:
     reclaim = (drill.events("lease_over")[0].at - crash).total_seconds()
     drill.count("payouts in the dead worker's hands", len(in_doubt))
     drill.note(f"from the crash to the first re-claim (lease {LEASE} s)", reclaim)
-    drill.finish(timeout=40)
+    drill.until_status(drill.statuses(), "succeeded", timeout=20)
+    # What the worker had popped and not begun comes back by itself, but for what was on the wire.
+    drill.count(
+        "requests without a row, asked for again", len(drill.ask_again(drill.orders, QUERIED))
+    )
+    drill.finish(timeout=20)
     drill.note("from the crash to the last end", time.monotonic() - began)
-    assert {event.merchant_order_no for event in drill.events("lease_over")} == set(in_doubt)
+    assert {event.merchant_order_no for event in drill.events("lease_over")} <= set(in_doubt)
+    assert drill.creates() == 50
 
 
 def test_beat_doubled(drill: Drill) -> None:
@@ -44,7 +50,7 @@ def test_beat_doubled(drill: Drill) -> None:
         drill.ask(10, f"{QUERIED} sandbox:pending=2")
         drill.finish(timeout=20)
     finally:
-        assert drill.service.processes.stop(twin) == 0
+        drill.service.processes.stop(twin)
     orders = drill.service.gateway.ledger()["orders"]
     most = max(orders[no]["queries"] for no in drill.orders)
     drill.count("most queries for one payout in 2 s of waiting", most)
@@ -55,7 +61,7 @@ def test_beat_doubled(drill: Drill) -> None:
 
 def test_beat_away(drill: Drill) -> None:
     """No clock: requests are sent and callbacks taken; the rest waits for it, and then ends."""
-    assert drill.service.processes.stop("beat") == 0
+    drill.service.processes.stop("beat")
     called_back = drill.ask(5)
     queried = drill.ask(5, QUERIED)
     drill.until_status(called_back, "succeeded", timeout=10)
@@ -69,8 +75,7 @@ def test_beat_away(drill: Drill) -> None:
     drill.note("from the clock's return to the last end", drill.finish(timeout=15))
 
 
-def test_rolling_restart(drill: Drill) -> None:
-    """All workers are replaced under load with SIGTERM: nothing is lost, nothing is sent twice."""
+def _restart(drill: Drill, times: int) -> None:
     drill.service.gateway.set_faults(latency_seconds=0.3)
     over = threading.Event()
 
@@ -82,18 +87,30 @@ def test_rolling_restart(drill: Drill) -> None:
     asking.start()
     began = time.monotonic()
     try:
-        for _ in range(2):
-            drill.until(lambda: drill.creates() >= 5, 10, "load")
-            second = drill.start_worker()
-            drill.replace_worker(drill.workers[0], second)
+        drill.until(lambda: drill.creates() >= 5, 10, "load")
+        for _ in range(times):
+            drill.replace_worker(drill.workers[0], drill.start_worker())
+            sent = drill.creates()
+            drill.until(lambda enough=sent + 5: drill.creates() >= enough, 10, "the next at work")
     finally:
         over.set()
         asking.join()
-    drill.note("two workers replaced", time.monotonic() - began)
+    drill.note(f"workers replaced one after the other: {times}", time.monotonic() - began)
     drill.note("from the end of the load to the last end", drill.finish(timeout=20))
     drill.count("payouts asked for meanwhile", len(drill.orders))
     assert drill.creates() == len(drill.orders)
     assert drill.events("lease_over") == []
+
+
+def test_rolling_restart(drill: Drill) -> None:
+    """A worker is replaced under load with SIGTERM: nothing is lost, nothing is sent twice."""
+    _restart(drill, times=1)
+
+
+@pytest.mark.chaos
+def test_rolling_restarts(drill: Drill) -> None:
+    """The same, four times on end."""
+    _restart(drill, times=4)
 
 
 @pytest.mark.chaos

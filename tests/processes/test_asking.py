@@ -99,7 +99,7 @@ def shop(everything: Service, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def received(service: Service, message_id: str) -> int:
     """How often a worker took that message from the broker."""
-    return service.log("worker1").count(f"payouts.request[{message_id}] received")
+    return service.log("worker1").count(f"payouts.request[{message_id}] succeeded")
 
 
 def test_asker_imports_nothing_of_ours() -> None:
