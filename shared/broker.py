@@ -50,6 +50,7 @@ def broker_config(settings: Settings) -> dict[str, Any]:
             "health_check_interval": _HEALTH_CHECK_SECONDS,
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 30,
         },
         "task_default_queue": QUEUE_PAYOUTS,
         "task_serializer": "json",

@@ -61,7 +61,11 @@ def _tell_no_values(context: ExceptionContext) -> None:
     """Put an error that quotes values in words that do not: they may be account numbers."""
     error, original = context.sqlalchemy_exception, context.original_exception
     if isinstance(error, DataError | IntegrityError) and isinstance(original, psycopg.Error):
-        words = f"{original.diag.message_primary} (SQLSTATE {original.sqlstate})"
+        # a refused value stands in the message itself; of a constraint only the name does
+        refused = isinstance(error, DataError)
+        what = "a value was refused" if refused else original.diag.message_primary
+        words = f"{what} (SQLSTATE {original.sqlstate})"
+        original.args = (words,)  # it is printed too, as the cause, and its detail quotes the row
         raise type(error)(None, None, Refusal(words)) from None
 
 

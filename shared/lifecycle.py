@@ -15,6 +15,7 @@ from typing import Any
 
 from shared import absence, backoff, review
 from shared.agreement import disagreements
+from shared.epay.blot import without
 from shared.epay.messages import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.state import PayoutState, Status, Step, record
 
@@ -157,7 +158,8 @@ def on_query_answer(
         case Report():
             return _on_report(payout, answer, "query", now=now, policy=policy, jitter=jitter)
         case Refused():
-            return _on_query_refused(payout, answer, asked_at, now, policy, jitter)
+            refused = without(answer, payout.account_no)
+            return _on_query_refused(payout, refused, asked_at, now, policy, jitter)
         case _:
             if payout.status in FINAL or not is_followed(payout):
                 return None

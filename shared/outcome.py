@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from shared.contract import (
     STATUS_CONFLICT,
     STATUS_INVALID,
+    Amount,
+    Currency,
     Notify,
     PayoutOutcome,
     PayoutRequest,
@@ -18,6 +22,8 @@ from shared.lifecycle import FINAL
 from shared.state import PayoutState, Step
 
 _ECHO = 64
+_AMOUNT: TypeAdapter[str] = TypeAdapter(Amount)
+_CURRENCY: TypeAdapter[str] = TypeAdapter(Currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +95,8 @@ def of_invalid(
         status=STATUS_INVALID,
         previous_status=None,
         epay_order_no=None,
-        amount=echo(kwargs.get("amount")),
-        currency=echo(kwargs.get("currency")),
+        amount=_if_right(_AMOUNT, kwargs.get("amount")),
+        currency=_if_right(_CURRENCY, kwargs.get("currency")),
         fee=None,
         occurred_at=now.isoformat(),
         sequence=0,
@@ -104,6 +110,14 @@ def echo(value: object) -> str:
     if not isinstance(value, str):
         return ""
     return "".join(char if char.isprintable() else "?" for char in value[:_ECHO])
+
+
+def _if_right(kind: TypeAdapter[str], value: object) -> str:
+    """A value given back only where it is one: in its place may stand an account number."""
+    try:
+        return kind.validate_python(value, strict=True)
+    except ValidationError:
+        return ""
 
 
 def _has_ended(step: Step) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from flask import Flask
@@ -37,7 +38,15 @@ def create_app(settings: Settings | None = None) -> Flask:
         print(f"The webhook cannot start: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(_GUNICORN_HALT) from None
     configure_logging(settings.log_format)
+    logging.getLogger("gunicorn.error").addFilter(_quote_nobody)
     return wire(settings, Broker(make_celery("webhook", settings)))
+
+
+def _quote_nobody(record: logging.LogRecord) -> bool:
+    """Shorten gunicorn's line about what is no HTTP, which repeats what was sent."""
+    if str(record.msg).startswith("Invalid request from ip="):
+        record.msg = str(record.msg).partition(": ")[0]
+    return True
 
 
 def wire(settings: Settings, broker: Broker) -> Flask:

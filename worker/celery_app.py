@@ -22,6 +22,8 @@ def worker_config(settings: Settings) -> dict[str, Any]:
         "task_ignore_result": settings.celery_result_backend is None,
         "task_routes": {task: {"queue": queue} for task, queue in contract.QUEUE_OF.items()},
         "worker_consumer": "worker.consumer:CarefulConsumer",
+        "broker_transport": _transport(settings.redis_url),
+        "worker_enable_remote_control": False,  # any app on the broker could shut us down by it
         "worker_pool": "threads",
         "worker_concurrency": settings.worker_concurrency,
         "worker_prefetch_multiplier": 1,
@@ -35,6 +37,11 @@ def worker_config(settings: Settings) -> dict[str, Any]:
         "beat_scheduler": "celery.beat:Scheduler",
         "beat_schedule": beat_schedule(settings),
     }
+
+
+def _transport(redis_url: str) -> str:
+    sentinel = redis_url.startswith("sentinel://")
+    return f"worker.transport:{'SentinelTransport' if sentinel else 'Transport'}"
 
 
 def beat_schedule(settings: Settings) -> dict[str, Any]:

@@ -13,26 +13,48 @@ from typing import Any
 import structlog
 from celery.worker.consumer import Consumer
 
+from shared.contract import QUEUE_PARKED, TASK_REQUEST
+
 log = structlog.get_logger(__name__)
 
 _BODY_PARTS = 3
 _NAME_LENGTH = 64
+_LONGEST_NAME = 255
 
 
 def what_is_wrong(message: Any) -> str | None:
     """Why a message from the broker is no task message; None when it is one."""
-    headers = message.headers
+    return _wrong_headers(message.headers) or _wrong_content(message)
+
+
+def _wrong_headers(headers: object) -> str | None:
     if not isinstance(headers, dict):
         return "it has no headers"
-    if not isinstance(headers.get("task"), str) or not isinstance(headers.get("id"), str):
+    if not _is_name(headers.get("task")) or not _is_name(headers.get("id")):
         return "its headers name no task and id"
+    if headers.get("shadow") is not None and not _is_name(headers["shadow"]):
+        return "its headers give it a name that is none"
+    if headers.get("eta") is not None:
+        return "it wants to be run later, which no task here knows"
+    return None
+
+
+def _wrong_content(message: Any) -> str | None:
     if message.content_type != "application/json":
         return "it is not JSON"
     try:
         body = message.decode()
     except Exception as error:  # noqa: BLE001 - whatever a stranger can make the decoder raise
         return f"its body cannot be read ({type(error).__name__})"
-    return None if _is_call(body) else "its body is not [args, kwargs, options]"
+    if not _is_call(body):
+        return "its body is not [args, kwargs, options]"
+    if any((body[2] or {}).values()):
+        return "it wants something to be run afterwards (link, chain, chord)"
+    return None
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()
 
 
 def _is_call(body: object) -> bool:
@@ -82,13 +104,30 @@ class CarefulConsumer(Consumer):
 
     def _refuse(self, message: Any, reason: str) -> None:
         headers = message.headers if isinstance(message.headers, dict) else {}
+        kwargs = _request_within(message)
+        if kwargs is not None:
+            # what somebody meant as a payout is not lost: a person finds it there
+            self.app.send_task(TASK_REQUEST, kwargs=kwargs, queue=QUEUE_PARKED)
         log.error(
             "message_refused",
             reason=reason,
             task=_name(headers.get("task")),
             id=_name(headers.get("id")),
+            parked=kwargs is not None,
         )
         message.reject_log_error(log, self.connection_errors)  # type: ignore[attr-defined]
+
+
+def _request_within(message: Any) -> dict[str, Any] | None:
+    """The kwargs of a `payouts.request` that could be read, though the message was refused."""
+    headers = message.headers
+    if not isinstance(headers, dict) or headers.get("task") != TASK_REQUEST:
+        return None
+    try:
+        body = message.decode()
+    except Exception:  # noqa: BLE001 - as above
+        return None
+    return body[1] if _is_call(body) else None
 
 
 def _name(value: object) -> str | None:

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import redis
+import structlog
 from celery.signals import setup_logging, worker_init, worker_process_shutdown, worker_shutdown
+from kombu.exceptions import OperationalError
 
 from shared import contract
 from shared.broker import PUBLISH_RETRY
@@ -22,6 +25,8 @@ from worker.context import Context, ThreadedAsking
 from worker.patience import WaitingPatience
 from worker.quiet import leave_out_noise
 from worker.start import refuse_unsafe_ground
+
+log = structlog.get_logger(__name__)
 
 
 class Process:
@@ -75,9 +80,18 @@ def publish(task: str, kwargs: Mapping[str, Any]) -> None:
 
 def tell(message: Message) -> None:
     """Send a message to an asking app."""
-    app.send_task(
-        message.task, kwargs=dict(message.kwargs), queue=message.queue, retry_policy=PUBLISH_RETRY
-    )
+    try:
+        app.send_task(
+            message.task,
+            kwargs=dict(message.kwargs),
+            queue=message.queue,
+            retry_policy=PUBLISH_RETRY,
+        )
+    except (OperationalError, redis.ResponseError) as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        # the key of that name is no list and will never be: nobody else is to wait for it
+        log.error("outcome_has_no_queue", queue=message.queue, task=message.task)  # noqa: TRY400
 
 
 @worker_init.connect

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
+import structlog
 from celery.exceptions import Reject
+from pydantic import ValidationError
 
 from shared import contract
 from shared.callback_message import CallbackMessage
@@ -25,6 +27,8 @@ from worker.patience import DatabaseAway
 from worker.process import process
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 def _patiently(body: Callable[[], T]) -> T:
@@ -65,7 +69,11 @@ def query_task(payout_ids: list[int], lease: str | None = None) -> int:
 @app.task(name=contract.TASK_CALLBACK)
 def callback_task(**message: Any) -> str | None:
     """Record a callback."""
-    parsed = CallbackMessage.model_validate(message)
+    try:
+        parsed = CallbackMessage.model_validate(message)
+    except ValidationError:
+        log.error("message_refused", reason="it is no callback", task=contract.TASK_CALLBACK)  # noqa: TRY400
+        return None
     return _patiently(lambda: callback(process().context, parsed))
 
 

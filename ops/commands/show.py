@@ -18,6 +18,8 @@ from shared.state import PayoutState
 from shared.story import Story, stories
 
 _INTERNAL = {"id", "claim_id", "nonce", "journal_hash", "absences"}
+_FREE_TEXT = ("remark", "extend_fields")
+"""What an asking app wrote for the payee: nobody knows what is in it."""
 _HASHES = {"row_hash", "previous_hash", "hash"}
 
 
@@ -101,6 +103,8 @@ def _facts(payout: PayoutState) -> list[tuple[str, str]]:
 def _as_dict(story: Story, *, hashes: bool) -> dict[str, Any]:
     payout = {key: value for key, value in asdict(story.payout).items() if key not in _INTERNAL}
     payout["account_no"] = mask(story.payout.account_no)
+    for name in _FREE_TEXT:
+        payout[name] = None if payout[name] is None else "***"
     hidden = {"payout_id", "id"} | (set() if hashes else _HASHES)
     if hashes:
         payout["journal_hash"] = story.payout.journal_hash

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
@@ -14,6 +13,7 @@ from shared.epay.answers import (
     read_limit,
     read_queried,
 )
+from shared.epay.blot import without
 from shared.epay.config import EpayConfig
 from shared.epay.messages import Balance, CreateOrder, Failure, Limit, OrderAnswer, Refused
 from shared.epay.signing import sign
@@ -21,9 +21,6 @@ from shared.epay.transport import Transport
 
 VERSION = "V2.0.0"
 CATEGORY = "EWALLET"
-
-_LEAST_SECRET = 4
-"""A shorter account number is not blotted out: it would hit half the words of a message."""
 
 
 class EpayClient:
@@ -64,7 +61,7 @@ class EpayClient:
         )
         if isinstance(answer, Answer):
             return read_created(answer)
-        return _without(answer, order.account_no)
+        return without(answer, order.account_no) if isinstance(answer, Refused) else answer
 
     def query(self, merchant_order_no: str) -> OrderAnswer:
         """Ask how an order stands (section 3.2); nothing is documented for an unknown one."""
@@ -118,10 +115,3 @@ class EpayClient:
             return json.dumps(envelope, separators=(",", ":"), allow_nan=False).encode("ascii")
         except TypeError as error:
             raise ValueError("the request holds what JSON does not know") from error
-
-
-def _without(answer: Failure, account_no: str) -> Failure:
-    """Blot the payee's account out of EPAY's words, should they repeat it."""
-    if isinstance(answer, Refused) and len(account_no) >= _LEAST_SECRET:
-        return dataclasses.replace(answer, message=answer.message.replace(account_no, "***"))
-    return answer

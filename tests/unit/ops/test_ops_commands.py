@@ -252,7 +252,7 @@ def test_show_as_json(payouts: Any, database_url: str, story: str) -> None:
     (told,) = json.loads(ran.out)
     assert told["payout"]["merchant_order_no"] == story
     assert told["payout"]["amount"] == "1234567890.50"
-    assert told["payout"]["remark"] == "for [bold]May[/bold]"
+    assert told["payout"]["remark"] == "***"
     assert told["payout"]["account_no"] == "*" * (len(ACCOUNT_NO) - 4) + ACCOUNT_NO[-4:]
     assert [event["sequence"] for event in told["events"]] == [1, 2, 3, 4]
     assert [message["kwargs"]["status"] for message in told["messages"]] == [
