@@ -17,6 +17,8 @@ from shared.vault import Vault
 _PAYOUT = metadata.tables["payout"]
 _EVENT = metadata.tables["payout_event"]
 _BATCH = 500
+_ONE_VIEW = "REPEATABLE READ"
+"""Rows and their events as of one moment: payouts move on while the journals are walked."""
 _EVENT_FIELDS = [field.name for field in fields(Event)]
 
 
@@ -35,7 +37,7 @@ def breaks(engine: Engine, vault: Vault) -> Iterator[Break | None]:
     """Walk every payout, oldest first: its first break, or None when it holds."""
     last_id = 0
     while True:
-        with engine.connect() as connection:
+        with engine.connect().execution_options(isolation_level=_ONE_VIEW) as connection:
             wanted = select(_PAYOUT).where(_PAYOUT.c.id > last_id).order_by(_PAYOUT.c.id)
             payouts = [state_of(row, vault) for row in connection.execute(wanted.limit(_BATCH))]
             if not payouts:

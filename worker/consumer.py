@@ -67,6 +67,19 @@ def _is_call(body: object) -> bool:
 class CarefulConsumer(Consumer):
     """Celery's consumer, which refuses what is no task message and repeats none in a log."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # kombu stumbles so over a connection that died under load: it is lost, and no more
+        known: tuple[type[Exception], ...] = self.connection_errors  # type: ignore[has-type]
+        self.connection_errors = (*known, AttributeError)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """The connection is gone; closing what is left of it must not end the worker."""
+        try:
+            super().on_connection_error_after_connected(exc)
+        except AttributeError:
+            log.warning("connection_lost", error=type(exc).__name__)
+
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Celery's handler, behind a look at the message."""
         take = super().create_task_handler(*args, **kwargs)
@@ -115,7 +128,7 @@ class CarefulConsumer(Consumer):
             id=_name(headers.get("id")),
             parked=kwargs is not None,
         )
-        message.reject_log_error(log, self.connection_errors)  # type: ignore[attr-defined]
+        message.reject_log_error(log, self.connection_errors)
 
 
 def _request_within(message: Any) -> dict[str, Any] | None:

@@ -96,7 +96,9 @@ def tell(message: Message) -> None:
 
 @worker_init.connect
 def _look_at_the_ground(**_: object) -> None:
-    refuse_unsafe_ground(load())
+    settings = load()
+    configure_logging(settings.log_format)
+    refuse_unsafe_ground(settings)
 
 
 @setup_logging.connect

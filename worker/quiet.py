@@ -16,6 +16,16 @@ def leave_out_noise() -> None:
     logging.getLogger("celery.app.trace").addFilter(is_worth_a_line)
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+    logging.getLogger("celery.beat").addFilter(in_one_line)
+
+
+def in_one_line(record: logging.LogRecord) -> bool:
+    """A tick that could not be sent is a line, without the way that the error came."""
+    if record.exc_info:
+        record.msg, record.args = record.getMessage().partition("\n")[0], ()
+        record.exc_info = None
+        record.exc_text = None
+    return True
 
 
 def is_worth_a_line(record: logging.LogRecord) -> bool:

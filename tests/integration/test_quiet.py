@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from celery.exceptions import Reject
 
-from worker.quiet import is_worth_a_line
+from worker.quiet import in_one_line, is_worth_a_line
 
 
 def record(level: int = logging.INFO, data: Any = None, error: Exception | None = None) -> Any:
@@ -41,3 +41,10 @@ def test_everything_else_is_told() -> None:
     assert is_worth_a_line(record(data={"name": "payouts.request"}))
     assert is_worth_a_line(record(logging.ERROR, error=KeyError("x")))
     assert is_worth_a_line(record(data="a text"))
+
+
+def test_a_tick_that_could_not_be_sent_is_one_line() -> None:
+    """Beat tells that the broker is away without a page of its own code."""
+    failed = record(logging.ERROR, error=ConnectionError())
+    assert in_one_line(failed)
+    assert failed.exc_info is None
