@@ -8,63 +8,19 @@ compare-and-set. Laws are those of docs/architecture.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
+from decimal import Decimal
 from typing import Any
 
 from shared import absence, backoff, review
 from shared.agreement import disagreements
 from shared.epay.blot import without
 from shared.epay.messages import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
+from shared.moves import EPAY_STATUS, FINAL, finish, meaning, move
 from shared.state import PayoutState, Status, Step, record
 
-FINAL = frozenset(
-    {
-        Status.SUCCEEDED,
-        Status.FAILED,
-        Status.CANCELLED,
-        Status.CLOSED,
-        Status.FAILED_FEE_KEPT,
-        Status.REJECTED,
-    }
-)
-
-EPAY_STATUS: Mapping[str, Status] = MappingProxyType(
-    {
-        "0": Status.PROCESSING,
-        "1": Status.PROCESSING,
-        "5": Status.CANCELLED,
-        "6": Status.FAILED,
-        "7": Status.SUCCEEDED,
-        "8": Status.CLOSED,
-        "9": Status.PROCESSING,
-        "11": Status.PROCESSING,
-        "19": Status.PENDING_WITHDRAWAL,
-        "20": Status.FAILED_FEE_KEPT,
-    }
-)
-"""EPAY's order status -> ours (epay-gateway section 6). A code that is not here is processing."""
-
-_BY_EPAY = frozenset(EPAY_STATUS.values())
-
-MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
-    {
-        Status.QUEUED: _BY_EPAY | {Status.SUBMITTING, Status.REJECTED},
-        Status.SUBMITTING: _BY_EPAY | {Status.QUEUED, Status.UNKNOWN, Status.REJECTED},
-        Status.UNKNOWN: _BY_EPAY | {Status.QUEUED, Status.REJECTED},
-        Status.PROCESSING: _BY_EPAY - {Status.PROCESSING},
-        Status.PENDING_WITHDRAWAL: _BY_EPAY - {Status.PENDING_WITHDRAWAL},
-        **dict.fromkeys(FINAL, frozenset()),
-    }
-)
-"""Every move that is allowed; staying is always allowed."""
-
 _EPAY_ABNORMAL = "11"
-
-
-class ForbiddenMove(Exception):
-    """The code asked for a move that is not in `MOVES`: a defect, never a state of the world."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +35,8 @@ class Policy:
     submit_backoff: tuple[int, ...] = backoff.DEFAULT_SUBMIT_BACKOFF
     not_found_codes: frozenset[str] = frozenset()
     refused_codes: frozenset[str] = frozenset()
-
-
-def meaning(epay_status: str) -> Status:
-    """What an EPAY status code says; a code that nobody documented is not an end."""
-    return EPAY_STATUS.get(epay_status, Status.PROCESSING)
+    cap_per_payout: Mapping[str, Decimal] = field(default_factory=dict)
+    cap_per_day: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 def accept(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy) -> Step:
@@ -92,26 +45,58 @@ def accept(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy)
     return _step(None, claimed, kind="accepted", actor="asker", now=now, detail={"attempt": 1})
 
 
-def enqueue(payout: PayoutState, *, now: datetime) -> Step:
-    """Take in a new payout that somebody else will send: queued, due at once."""
-    queued = replace(payout, status=Status.QUEUED, due_at=now)
+def enqueue(payout: PayoutState, *, now: datetime, due_at: datetime | None = None) -> Step:
+    """Take in a new payout that is sent later, or by somebody else: queued, due at once or then."""
+    queued = replace(payout, status=Status.QUEUED, due_at=due_at or now)
     return _step(None, queued, kind="accepted", actor="asker", now=now, detail={})
 
 
-def begin_send(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy) -> Step | None:
+def within_caps(payout: PayoutState, policy: Policy) -> bool:
+    """Whether no cap can hold the payout, whatever else was sent."""
+    single = policy.cap_per_payout.get(payout.currency)
+    return payout.currency not in policy.cap_per_day and (single is None or payout.amount <= single)
+
+
+def begin_send(
+    payout: PayoutState,
+    *,
+    claim_id: str,
+    now: datetime,
+    policy: Policy,
+    sent_today: Decimal = Decimal(0),
+) -> Step | None:
     """Claim a queued payout for sending (law 1).
 
     None: it is not queued, nothing is to be sent. A step that leaves it queued: it may not be sent
     without a person, and looks again tomorrow.
+
+    Args:
+        sent_today: what was sent in the payout's currency in the last 24 hours.
     """
     if payout.status is not Status.QUEUED:
         return None
-    held = _held(payout, now, policy)
+    held = _held(payout, now, policy) or _above_cap(payout, now, policy, sent_today)
     if held is not None:
         return held
     claimed = _claimed(payout, claim_id, now, policy)
     detail = {"attempt": claimed.attempts}
     return _step(payout, claimed, kind="submitting", actor="worker", now=now, detail=detail)
+
+
+def put_off(payout: PayoutState, *, until: datetime) -> Step | None:
+    """A brake is on: a queued payout looks again then. None: it is not queued."""
+    if payout.status is not Status.QUEUED:
+        return None
+    return Step(payout, replace(payout, due_at=until))
+
+
+def on_outside_limit(payout: PayoutState, words: str, *, now: datetime) -> Step | None:
+    """EPAY's own limit excludes the amount: rejected, if nothing was ever sent. None: it was."""
+    if payout.status is not Status.QUEUED or payout.first_sent_at is not None:
+        return None
+    after = finish(replace(payout, refusal=words), Status.REJECTED, now)
+    detail = {"reason": words}
+    return _step(payout, after, kind="outside_limit", actor="worker", now=now, detail=detail)
 
 
 def on_create_answer(
@@ -188,7 +173,7 @@ def on_lease_over(payout: PayoutState, *, now: datetime) -> Step | None:
     """The sender did not come back: what it sent is unknown (law 2). None: the lease holds."""
     if payout.status is not Status.SUBMITTING or payout.due_at is None or payout.due_at > now:
         return None
-    after = replace(_move(payout, Status.UNKNOWN), due_at=now, queries=0)
+    after = replace(move(payout, Status.UNKNOWN), due_at=now, queries=0)
     return _step(payout, after, kind="lease_over", actor="sweep", now=now, detail={})
 
 
@@ -206,12 +191,34 @@ def is_followed(payout: PayoutState) -> bool:
 def _held(payout: PayoutState, now: datetime, policy: Policy) -> Step | None:
     """Keep back what may not be sent any more: past the horizon, or EPAY told of another order."""
     due_tomorrow = replace(payout, due_at=now + backoff.DAILY)
-    if review.is_sticky(payout):
+    if review.is_sticky(payout) or review.is_held(payout):
         return Step(payout, due_tomorrow)
     if payout.first_sent_at is None or now - payout.first_sent_at <= policy.resend_horizon:
         return None
     words = f"first sent {payout.first_sent_at:%F %T} UTC, too long ago to send again"
-    held = review.flag(due_tomorrow, review.RESEND_HORIZON, words, now)
+    return _hold(payout, review.RESEND_HORIZON, words, now)
+
+
+def _above_cap(
+    payout: PayoutState, now: datetime, policy: Policy, sent_today: Decimal
+) -> Step | None:
+    """Keep back a payout above our own caps, unless it was sent before or a person released it."""
+    if payout.first_sent_at is not None or payout.released_at is not None:
+        return None
+    single = policy.cap_per_payout.get(payout.currency)
+    if single is not None and payout.amount > single:
+        words = f"the cap for one payout is {single} {payout.currency}"
+        return _hold(payout, review.ABOVE_CAP, words, now)
+    daily = policy.cap_per_day.get(payout.currency)
+    if daily is not None and sent_today + payout.amount > daily:
+        words = f"{sent_today} of {daily} {payout.currency} were sent in the last 24 hours"
+        return _hold(payout, review.ABOVE_DAY_CAP, words, now)
+    return None
+
+
+def _hold(payout: PayoutState, code: str, words: str, now: datetime) -> Step:
+    due_tomorrow = replace(payout, due_at=now + backoff.DAILY)
+    held = review.flag(due_tomorrow, code, words, now)
     if review.says_the_same(held, payout):
         return Step(payout, due_tomorrow)
     return _step(payout, held, kind="held", actor="worker", now=now, detail={"reason": words})
@@ -234,7 +241,7 @@ def _step(
 
 def _claimed(payout: PayoutState, claim_id: str, now: datetime, policy: Policy) -> PayoutState:
     return replace(
-        _move(payout, Status.SUBMITTING),
+        move(payout, Status.SUBMITTING),
         due_at=now + policy.lease,
         claim_id=claim_id,
         attempts=payout.attempts + 1,
@@ -244,21 +251,6 @@ def _claimed(payout: PayoutState, claim_id: str, now: datetime, policy: Policy) 
         absences=(),
         refusal=None,
     )
-
-
-def _move(payout: PayoutState, status: Status) -> PayoutState:
-    if status is payout.status:
-        return payout
-    if status not in MOVES[payout.status]:
-        msg = f"{payout.status} -> {status}"
-        raise ForbiddenMove(msg)
-    return replace(payout, status=status)
-
-
-def _finish(payout: PayoutState, status: Status, now: datetime) -> PayoutState:
-    """The one way to an end: nothing is due any more, and what healed by ending is not flagged."""
-    ended = replace(_move(payout, status), due_at=None, finished_at=now)
-    return review.heal(ended)
 
 
 def _look_again(
@@ -273,7 +265,7 @@ def _look_again(
 
 
 def _to_unknown(payout: PayoutState, now: datetime, policy: Policy, jitter: float) -> PayoutState:
-    return _look_again(_move(payout, Status.UNKNOWN), now, policy, jitter, counts=True)
+    return _look_again(move(payout, Status.UNKNOWN), now, policy, jitter, counts=True)
 
 
 def _back_to_queue(
@@ -283,7 +275,7 @@ def _back_to_queue(
     never_sent_before = payout.first_sent_at == payout.last_sent_at
     pause = backoff.pause(policy.submit_backoff, payout.attempts - 1, jitter)
     after = replace(
-        _move(payout, Status.QUEUED),
+        move(payout, Status.QUEUED),
         due_at=now + pause,
         first_sent_at=None if never_sent_before else payout.first_sent_at,
     )
@@ -307,7 +299,7 @@ def _on_refusal(
     after = replace(payout, refusal=words)
     first = payout.first_sent_at == payout.last_sent_at
     if payout.status is Status.SUBMITTING and first and refused.code in policy.refused_codes:
-        return _finish(after, Status.REJECTED, now)
+        return finish(after, Status.REJECTED, now)
     if payout.status is Status.SUBMITTING:
         after = _to_unknown(after, now, policy, jitter)
     if not policy.not_found_codes:
@@ -360,10 +352,10 @@ def _on_absence(
     if not proven or review.is_sticky(after):
         return after  # sticky: EPAY told of another order under this number, a person decides
     if after.refusal is not None:
-        return _finish(after, Status.REJECTED, now)
+        return finish(after, Status.REJECTED, now)
     if now - (payout.first_sent_at or last_sent_at) > policy.resend_horizon:
         return review.flag(after, review.RESEND_HORIZON, words, now)
-    return replace(review.heal(_move(after, Status.QUEUED)), due_at=now)
+    return replace(review.heal(move(after, Status.QUEUED)), due_at=now)
 
 
 def _on_report(
@@ -410,8 +402,8 @@ def _believed(
     )
     status = meaning(status_code)
     if status in FINAL:
-        return _finish(told, status, now)
-    moved = review.heal(_move(told, status), ended=False)
+        return finish(told, status, now)
+    moved = review.heal(move(told, status), ended=False)
     if status_code not in EPAY_STATUS:
         words = f"EPAY status {status_code} is not documented"
         moved = review.flag(moved, review.UNDOCUMENTED_STATUS, words, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from alembic import command
@@ -14,6 +15,7 @@ from shared.database import make_engine
 
 _LOCK = 0x65706179
 """The advisory lock that lets one migration run at a time ("epay" in ASCII)."""
+_PAUSE_SECONDS = 0.2
 
 
 def upgrade(database_url: str) -> tuple[str | None, str]:
@@ -25,7 +27,7 @@ def upgrade(database_url: str) -> tuple[str | None, str]:
     engine = make_engine(database_url, pool_size=1, statement_timeout_seconds=0)
     try:
         with engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+            _take_turn(connection)
             connection.execute(text("SET lock_timeout = '10s'"))
             connection.commit()
             before = _current(connection)
@@ -39,6 +41,16 @@ def upgrade(database_url: str) -> tuple[str | None, str]:
             return before, newest()
     finally:
         engine.dispose()
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait for the lock outside of a transaction: an index made now waits for those to end."""
+    while not connection.execute(
+        text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}
+    ).scalar():
+        connection.commit()
+        time.sleep(_PAUSE_SECONDS)
+    connection.commit()
 
 
 def current(engine: Engine) -> str | None:

@@ -18,7 +18,7 @@ from shared.contract import (
     PayoutRequest,
     RequestError,
 )
-from shared.lifecycle import FINAL
+from shared.moves import FINAL
 from shared.state import PayoutState, Step
 
 _ECHO = 64

@@ -6,7 +6,7 @@ SQLModel validates nothing on tables and NUMERIC rounds in silence: money is che
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Identity,
@@ -29,7 +30,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from shared.contract import AMOUNT_DIGITS, AMOUNT_SCALE
-from shared.lifecycle import FINAL
+from shared.moves import FINAL
 from shared.state import Status
 
 metadata = MetaData(
@@ -84,6 +85,7 @@ class Payout(Table, table=True):
             postgresql_where=text("review_reason IS NOT NULL"),
         ),
         Index("payout_created_idx", "created_at"),
+        Index("payout_sent_idx", "currency", "first_sent_at"),
     )
 
     id: int | None = Field(
@@ -118,6 +120,7 @@ class Payout(Table, table=True):
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     updated_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     finished_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+    released_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
 
 
 class PayoutEvent(Table, table=True):
@@ -155,6 +158,45 @@ class Mark(Table, table=True):
 
     name: str = Field(sa_column=Column(Text, primary_key=True))
     at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
+class Brake(Table, table=True):
+    """One pause: who stopped new sends of what, when and why, and who let them go on."""
+
+    __tablename__ = "payout_brake"
+    __table_args__ = (
+        CheckConstraint("(lifted_at IS NULL) = (lifted_by IS NULL)", name="lifted_by_somebody"),
+        Index("payout_brake_active_idx", "id", postgresql_where=text("lifted_at IS NULL")),
+    )
+
+    id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True)
+    )
+    epay_account: str | None = Field(default=None, sa_type=Text)
+    channel_code: str | None = Field(default=None, sa_type=Text)
+    currency: str | None = Field(default=None, sa_type=Text)
+    set_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    set_by: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    lifted_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+    lifted_by: str | None = Field(default=None, sa_type=Text)
+    lifted_reason: str | None = Field(default=None, sa_type=Text)
+
+
+class BooksDay(Table, table=True):
+    """How far the comparison of one day's payouts with EPAY has come, and what it found."""
+
+    __tablename__ = "payout_books"
+
+    epay_account: str = Field(sa_column=Column(Text, primary_key=True))
+    day: date = Field(sa_column=Column(Date, primary_key=True))
+    last_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """The payout up to which it has come."""
+    agreed: int = Field(sa_type=Integer)
+    differing: int = Field(sa_type=Integer)
+    unanswered: int = Field(sa_type=Integer)
+    started_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    finished_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
 
 
 class OutboxMessage(Table, table=True):  # type: ignore[no-redef]  # a column named kwargs

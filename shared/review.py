@@ -20,8 +20,14 @@ UNDOCUMENTED_STATUS = "undocumented_status"
 ABNORMAL = "abnormal"
 OVERDUE = "overdue"
 UNSENT = "unsent"
+ABOVE_CAP = "above_cap"
+ABOVE_DAY_CAP = "above_day_cap"
+BOOKS = "books"
 
-STICKY = frozenset({MISMATCH, CONTRADICTION})
+HELD = frozenset({ABOVE_CAP, ABOVE_DAY_CAP})
+"""Reasons that keep a payout from being sent until a person releases it."""
+
+STICKY = frozenset({MISMATCH, CONTRADICTION, BOOKS})
 """Reasons about money that only a person can settle; a later good report does not clear them."""
 
 _MAX_WORDS = 300
@@ -54,6 +60,16 @@ def heal(payout: PayoutState, *, ended: bool = True) -> PayoutState:
 def is_sticky(payout: PayoutState) -> bool:
     """Whether only a person can settle why the payout is in review."""
     return payout.review_reason is not None and code_of(payout.review_reason) in STICKY
+
+
+def is_held(payout: PayoutState) -> bool:
+    """Whether the payout waits for a person to release it."""
+    return payout.review_reason is not None and code_of(payout.review_reason) in HELD
+
+
+def settled(payout: PayoutState) -> PayoutState:
+    """A person has looked, and answers for it: no reason stands any more."""
+    return replace(payout, review_reason=None, review_since=None)
 
 
 def says_the_same(payout: PayoutState, before: PayoutState) -> bool:

@@ -9,27 +9,22 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
-    IPvAnyNetwork,
     SecretStr,
     StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
 from shared.epay.callback import DEFAULT_EXCLUDED
 from shared.epay.config import EpayConfig
 from shared.epay.signing import NestedForm
 from shared.lifecycle import Policy
+from shared.setting_types import Amounts, Codes, Names, Networks, Positive, Seconds
 from shared.vault import Vault, VaultError
 
-Codes = Annotated[frozenset[str], NoDecode]
-Seconds = Annotated[tuple[int, ...], NoDecode]
-Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
-_TEN_YEARS = 315_360_000
-Positive = Annotated[float, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
 ACTED_ON = frozenset(
     {
         "epayAccount",
@@ -96,10 +91,35 @@ class Settings(BaseSettings):
     epay_resend_horizon_seconds: Positive = 86_400
     epay_review_after: Positive = 259_200
     epay_check_limits: Literal["off", "on"] = "off"
+    """Whether an amount is held against getLimit (section 3.3) before it is first sent."""
+    epay_limit_category: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,32}$")] = "BANK"
+    """What getLimit is asked for: EPAY documents BANK and CASH, and nothing for e-wallets."""
+    epay_limit_cache_seconds: Positive = 300
+    """How long all workers go by one answer of getLimit."""
+    epay_max_per_second: Positive | None = None
+    """Requests to EPAY in a second, of all processes together; none set: no bound."""
     epay_query_batch: Annotated[int, Field(ge=1, le=500)] = 32
     """Payouts in one `payouts.query` message, and queries under way at once in one process."""
 
-    epay_callback_excluded: Codes = DEFAULT_EXCLUDED
+    cap_per_payout: Amounts = Field(default_factory=dict)
+    """Above it a payout is held until a person releases it. `USD:1000,EUR:900`"""
+    cap_per_day: Amounts = Field(default_factory=dict)
+    """The same for what was sent in one currency in the last 24 hours."""
+    breaker_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Sends in a row without an answer of EPAY until new ones wait, in one process."""
+    breaker_pause_seconds: Positive = 5
+    """How long they wait for the first probe; each probe that fails doubles it."""
+    breaker_longest_pause_seconds: Positive = 60
+    resolve_second_person: bool = False
+    """Whether an act on a payout whose outcome is unknown needs a second person's approval."""
+    books: Literal["off", "on"] = "on"
+    """Whether each day's payouts are compared with EPAY's own word for them."""
+    books_after_seconds: Positive = 21_600
+    """How long after the end of a day (UTC) its books are compared."""
+    books_sample: Annotated[int, Field(ge=1)] | None = None
+    """At most so many payouts of a day, spread over it; none set: all."""
+
+    epay_callback_excluded: Names = DEFAULT_EXCLUDED
     """Fields of a callback that its signature does not cover; `none` for none (section 5)."""
     epay_callback_parse_message: bool = True
     """Whether a callback's `message` that is JSON is signed as a nested value (section 5)."""
@@ -128,48 +148,11 @@ class Settings(BaseSettings):
     account_encryption_keys: SecretStr | None = None
     """Comma list, the current key first: encrypts account numbers at rest. `payouts new-key`."""
 
-    @field_validator("epay_not_found_codes", "epay_refused_codes", mode="before")
-    @classmethod
-    def _split_codes(cls, value: object) -> object:
-        if isinstance(value, str):
-            return frozenset(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("epay_callback_excluded", mode="before")
-    @classmethod
-    def _split_names(cls, value: object) -> object:
-        if isinstance(value, str):
-            names = {part.strip() for part in value.split(",")}
-            return frozenset(names - {"", "none"})
-        return value
-
     @field_validator("epay_callback_excluded")
     @classmethod
     def _what_is_read_is_signed(cls, value: frozenset[str]) -> frozenset[str]:
         if unsafe := value & ACTED_ON:
             msg = f"the signature must cover {', '.join(sorted(unsafe))}: we act on it"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("callback_allowed_networks", "trusted_proxies", mode="before")
-    @classmethod
-    def _split_networks(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("epay_query_backoff", "epay_submit_backoff", mode="before")
-    @classmethod
-    def _split_seconds(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("epay_query_backoff", "epay_submit_backoff")
-    @classmethod
-    def _some_positive_seconds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or min(value) < 1:
-            msg = "needs at least one number of seconds, each 1 or more, for example 30,60,120"
             raise ValueError(msg)
         return value
 
@@ -188,14 +171,6 @@ class Settings(BaseSettings):
     def _is_redis(cls, value: str) -> str:
         if value and not value.startswith(("redis", "sentinel://")):
             msg = "must begin with redis://, rediss:// or sentinel://"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("epay_check_limits")
-    @classmethod
-    def _not_built(cls, value: str) -> str:
-        if value == "on":
-            msg = "checking EPAY's limits is not built yet; leave EPAY_CHECK_LIMITS off"
             raise ValueError(msg)
         return value
 
@@ -278,6 +253,8 @@ class Settings(BaseSettings):
             submit_backoff=self.epay_submit_backoff,
             not_found_codes=self.epay_not_found_codes,
             refused_codes=self.epay_refused_codes,
+            cap_per_payout=self.cap_per_payout,
+            cap_per_day=self.cap_per_day,
         )
 
     def epay(self) -> EpayConfig:

@@ -71,10 +71,14 @@ class PayoutState:
     review_reason: str | None = None
     review_since: datetime | None = None
     finished_at: datetime | None = None
+    released_at: datetime | None = None
+    """When a person let it pass the caps; they do not hold it again."""
 
 
 _MOVING = {"id", "sequence", "journal_hash", "due_at", "queries", "updated_at"}
-_FIXED = tuple(sorted(f.name for f in fields(PayoutState) if f.name not in _MOVING))
+_ADDED = frozenset({"released_at"})
+"""Came after the first payouts were written: in their digests only where there is something."""
+_FIXED = tuple(sorted(f.name for f in fields(PayoutState) if f.name not in _MOVING | _ADDED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,9 @@ class Step:
 
 def row_hash(payout: PayoutState) -> str:
     """The digest of what an event fixes of a payout: all but its clock and the journal itself."""
-    return journal.digest({name: getattr(payout, name) for name in _FIXED})
+    fixed = {name: getattr(payout, name) for name in _FIXED}
+    added = {name: getattr(payout, name) for name in _ADDED}
+    return journal.digest(fixed | {name: value for name, value in added.items() if value})
 
 
 def seal(event: Event, epay_account: str, merchant_order_no: str) -> str:

@@ -37,6 +37,7 @@ CHANGED = [
     "review_since",
     "updated_at",
     "finished_at",
+    "released_at",
 ]
 
 
@@ -111,6 +112,13 @@ UPDATE payout SET due_at = :until WHERE id IN (
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
 ) RETURNING id, status
 """
+)
+
+CAP_LOCK = text("SELECT pg_advisory_xact_lock(:key, hashtext(:currency))")
+SENT_SINCE = text(
+    "SELECT coalesce(sum(amount), 0) FROM payout WHERE epay_account = :epay_account"
+    " AND currency = :currency AND first_sent_at > :since"
+    " AND status NOT IN ('rejected', 'failed', 'cancelled')"
 )
 
 LAPSED = (

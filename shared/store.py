@@ -24,6 +24,7 @@ from shared.statements import (
     ACCEPT,
     ADD_MESSAGES,
     BY_IDS,
+    CAP_LOCK,
     CHANGED,
     CLAIM_DUE,
     INSERTED,
@@ -32,6 +33,7 @@ from shared.statements import (
     RELAY_TRY,
     RELOCK,
     SENT,
+    SENT_SINCE,
     STORED_ACCOUNTS,
     STRAY,
     TAKE,
@@ -40,10 +42,12 @@ from shared.statements import (
 from shared.vault import PLAIN, Vault
 
 _RELAY_LOCK = 0x6F757462
+_CAP_LOCK = 0x63617073
 _RELAY_SECONDS = 5
 """A slow broker ends a round early, well before PostgreSQL ends the transaction."""
 
 Decide = Callable[[PayoutState], Step | None]
+DecideWithin = Callable[[PayoutState, Decimal], Step | None]
 
 
 class LostRace(Exception):
@@ -100,6 +104,25 @@ class Store:
         found = self._change(
             _by_order(epay_account, merchant_order_no).with_for_update(), {}, decide
         )
+        return found[0] if found else None
+
+    def change_within_cap(
+        self, payout: PayoutState, since: datetime, decide: DecideWithin
+    ) -> PayoutState | None:
+        """Like `change`; `decide` is told what was sent in the payout's currency after `since`.
+
+        One at a time for a currency, so that two payouts cannot both fill the last gap.
+        """
+        with self.engine.begin() as connection:
+            values = {"epay_account": payout.epay_account, "currency": payout.currency}
+            connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
+            sent = connection.execute(SENT_SINCE, {**values, "since": since}).scalar_one()
+            found = self._changed(
+                connection,
+                BY_IDS.with_for_update(),
+                {"ids": [payout.id]},
+                lambda fresh: decide(fresh, sent),
+            )
         return found[0] if found else None
 
     def lapse(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
@@ -189,9 +212,14 @@ class Store:
         self, wanted: Select[Any], values: dict[str, Any], decide: Decide
     ) -> list[PayoutState]:
         with self.engine.begin() as connection:
-            found = [state_of(row, self._vault) for row in connection.execute(wanted, values)]
-            steps = [step for step in map(decide, found) if step is not None]
-            taken = _take(connection, steps) if steps else {}
+            return self._changed(connection, wanted, values, decide)
+
+    def _changed(
+        self, connection: Connection, wanted: Select[Any], values: dict[str, Any], decide: Decide
+    ) -> list[PayoutState]:
+        found = [state_of(row, self._vault) for row in connection.execute(wanted, values)]
+        steps = [step for step in map(decide, found) if step is not None]
+        taken = _take(connection, steps) if steps else {}
         after = {payout.id: payout for payout in found}
         for nth, step in enumerate(steps):
             if nth in taken:

@@ -14,6 +14,7 @@ from shared.epay.messages import CreateOrder, OrderAnswer
 from shared.lifecycle import Policy
 from shared.outcome import Message
 from shared.store import Store
+from worker.gate import Gate, OpenGate
 
 T = TypeVar("T")
 
@@ -73,6 +74,8 @@ class Context:
     """Sends a message to an asking app. Raises when the broker is away."""
     patience: Patience
     """Waits for PostgreSQL in place."""
+    gate: Gate = field(default_factory=OpenGate)
+    """What may keep a payout from being sent just now."""
     sweep_batch: int = 500
     query_batch: int = 32
     clock: Callable[[], datetime] = utcnow

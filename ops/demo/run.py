@@ -17,7 +17,7 @@ from ops.demo.services import Services, running
 from ops.demo.verdict import Paid, Verdict, judge
 from ops.demo.view import live_table, summary
 from shared.database import make_engine
-from shared.lifecycle import FINAL
+from shared.moves import FINAL
 from shared.payout import metadata
 from shared.state import Status
 

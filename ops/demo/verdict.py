@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ops.demo.plan import Planned
-from shared.lifecycle import FINAL
+from shared.moves import FINAL
 from shared.state import Status
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from ops.demo.verdict import Verdict
-from shared.lifecycle import FINAL
+from shared.moves import FINAL
 from shared.state import Status
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from shared import chain
-from shared.lifecycle import FINAL
+from shared.moves import FINAL
 from shared.state import Status
 from shared.vault import PLAIN
 

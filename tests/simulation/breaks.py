@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
-from shared import lifecycle
+from shared import lifecycle, moves
 from shared.epay.messages import NeverSent, OutcomeUnknown, Refused
 from shared.state import PayoutState, Status, Step
 from tests.simulation.memory_store import MemoryStore
@@ -116,8 +116,8 @@ def _the_end_is_overwritten() -> contextlib.AbstractContextManager[Any]:
     """Law 5: a later report replaces the end."""
 
     def after_the_end(payout: PayoutState, report: Any, _source: str, now: datetime) -> PayoutState:
-        status = lifecycle.meaning(report.status or "")
-        if status not in lifecycle.FINAL:
+        status = moves.meaning(report.status or "")
+        if status not in moves.FINAL:
             return payout
         return replace(payout, status=status, finished_at=now)
 
@@ -202,7 +202,7 @@ def _an_open_payout_is_not_due() -> contextlib.AbstractContextManager[Any]:
     """The clock: a payout whose outcome is unknown is due in a hundred years."""
 
     def to_unknown(payout: PayoutState, now: datetime, *_: Any) -> PayoutState:
-        moved = lifecycle._move(payout, Status.UNKNOWN)
+        moved = moves.move(payout, Status.UNKNOWN)
         return replace(moved, due_at=now + timedelta(days=36_500))
 
     return mock.patch.object(lifecycle, "_to_unknown", to_unknown)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared import journal
-from shared.lifecycle import EPAY_STATUS, FINAL, MOVES, Policy, meaning
+from shared.lifecycle import Policy
+from shared.moves import EPAY_STATUS, FINAL, MOVES, meaning
 from shared.outcome import Message
 from shared.state import Event, PayoutState, Status, row_hash
 from tests.simulation.gateway import SimGateway

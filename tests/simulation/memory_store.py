@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from shared.lifecycle import FINAL
+from shared.moves import FINAL
 from shared.outcome import Message, of_step
 from shared.state import Event, PayoutState, Status, Step
 from shared.store import Decide, Due, LostRace

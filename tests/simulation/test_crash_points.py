@@ -42,6 +42,8 @@ POINTS = [
     Point("request", "create order-0: before the answer is in", Status.SUBMITTING, 1),
     Point("request", "take: before the commit", Status.SUBMITTING, 1),
     Point("request", "take: after the commit", Status.PROCESSING, 1),
+    Point("submit", "claimed: before the commit", Status.QUEUED, 0),
+    Point("submit", "claimed: after the commit", Status.QUEUED, 0),
     Point("submit", "change: before the commit", Status.QUEUED, 0),
     Point("submit", "change: after the commit", Status.SUBMITTING, 0),
     Point("submit", "create order-0: before it leaves", Status.SUBMITTING, 0),

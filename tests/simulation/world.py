@@ -21,7 +21,8 @@ from shared.contract import (
     TASK_SWEEP,
 )
 from shared.epay.messages import OrderAnswer
-from shared.lifecycle import FINAL, Policy
+from shared.lifecycle import Policy
+from shared.moves import FINAL
 from shared.outcome import Message
 from shared.review import code_of
 from tests.simulation.boundaries import BoundaryStore

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -21,8 +22,11 @@ from shared.contract import (
 )
 from shared.state import PayoutState, Status, Step
 from worker.context import Context
+from worker.gate import Go
 from worker.jobs.sending import send
+from worker.jobs.starting import start
 
+_NONE = timedelta(0)
 _ASKED = ("amount", "currency", "channel_code", "account_no", "remark", "extend_fields")
 
 
@@ -38,12 +42,26 @@ def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestRe
         wanted = _wanted(ctx, asked)
     except InvalidRequest as error:
         return _refuse(ctx, kwargs, error.error)
-    now = ctx.clock()
-    step = lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
-    accepted = ctx.store.accept([step])[0]
+    accepted = ctx.store.accept([_first_step(ctx, wanted, claim_id)])[0]
     if accepted is None:
         return _repeated(ctx, asked, wanted, claim_id)
+    if accepted.status is Status.QUEUED:
+        return _result(start(ctx, accepted, claim_id), duplicate=False)
     return _result(send(ctx, accepted), duplicate=False)
+
+
+def _first_step(ctx: Context, wanted: PayoutState, claim_id: str) -> Step:
+    """Accepted and claimed in one commit; where something is in the way, accepted alone.
+
+    Then it is this task that looks after it, for as long as a lease.
+    """
+    free = lifecycle.within_caps(wanted, ctx.policy) and isinstance(
+        ctx.gate.look(wanted, patience=_NONE), Go
+    )
+    now = ctx.clock()
+    if free:
+        return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
+    return lifecycle.enqueue(wanted, now=now, due_at=now + ctx.policy.lease)
 
 
 def _wanted(ctx: Context, asked: PayoutRequest) -> PayoutState:

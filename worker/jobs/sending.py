@@ -24,6 +24,7 @@ def send(ctx: Context, payout: PayoutState) -> PayoutState:
     """
     claim_id = payout.claim_id or ""
     answer = _create(ctx, payout)
+    ctx.gate.note(answer)
     now, jitter = ctx.clock(), ctx.jitter()
 
     def decide(fresh: PayoutState) -> Step:
@@ -45,6 +46,8 @@ def _create(ctx: Context, payout: PayoutState) -> OrderAnswer:
     """Send, unless so much of the lease is gone that the request could outlive it."""
     if payout.due_at is None or ctx.clock() + ctx.total_timeout >= payout.due_at:
         return NeverSent("the lease was nearly over before anything was sent")
+    if (brake := ctx.gate.in_the_way(payout)) is not None:
+        return NeverSent(brake)
     return ctx.gateway.create(
         CreateOrder(
             merchant_order_no=payout.merchant_order_no,

@@ -164,7 +164,10 @@ def canonical(fields_of: dict[str, Any]) -> str:
 def independent_row_hash(payout: PayoutState) -> str:
     """The digest of a payout in the journal, worked out without the code under test."""
     names = [field.name for field in fields(PayoutState) if field.name not in MOVING]
-    return sha256_of(canonical({name: getattr(payout, name) for name in names}))
+    values = {name: getattr(payout, name) for name in names}
+    if values["released_at"] is None:
+        del values["released_at"]  # the column is younger than the first journals
+    return sha256_of(canonical(values))
 
 
 def independent_hash(event: Event, payout: PayoutState) -> str:

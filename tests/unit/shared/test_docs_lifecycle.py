@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared import review
-from shared.lifecycle import EPAY_STATUS, FINAL, MOVES
+from shared.moves import EPAY_STATUS, FINAL, MOVES
 from shared.state import Status
 
 PAGE = Path(__file__).parents[3] / "docs" / "lifecycle.md"

@@ -23,7 +23,8 @@ from lifecycle_support import (
 
 from shared import lifecycle
 from shared.epay.messages import NeverSent
-from shared.lifecycle import ForbiddenMove, Policy
+from shared.lifecycle import Policy
+from shared.moves import ForbiddenMove
 from shared.state import Status
 
 NOT_QUEUED = (Status.SUBMITTING, *FOLLOWED, *ENDS)

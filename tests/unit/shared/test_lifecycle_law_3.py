@@ -23,7 +23,7 @@ from lifecycle_support import (
     unknown,
 )
 
-from shared import lifecycle
+from shared import lifecycle, moves
 from shared.epay.messages import NeverSent, OrderAnswer
 from shared.lifecycle import Policy
 from shared.state import PayoutState, Status
@@ -211,7 +211,7 @@ def test_a_report_ends_the_counting() -> None:
 @pytest.mark.parametrize("code", ["0", "1", "9", "11", "19", "5", "6", "7", "8", "20"])
 def test_a_query_or_a_callback_resolves_it(code: str) -> None:
     """Whatever EPAY has, unknown becomes what EPAY says."""
-    meant = lifecycle.EPAY_STATUS[code]
+    meant = moves.EPAY_STATUS[code]
     assert queried(unknown(), report(code), after_send(31)).status is meant
     assert called_back(unknown(), report(code, "callback")).status is meant
 

@@ -24,7 +24,7 @@ from lifecycle_support import (
 
 from shared import lifecycle
 from shared.epay.messages import NeverSent, Refused
-from shared.lifecycle import FINAL
+from shared.moves import FINAL
 from shared.state import PayoutState, Status
 
 

@@ -24,9 +24,9 @@ from lifecycle_support import (
     standing,
 )
 
-from shared import lifecycle
+from shared import lifecycle, moves
 from shared.epay.messages import NeverSent, OrderAnswer
-from shared.lifecycle import FINAL, MOVES, ForbiddenMove
+from shared.moves import FINAL, MOVES, ForbiddenMove
 from shared.state import PayoutState, Status
 
 LATER = after_send(500)
@@ -56,10 +56,10 @@ def test_the_code_cannot_leave_an_end(status: Status, target: Status) -> None:
     """A move out of an end is a defect, and is stopped as one."""
     payout = standing(status)
     if target is status:
-        assert lifecycle._move(payout, target) is payout
+        assert moves.move(payout, target) is payout
         return
     with pytest.raises(ForbiddenMove):
-        lifecycle._move(payout, target)
+        moves.move(payout, target)
 
 
 @pytest.mark.parametrize("status", ENDS)

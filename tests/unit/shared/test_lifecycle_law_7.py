@@ -26,9 +26,9 @@ from lifecycle_support import (
     unknown,
 )
 
-from shared import journal, lifecycle
+from shared import journal, lifecycle, moves
 from shared.epay.messages import NeverSent, OrderAnswer, Refused, Report
-from shared.lifecycle import MOVES
+from shared.moves import MOVES
 from shared.state import Event, PayoutState, Status, Step, record, row_hash
 
 NOW = after_send(700)
@@ -273,10 +273,10 @@ def test_every_status_has_its_row_of_moves(status: Status) -> None:
     payout = replace(new_payout(), status=status)
     for target in Status:
         if target is status or target in MOVES[status]:
-            assert lifecycle._move(payout, target).status is target
+            assert moves.move(payout, target).status is target
         else:
-            with pytest.raises(lifecycle.ForbiddenMove, match=f"^{status} -> {target}$"):
-                lifecycle._move(payout, target)
+            with pytest.raises(moves.ForbiddenMove, match=f"^{status} -> {target}$"):
+                moves.move(payout, target)
 
 
 def test_the_account_number_is_in_no_text() -> None:

@@ -28,9 +28,10 @@ from lifecycle_support import (
     report,
 )
 
-from shared import lifecycle, outcome, review
+from shared import lifecycle, moves, outcome, review
 from shared.epay.messages import NeverSent, OrderAnswer, Report
-from shared.lifecycle import FINAL, MOVES, Policy
+from shared.lifecycle import Policy
+from shared.moves import FINAL, MOVES
 from shared.state import PayoutState, Status, Step
 
 REVIEW_CODES = {
@@ -301,7 +302,7 @@ class Life(RuleBasedStateMachine):
             assert after.review_reason is not None
             assert moved == (Status.SUBMITTING, Status.UNKNOWN) or len(set(moved)) == 1
         elif before.status not in FINAL:
-            assert after.status is lifecycle.meaning(answer.status or "")
+            assert after.status is moves.meaning(answer.status or "")
 
     def take(self, step: Step | None) -> None:
         """Take a step, having looked at it from all sides."""

@@ -1,0 +1,332 @@
+"""What a person may do with a payout, and when a law forbids it. Pure.
+
+An act is decided on what EPAY answered a moment before (`shared.epay`): nobody settles a payout
+without asking once more. Every act is an event with a name and a reason (law 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from shared import review
+from shared.agreement import disagreements
+from shared.epay.messages import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
+from shared.lifecycle import Policy
+from shared.moves import BY_EPAY, FINAL, finish, meaning, move
+from shared.state import PayoutState, Status, Step, record
+
+
+class Act(StrEnum):
+    """What a person can decide about one payout."""
+
+    RESEND = "resend"
+    """EPAY has no such order: send it again under the same number."""
+    REJECT = "reject"
+    """EPAY has no such order, and it is not to be sent any more."""
+    ACCEPT_AS = "accept-as"
+    """EPAY said elsewhere how it ended: take that end."""
+    RELEASE = "release"
+    """Let a payout pass the caps."""
+    SETTLE = "settle"
+    """What stood in review was looked into: no reason stands any more; the status stays."""
+    NOTE = "note"
+    """Words for the record; nothing changes."""
+
+
+_PERSON = "person:"
+
+PROPOSED = "proposed"
+"""The kind of the event that waits for a second person."""
+
+ENDS = BY_EPAY & FINAL
+"""The ends that a payout can be accepted as: those that EPAY gives."""
+
+ASKS_EPAY = frozenset({Act.RESEND, Act.REJECT, Act.ACCEPT_AS})
+"""Acts that are decided only on a fresh answer of EPAY."""
+
+TURNED_OVER = frozenset({Status.UNKNOWN})
+"""Statuses in which an act of `ASKS_EPAY` may demand a second person."""
+
+
+class NotAllowed(Exception):
+    """The act is refused; the text says which rule forbids it, and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person wants done: which act, who, why."""
+
+    act: Act
+    person: str
+    reason: str
+    end: Status | None = None
+    """Of `Act.ACCEPT_AS` alone."""
+    proposed_by: str | None = None
+    """Who proposed it, where a second person approved."""
+
+
+def proposal(payout: PayoutState, decision: Decision, *, now: datetime) -> Step:
+    """Put an act on record for a second person to approve; nothing else changes."""
+    return record(
+        payout,
+        payout,
+        kind=PROPOSED,
+        actor=_actor(decision),
+        now=now,
+        detail=_detail(decision) | {"status": payout.status.value},
+    )
+
+
+def open_proposal(events: Sequence[Mapping[str, Any]]) -> Decision | None:
+    """The proposal that waits for approval, of a payout's events in order.
+
+    A move of the payout or another act has overtaken it; a query that moved nothing has not.
+    """
+    for event in reversed(events):
+        if event["kind"] == PROPOSED:
+            detail, end = event["detail"], event["detail"].get("end")
+            return Decision(
+                act=Act(detail["act"]),
+                person=event["actor"].partition(":")[2],
+                reason=detail["reason"],
+                end=None if end is None else Status(end),
+            )
+        acted = event["actor"].startswith(_PERSON) and event["kind"] != Act.NOTE
+        if acted or event["status_before"] != event["status_after"]:
+            return None
+    return None
+
+
+def approved(found: Decision, person: str, reason: str) -> Decision:
+    """A proposal with a second person's name to it.
+
+    Raises:
+        NotAllowed: it is the same person.
+    """
+    if person.casefold() == found.person.casefold():
+        raise NotAllowed(f"{found.person} proposed it: another person must approve")
+    return replace(
+        found, person=person, reason=f"{found.reason}; {reason}", proposed_by=found.person
+    )
+
+
+def needs_second(payout: PayoutState, decision: Decision) -> bool:
+    """Whether the act may move money on an outcome that nobody knows."""
+    return payout.status in TURNED_OVER and decision.act in ASKS_EPAY
+
+
+def decide(
+    payout: PayoutState,
+    decision: Decision,
+    answer: OrderAnswer | None,
+    *,
+    now: datetime,
+    policy: Policy,
+) -> Step:
+    """The step that the act is.
+
+    Args:
+        answer: what EPAY answered just now; needed for the acts of `ASKS_EPAY`.
+
+    Raises:
+        NotAllowed: a law forbids it, or EPAY could not be asked.
+    """
+    if not decision.person.strip() or not decision.reason.strip():
+        raise NotAllowed("an act needs a name and a reason")
+    if payout.status is Status.SUBMITTING:
+        raise NotAllowed(
+            "a worker is sending it at this moment; look again when its lease is over"
+            f" ({payout.due_at:%F %T} UTC)"
+        )
+    after = _ACTS[decision.act](_Case(payout, decision, answer, now, policy))
+    return record(
+        payout,
+        after,
+        kind=decision.act.value.replace("-", "_"),
+        actor=_actor(decision),
+        now=now,
+        detail=_detail(decision) | _heard(answer),
+    )
+
+
+def choices(payout: PayoutState) -> list[tuple[Act, str]]:
+    """The acts that could settle the payout as it stands, each with what it would do."""
+    found: list[tuple[Act, str]] = []
+    if review.is_held(payout):
+        found.append((Act.RELEASE, "sends it, above the cap"))
+    if payout.status is Status.UNKNOWN or (_is_kept_back(payout) and not review.is_held(payout)):
+        found.append((Act.RESEND, "asks EPAY once more; if it has no such order, sends it again"))
+    if payout.status in {Status.UNKNOWN, Status.QUEUED}:
+        found.append((Act.REJECT, "asks EPAY once more; if it has no such order, ends it unpaid"))
+    if payout.status in {Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL}:
+        found.append((Act.ACCEPT_AS, "ends it as EPAY told you, unless EPAY's answer says other"))
+    if payout.review_reason is not None and payout.status is not Status.QUEUED:
+        found.append((Act.SETTLE, "takes the reason back; the status stays as it is"))
+    found.append((Act.NOTE, "keeps your words with it; nothing changes"))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that an act is decided on."""
+
+    payout: PayoutState
+    decision: Decision
+    answer: OrderAnswer | None
+    now: datetime
+    policy: Policy
+
+
+def _resend(case: _Case) -> PayoutState:
+    """Law 3, with a person in the place of the configured code."""
+    payout = case.payout
+    if payout.status is not Status.UNKNOWN and not _is_kept_back(payout):
+        raise NotAllowed(f"it is {payout.status}: only what is unknown can be sent again")
+    if review.is_held(payout):
+        raise NotAllowed("a cap holds it: release it instead")
+    _has_no_order(case.answer)
+    _is_settled(case)
+    if payout.status is Status.UNKNOWN and review.is_sticky(payout):
+        raise NotAllowed(f"it is in review for {payout.review_reason}: settle that first")
+    if payout.first_sent_at and case.now - payout.first_sent_at > case.policy.resend_horizon:
+        raise NotAllowed(
+            f"it was first sent {payout.first_sent_at:%F %T} UTC, longer ago than"
+            " EPAY_RESEND_HORIZON_SECONDS: reject it, and ask for it under another order number"
+        )
+    queued = replace(move(payout, Status.QUEUED), due_at=case.now, absences=(), refusal=None)
+    return review.settled(queued)
+
+
+def _reject(case: _Case) -> PayoutState:
+    payout = case.payout
+    if payout.status not in {Status.QUEUED, Status.UNKNOWN}:
+        raise NotAllowed(f"it is {payout.status}: EPAY has it, or it has ended")
+    if payout.first_sent_at is not None or isinstance(case.answer, Report):
+        _has_no_order(case.answer)
+    _is_settled(case)
+    return review.settled(finish(payout, Status.REJECTED, case.now))
+
+
+def _accept_as(case: _Case) -> PayoutState:
+    payout, end = case.payout, case.decision.end
+    if end not in ENDS:
+        raise NotAllowed(f"accept-as takes one of {', '.join(sorted(ENDS))}")
+    if payout.status in FINAL:
+        raise NotAllowed(f"it is {payout.status}: final is final")
+    if payout.status is Status.QUEUED:
+        raise NotAllowed("it was not sent: reject it instead")
+    _is_settled(case)
+    if isinstance(case.answer, Report):
+        _agrees(payout, end, case.answer)
+    else:
+        _has_no_order(case.answer)
+    return review.settled(finish(payout, end, case.now))
+
+
+def _agrees(payout: PayoutState, end: Status, report: Report) -> None:
+    """EPAY's own word goes before a person's."""
+    said = meaning(report.status or "")
+    if said is end:
+        return
+    told = f"EPAY says status {report.status} ({said}) just now"
+    if said in FINAL and not disagreements(payout, report):
+        raise NotAllowed(f"{told}: `payouts show --refresh` takes that end over")
+    raise NotAllowed(f"{told}: it cannot be accepted as {end} against EPAY's word")
+
+
+def _release(case: _Case) -> PayoutState:
+    payout = case.payout
+    if payout.status is not Status.QUEUED or not review.is_held(payout):
+        raise NotAllowed("no cap holds it: there is nothing to release")
+    return review.settled(replace(payout, released_at=case.now, due_at=case.now))
+
+
+def _settle(case: _Case) -> PayoutState:
+    payout = case.payout
+    if payout.review_reason is None:
+        raise NotAllowed("it is not in review: there is nothing to settle")
+    if payout.status is Status.QUEUED:
+        raise NotAllowed("it waits to be sent: release, resend or reject it")
+    due_at = None if payout.due_at is None else min(payout.due_at, case.now)
+    return review.settled(replace(payout, due_at=due_at))
+
+
+def _note(case: _Case) -> PayoutState:
+    return case.payout
+
+
+_ACTS: Mapping[Act, Callable[[_Case], PayoutState]] = MappingProxyType(
+    {
+        Act.RESEND: _resend,
+        Act.REJECT: _reject,
+        Act.ACCEPT_AS: _accept_as,
+        Act.RELEASE: _release,
+        Act.SETTLE: _settle,
+        Act.NOTE: _note,
+    }
+)
+
+
+def _is_kept_back(payout: PayoutState) -> bool:
+    """Queued after a send that never left, and in review: it is not sent by itself."""
+    return payout.status is Status.QUEUED and payout.review_reason is not None
+
+
+def _has_no_order(answer: OrderAnswer | None) -> None:
+    """Refuse unless EPAY answered, and with a refusal: a person read its words."""
+    match answer:
+        case Refused():
+            return
+        case Report(status=status, epay_order_no=epay_order_no):
+            raise NotAllowed(
+                f"EPAY shows the order ({epay_order_no or 'no number'}, status {status}): it is"
+                " followed, not sent again and not rejected"
+            )
+        case NeverSent(reason) | OutcomeUnknown(reason):
+            raise NotAllowed(f"EPAY could not be asked ({reason}): try again when it answers")
+        case None:
+            raise NotAllowed("EPAY was not asked")
+
+
+def _is_settled(case: _Case) -> None:
+    """What was sent a moment ago may not show yet, even to a person who asks."""
+    payout = case.payout
+    if payout.status is Status.QUEUED or payout.last_sent_at is None:
+        return
+    until = payout.last_sent_at + case.policy.settle
+    if case.now < until:
+        left = (until - case.now) // timedelta(seconds=1) + 1
+        raise NotAllowed(
+            f"it was sent {payout.last_sent_at:%F %T} UTC and may not show at EPAY yet: ask again"
+            f" in {left} s (EPAY_SETTLE_SECONDS)"
+        )
+
+
+def _actor(decision: Decision) -> str:
+    return f"{_PERSON}{decision.person.strip()}"
+
+
+def _detail(decision: Decision) -> dict[str, Any]:
+    return {
+        "act": decision.act.value,
+        "reason": decision.reason.strip(),
+        "end": decision.end,
+        "proposed_by": decision.proposed_by,
+    }
+
+
+def _heard(answer: OrderAnswer | None) -> dict[str, Any]:
+    match answer:
+        case None:
+            return {}
+        case Report(status=status, epay_order_no=epay_order_no):
+            return {"epay_status": status, "epay_order_no": epay_order_no}
+        case Refused(code, message):
+            return {"epay_code": code, "epay_message": message}
+        case NeverSent(reason) | OutcomeUnknown(reason):
+            return {"epay": reason}

@@ -1,0 +1,74 @@
+"""How the settings that are lists are written: comma lists of codes, seconds, networks, amounts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork
+from pydantic_settings import NoDecode
+
+_TEN_YEARS = 315_360_000
+_CURRENCY_LENGTHS = range(3, 9)
+
+
+def _parts(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _parts_or_none(value: object) -> object:
+    return tuple(part for part in _as_tuple(value) if part != "none")
+
+
+def _as_tuple(value: object) -> tuple[object, ...]:
+    parts = _parts(value)
+    return tuple(parts) if isinstance(parts, tuple | list | set | frozenset) else (parts,)
+
+
+def _some_positive_seconds(value: tuple[int, ...]) -> tuple[int, ...]:
+    if not value or min(value) < 1:
+        msg = "needs at least one number of seconds, each 1 or more, for example 30,60,120"
+        raise ValueError(msg)
+    return value
+
+
+def _amounts(value: object) -> object:
+    """`USD:1000,EUR:900.50` as currency -> amount."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    found: dict[str, Decimal] = {}
+    for part in _as_tuple(value):
+        currency, _, text = str(part).partition(":")
+        currency = currency.strip()
+        if currency in found:
+            msg = f"names {currency} twice"
+            raise ValueError(msg)
+        found[currency] = _amount(currency, text.strip())
+    return found
+
+
+def _amount(currency: str, text: str) -> Decimal:
+    right = currency.isalpha() and currency.isupper() and len(currency) in _CURRENCY_LENGTHS
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not right or not amount.is_finite() or amount <= 0:
+        msg = "must be currencies with amounts above zero, for example USD:1000,EUR:900.50"
+        raise ValueError(msg)
+    return amount
+
+
+Codes = Annotated[frozenset[str], NoDecode, BeforeValidator(_parts)]
+Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_parts_or_none)]
+"""`none` stands for none: an empty value is one that is not set."""
+Seconds = Annotated[
+    tuple[int, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_some_positive_seconds)
+]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_parts)]
+Amounts = Annotated[Mapping[str, Decimal], NoDecode, BeforeValidator(_amounts)]
+"""Currency -> an amount of it; empty for none."""
+Positive = Annotated[float, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
