@@ -16,6 +16,7 @@ _GUARDED = (
     "change",
     "change_many",
     "change_order",
+    "change_within_cap",
     "lapse",
     "claim_due",
     "find",

@@ -208,6 +208,24 @@ def _an_open_payout_is_not_due() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(lifecycle, "_to_unknown", to_unknown)
 
 
+def _the_cap_forgets_the_day() -> contextlib.AbstractContextManager[Any]:
+    """Our caps: what was sent before is not counted."""
+
+    def forgetful(self: MemoryStore, payout: PayoutState, _since: Any, decide: Any) -> Any:
+        return self.change(payout.id, decide)
+
+    return mock.patch.object(MemoryStore, "change_within_cap", forgetful)
+
+
+def _a_brake_after_the_claim_ends_it() -> contextlib.AbstractContextManager[Any]:
+    """Our brakes: a payout that is put off is not due any more for a long time."""
+
+    def put_off(payout: PayoutState, *, until: datetime) -> Step | None:
+        return Step(payout, replace(payout, due_at=until + timedelta(days=36_500)))
+
+    return mock.patch.object(lifecycle, "put_off", put_off)
+
+
 BREAKS: dict[str, Break] = {
     "1-effect-before-intent": _effect_before_intent,
     "2-resend-after-read-timeout": _resend_after_read_timeout,
@@ -223,6 +241,8 @@ BREAKS: dict[str, Break] = {
     "8-messages-out-of-order": _messages_out_of_order,
     "9-request-within-a-transaction": _request_within_a_transaction,
     "clock-open-and-not-due": _an_open_payout_is_not_due,
+    "clock-put-off-for-ever": _a_brake_after_the_claim_ends_it,
+    "caps-forget-the-day": _the_cap_forgets_the_day,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from shared import journal
@@ -37,6 +38,7 @@ class Invariants:
         for no, times in self.gateway.payments.items():
             if times > 1:
                 raise Violation(f"{no} was paid {times} times")
+        self._caps()
         for payout in self.store.rows.values():
             if self.standing.get(payout.id) is not payout:
                 self._look_at(payout)
@@ -59,6 +61,29 @@ class Invariants:
             if row.status in FINAL and set(finals) != {row.status.value}:
                 raise Violation(f"{no} is {row.status}, the app was told {finals}")
             self._told_in_order(row, told)
+
+    def _caps(self) -> None:
+        """What no person released stays within the caps (what failed is no longer counted)."""
+        unpaid = {Status.REJECTED, Status.FAILED, Status.CANCELLED}
+        sent = [
+            row
+            for row in self.store.rows.values()
+            if row.first_sent_at and not row.released_at and row.status not in unpaid
+        ]
+        for row in sent:
+            single = self.policy.cap_per_payout.get(row.currency)
+            if single is not None and row.amount > single:
+                raise Violation(f"{row.merchant_order_no} was sent above the cap for one payout")
+            daily = self.policy.cap_per_day.get(row.currency)
+            window = [
+                one.amount
+                for one in sent
+                if one.first_sent_at
+                and row.first_sent_at
+                and timedelta(0) <= row.first_sent_at - one.first_sent_at < timedelta(hours=24)
+            ]
+            if daily is not None and sum(window) > daily:
+                raise Violation(f"{row.merchant_order_no} was sent above the cap of the day")
 
     def _look_at(self, payout: PayoutState) -> None:
         no = payout.merchant_order_no

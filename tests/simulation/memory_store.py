@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from shared.moves import FINAL
 from shared.outcome import Message, of_step
 from shared.state import Event, PayoutState, Status, Step
-from shared.store import Decide, Due, LostRace
+from shared.store import Decide, DecideWithin, Due, LostRace
 
 
 @dataclass
@@ -57,6 +58,24 @@ class MemoryStore:
     ) -> PayoutState | None:
         standing = self.find(epay_account, merchant_order_no)
         return self._change([standing], decide)[0] if standing else None
+
+    def change_within_cap(
+        self, payout: PayoutState, since: datetime, decide: DecideWithin
+    ) -> PayoutState | None:
+        unpaid = {Status.REJECTED, Status.FAILED, Status.CANCELLED}
+        sent = sum(
+            (
+                row.amount
+                for row in self.rows.values()
+                if row.epay_account == payout.epay_account
+                and row.currency == payout.currency
+                and row.first_sent_at is not None
+                and row.first_sent_at > since
+                and row.status not in unpaid
+            ),
+            Decimal(0),
+        )
+        return self.change(payout.id, lambda fresh: decide(fresh, sent))
 
     def lapse(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
         over = [

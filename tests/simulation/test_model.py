@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -56,7 +57,10 @@ class Pair:
         """One random call on both; the results must agree."""
         self.now += timedelta(seconds=self.random.choice((0, 1, 40, 700)))
         name = self.random.choice(
-            ("accept", "enqueue", "answer", "stale", "callback", "query", "send", "sweep", "relay")
+            (
+                *("accept", "enqueue", "answer", "stale", "callback"),
+                *("query", "send", "send_within_cap", "sweep", "relay"),
+            )
         )
         getattr(self, f"_{name}")()
 
@@ -131,6 +135,23 @@ class Pair:
 
         payout_id = self.random.randint(1, 5)
         self.both(lambda store: store.change(payout_id, decide))
+
+    def _send_within_cap(self) -> None:
+        standing = self.both(self._find(self._no()))
+        if standing is None:
+            return
+        policy = replace(POLICY, cap_per_day={"USD": Decimal(20)})
+        told: list[Decimal] = []
+
+        def decide(payout: PayoutState, sent: Decimal) -> Step | None:
+            told.append(sent)
+            return lifecycle.begin_send(
+                payout, claim_id="c", now=self.now, policy=policy, sent_today=sent
+            )
+
+        since = self.now - timedelta(seconds=600)
+        self.both(lambda store: store.change_within_cap(standing, since, decide))
+        assert told[0] == told[-1]
 
     def _sweep(self) -> None:
         def decide(payout: PayoutState) -> Step | None:

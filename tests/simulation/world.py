@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import count
 from typing import Any, TypeVar
 
 from greenlet import greenlet
 from sqlalchemy.exc import OperationalError
 
+from shared import acts, review
+from shared.acts import Act, Decision
 from shared.callback_message import CallbackMessage
 from shared.contract import (
     TASK_CALLBACK,
@@ -25,9 +28,11 @@ from shared.lifecycle import Policy
 from shared.moves import FINAL
 from shared.outcome import Message
 from shared.review import code_of
+from shared.state import PayoutState, Step
 from tests.simulation.boundaries import BoundaryStore
 from tests.simulation.broker import Delivery, SimBroker
 from tests.simulation.choices import Choices
+from tests.simulation.gate import SimGate
 from tests.simulation.gateway import ACCOUNT, NOT_FOUND, REFUSED, Mood, SimGateway
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.memory_store import MemoryStore
@@ -44,6 +49,7 @@ T = TypeVar("T")
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TOTAL_TIMEOUT = timedelta(seconds=25)
+_NO_CAP: Mapping[str, Decimal] = {}
 _TRIES = 3
 _WILD_STEPS = 120
 _CALM_STEPS = 2500
@@ -97,7 +103,10 @@ class World:
         self.policy = Policy(
             not_found_codes=frozenset() if codes == 1 else frozenset({NOT_FOUND}),
             refused_codes=frozenset() if codes == 2 else frozenset({REFUSED}),
+            cap_per_payout=(_NO_CAP, {"USD": Decimal(10)})[self.choices.pick((5, 1))],
+            cap_per_day=(_NO_CAP, {"USD": Decimal(25)})[self.choices.pick((5, 1))],
         )
+        gate_shuts = self.choices.pick((1, 1)) == 1
         self.database_faults = self.choices.pick((2, 1)) == 1
         self.context = Context(
             account=ACCOUNT,
@@ -111,6 +120,13 @@ class World:
             publish=self._publish,
             tell=self._tell,
             patience=self,
+            gate=SimGate(
+                self.choices,
+                lambda: self.now,
+                self.pause,
+                lambda: self.wild and gate_shuts,
+                self.gateway.played,
+            ),
             sweep_batch=5,
             query_batch=2,
             clock=lambda: self.now,
@@ -171,6 +187,7 @@ class World:
                 (0.5, self._crash if self.runs else self._advance),
                 (0.4, self._ask_again),
                 (0.15, self._wipe),
+                (0.15, self._release),
                 (0.1, self._jump),
             ]
         chosen = self.choices.pick([weight for weight, _ in options])
@@ -265,8 +282,22 @@ class World:
             waiting = any(one.task == TASK_REQUEST for one in self.broker.waiting)
             if not self.wild and not self._known(no) and not waiting and not self.runs:
                 self.broker.publish(TASK_REQUEST, self.asked[no])
+        if not self.wild:
+            self._release()
         if not any(one.task == TASK_SWEEP for one in self.broker.waiting):
             self._beat()
+
+    def _release(self) -> None:
+        """A person lets a payout pass the caps."""
+        for row in list(self.store.rows.values()):
+            if review.is_held(row):
+                self.store.change(row.id, self._released)
+                self.gateway.played["released by a person"] += 1
+                self.say(f"a person releases {row.merchant_order_no}")
+
+    def _released(self, payout: PayoutState) -> Step:
+        decision = Decision(Act.RELEASE, "ann", "it is right")
+        return acts.decide(payout, decision, None, now=self.now, policy=self.policy)
 
     def _wipe(self) -> None:
         self.broker.wipe()
