@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ops.commands import demo, dev, doctor, enqueue, keys, migrate, sandbox, show, verify
+from ops.commands import archive, demo, dev, doctor, enqueue, keys, migrate, sandbox, show, verify
 from ops.console import fail
 from ops.errors import UserError
 from shared.settings import SettingsError
@@ -22,6 +22,7 @@ app.command("migrate")(migrate.migrate)
 app.command("enqueue")(enqueue.enqueue)
 app.command("show")(show.show)
 app.command("verify")(verify.verify)
+app.command("archive")(archive.archive)
 app.command("doctor")(doctor.doctor)
 app.command("new-key")(keys.new_key)
 app.command("rotate-keys")(keys.rotate_keys)
@@ -40,4 +41,4 @@ def main() -> None:
         app()
     except (UserError, SettingsError, VaultError) as error:
         fail(str(error))
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_code", 2))

@@ -16,6 +16,7 @@ from shared.vault import Vault
 
 _PAYOUT = metadata.tables["payout"]
 _EVENT = metadata.tables["payout_event"]
+_ARCHIVE = metadata.tables["payout_archive"]
 _BATCH = 500
 _ONE_VIEW = "REPEATABLE READ"
 """Rows and their events as of one moment: payouts move on while the journals are walked."""
@@ -33,6 +34,17 @@ class Break:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """The events that are in a file: how many, and the hash of the last."""
+
+    upto: int
+    hash: str
+
+
+NOTHING = Archived(0, journal.GENESIS)
+
+
 def breaks(engine: Engine, vault: Vault) -> Iterator[Break | None]:
     """Walk every payout, oldest first: its first break, or None when it holds."""
     last_id = 0
@@ -47,20 +59,28 @@ def breaks(engine: Engine, vault: Vault) -> Iterator[Break | None]:
             events = select(_EVENT).where(_EVENT.c.payout_id.between(payouts[0].id, last_id))
             for row in connection.execute(events.order_by(_EVENT.c.payout_id, _EVENT.c.sequence)):
                 journals[row.payout_id].append(event_of(row))
+            away = select(_ARCHIVE).where(_ARCHIVE.c.payout_id.between(payouts[0].id, last_id))
+            archived = {
+                row.payout_id: Archived(row.upto, row.hash) for row in connection.execute(away)
+            }
         for payout in payouts:
-            yield first_break(payout, journals[payout.id])
+            yield first_break(payout, journals[payout.id], archived.get(payout.id, NOTHING))
 
 
-def first_break(payout: PayoutState, events: Sequence[Event]) -> Break | None:
+def first_break(
+    payout: PayoutState, events: Sequence[Event], archived: Archived = NOTHING
+) -> Break | None:
     """Where the chain of one payout breaks first; None when it holds to the row."""
-    previous = journal.GENESIS
-    for nth, event in enumerate(events, start=1):
+    previous = archived.hash
+    nth = archived.upto
+    for event in events:
+        nth += 1
         what = _broken_event(payout, event, nth, previous)
         if what is not None:
             return _break(payout, nth, what)
         previous = event.hash
-    what = _broken_row(payout, events, previous)
-    return None if what is None else _break(payout, len(events) + 1, what)
+    what = _broken_row(payout, events, nth, previous)
+    return None if what is None else _break(payout, nth + 1, what)
 
 
 def _broken_event(payout: PayoutState, event: Event, nth: int, previous: str) -> str | None:
@@ -73,9 +93,11 @@ def _broken_event(payout: PayoutState, event: Event, nth: int, previous: str) ->
     return None
 
 
-def _broken_row(payout: PayoutState, events: Sequence[Event], last_hash: str) -> str | None:
-    if payout.sequence != len(events):
-        return f"event {len(events) + 1} is missing: the row counts {payout.sequence}"
+def _broken_row(
+    payout: PayoutState, events: Sequence[Event], last: int, last_hash: str
+) -> str | None:
+    if payout.sequence != last:
+        return f"event {last + 1} is missing: the row counts {payout.sequence}"
     if payout.journal_hash != last_hash:
         return "the row names another last event"
     if events and events[-1].row_hash != row_hash(payout):

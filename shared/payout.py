@@ -199,6 +199,20 @@ class BooksDay(Table, table=True):
     finished_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
 
 
+class ArchivedEvents(Table, table=True):
+    """Where the events of a payout up to that one have gone (`shared.archive`)."""
+
+    __tablename__ = "payout_archive"
+    __table_args__ = (CheckConstraint("upto > 0", name="upto_positive"),)
+
+    payout_id: int = Field(sa_column=Column(BigInteger, ForeignKey("payout.id"), primary_key=True))
+    upto: int = Field(sa_type=Integer)
+    hash: str = Field(sa_type=Text)
+    """Of the last of them: the event that stayed names it as the one before it."""
+    file: str = Field(sa_type=Text)
+    archived_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
 class OutboxMessage(Table, table=True):  # type: ignore[no-redef]  # a column named kwargs
     """One message to an asking app, written with the change that it tells of (law 8)."""
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
 import typer
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say
-from ops.errors import unreadable
+from ops.errors import UserError, unreadable
+from shared import archive as archives
 from shared import chain
 from shared.database import make_engine
-from shared.settings import load
+from shared.settings import Settings, load
 
 
-def verify() -> None:
+def verify(
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option(help="Check a file of `payouts archive` instead; may be given often."),
+    ] = None,
+) -> None:
     """Walk every payout's chain of events; name each that was changed behind our back (exit 1)."""
     settings = load().need("database_url")
     engine = make_engine(settings.database_url, pool_size=1)
     walked = broken = 0
     try:
-        for found in chain.breaks(engine, settings.vault()):
+        for found in _walk(engine, settings, archive or []):
             walked += 1
             if found is not None:
                 broken += 1
@@ -28,9 +39,18 @@ def verify() -> None:
                 )
     except SQLAlchemyError as error:
         raise unreadable(error) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"an archive could not be read: {error}") from error
     finally:
         engine.dispose()
     if broken:
         say(f"{broken} of {walked} payouts were changed behind the journal's back.")
         raise typer.Exit(1)
     say(f"{walked} payouts: every chain holds.")
+
+
+def _walk(engine: Engine, settings: Settings, files: list[Path]) -> Iterator[chain.Break | None]:
+    if not files:
+        yield from chain.breaks(engine, settings.vault())
+    for file in files:
+        yield from archives.broken_in(engine, file)
