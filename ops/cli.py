@@ -6,7 +6,27 @@ import sys
 
 import typer
 
-from ops.commands import archive, demo, dev, doctor, enqueue, keys, migrate, sandbox, show, verify
+from ops.commands import (
+    archive,
+    batch,
+    brakes,
+    demo,
+    dev,
+    doctor,
+    enqueue,
+    funds,
+    keys,
+    listing,
+    migrate,
+    pause,
+    report,
+    resolve,
+    review,
+    sandbox,
+    schema,
+    show,
+    verify,
+)
 from ops.console import fail
 from ops.errors import UserError
 from shared.settings import SettingsError
@@ -17,13 +37,26 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done; 1 something is ill, differs, or you said no; 2 it could not be"
+    " done: how it was typed, a setting, a server; 3 a rule forbids it.",
 )
 app.command("migrate")(migrate.migrate)
 app.command("enqueue")(enqueue.enqueue)
+app.command("batch")(batch.batch)
 app.command("show")(show.show)
+app.command("list")(listing.list_)
+app.command("review")(review.review)
+app.command("resolve")(resolve.resolve)
 app.command("verify")(verify.verify)
+app.command("report")(report.report)
 app.command("archive")(archive.archive)
 app.command("doctor")(doctor.doctor)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
+app.command("brakes")(brakes.brakes)
+app.command("balance")(funds.balance)
+app.command("limits")(funds.limits)
+app.command("schema")(schema.schema)
 app.command("new-key")(keys.new_key)
 app.command("rotate-keys")(keys.rotate_keys)
 app.command("demo")(demo.demo)

@@ -14,20 +14,30 @@ from rich.console import Console
 _PIPE_WIDTH = 250
 """Nothing is cut short where nobody looks at columns."""
 
-out = Console(soft_wrap=True)
+out = Console(soft_wrap=True, emoji=False)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out.width = _PIPE_WIDTH
-err = Console(stderr=True, soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True, emoji=False)
 
 
 def fail(message: str) -> None:
     """Say on stderr what went wrong."""
-    err.print(f"payouts: {message}", style="red", markup=False, highlight=False)
+    err.print(f"payouts: {plain(message)}", style="red", markup=False, highlight=False)
+
+
+def note(message: str) -> None:
+    """Say on stderr what is no part of the answer."""
+    err.print(plain(message), markup=False, highlight=False)
 
 
 def say(message: str) -> None:
     """Print a line as it is."""
-    out.print(message, markup=False, highlight=False)
+    out.print(plain(message), markup=False, highlight=False)
+
+
+def plain(text: str) -> str:
+    """The text without what a terminal would obey: EPAY and the asking apps wrote parts of it."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 def as_json(value: Mapping[str, Any] | list[Any]) -> str:

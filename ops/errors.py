@@ -8,6 +8,14 @@ from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 class UserError(Exception):
     """The text says what was wrong, and what to do."""
 
+    exit_code = 2
+
+
+class Forbidden(UserError):
+    """A rule forbids what was asked for; the text names it."""
+
+    exit_code = 3
+
 
 def unreadable(error: SQLAlchemyError) -> UserError:
     """What to tell of a database that could not be read."""

@@ -56,6 +56,8 @@ class Calls:
             away = self._state.outage.mode
             if away is DownMode.UNAVAILABLE:
                 return Response("gateway unavailable", HTTPStatus.SERVICE_UNAVAILABLE)
+            if away is DownMode.SILENT:
+                hold_connection(self._state.outage.seconds_left, self._state.stopping)
             if away is not None:
                 return drop_connection()
             faults = self._state.faults

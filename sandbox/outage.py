@@ -17,6 +17,8 @@ class DownMode(StrEnum):
     """The listening socket and idle connections are closed; the /_ paths are away too."""
     DROP = "drop"
     """Connections are accepted, and closed when a call comes in."""
+    SILENT = "silent"
+    """Connections are accepted and calls never answered: no order comes of them."""
     UNAVAILABLE = "503"
     """Calls are answered with HTTP 503."""
 

@@ -6,7 +6,7 @@ without asking once more. Every act is an event with a name and a reason (law 7)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,9 +15,10 @@ from typing import Any
 
 from shared import review
 from shared.agreement import disagreements
+from shared.epay.blot import blotted, without
 from shared.epay.messages import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.lifecycle import Policy
-from shared.moves import BY_EPAY, FINAL, finish, meaning, move
+from shared.moves import BY_EPAY, EPAY_STATUS, FINAL, finish, meaning, move
 from shared.state import PayoutState, Status, Step, record
 
 
@@ -38,10 +39,8 @@ class Act(StrEnum):
     """Words for the record; nothing changes."""
 
 
-_PERSON = "person:"
-
-PROPOSED = "proposed"
-"""The kind of the event that waits for a second person."""
+PERSON = "person:"
+"""Begins the actor of every event that is a person's act."""
 
 ENDS = BY_EPAY & FINAL
 """The ends that a payout can be accepted as: those that EPAY gives."""
@@ -49,8 +48,8 @@ ENDS = BY_EPAY & FINAL
 ASKS_EPAY = frozenset({Act.RESEND, Act.REJECT, Act.ACCEPT_AS})
 """Acts that are decided only on a fresh answer of EPAY."""
 
-TURNED_OVER = frozenset({Status.UNKNOWN})
-"""Statuses in which an act of `ASKS_EPAY` may demand a second person."""
+_SAYS_NO_END = frozenset({"11"})
+"""EPAY's codes of which it does not say whether they are an end (section 6)."""
 
 
 class NotAllowed(Exception):
@@ -66,58 +65,10 @@ class Decision:
     reason: str
     end: Status | None = None
     """Of `Act.ACCEPT_AS` alone."""
+    code: str | None = None
+    """The code of EPAY's refusal that the person has read, and takes for its answer."""
     proposed_by: str | None = None
     """Who proposed it, where a second person approved."""
-
-
-def proposal(payout: PayoutState, decision: Decision, *, now: datetime) -> Step:
-    """Put an act on record for a second person to approve; nothing else changes."""
-    return record(
-        payout,
-        payout,
-        kind=PROPOSED,
-        actor=_actor(decision),
-        now=now,
-        detail=_detail(decision) | {"status": payout.status.value},
-    )
-
-
-def open_proposal(events: Sequence[Mapping[str, Any]]) -> Decision | None:
-    """The proposal that waits for approval, of a payout's events in order.
-
-    A move of the payout or another act has overtaken it; a query that moved nothing has not.
-    """
-    for event in reversed(events):
-        if event["kind"] == PROPOSED:
-            detail, end = event["detail"], event["detail"].get("end")
-            return Decision(
-                act=Act(detail["act"]),
-                person=event["actor"].partition(":")[2],
-                reason=detail["reason"],
-                end=None if end is None else Status(end),
-            )
-        acted = event["actor"].startswith(_PERSON) and event["kind"] != Act.NOTE
-        if acted or event["status_before"] != event["status_after"]:
-            return None
-    return None
-
-
-def approved(found: Decision, person: str, reason: str) -> Decision:
-    """A proposal with a second person's name to it.
-
-    Raises:
-        NotAllowed: it is the same person.
-    """
-    if person.casefold() == found.person.casefold():
-        raise NotAllowed(f"{found.person} proposed it: another person must approve")
-    return replace(
-        found, person=person, reason=f"{found.reason}; {reason}", proposed_by=found.person
-    )
-
-
-def needs_second(payout: PayoutState, decision: Decision) -> bool:
-    """Whether the act may move money on an outcome that nobody knows."""
-    return payout.status in TURNED_OVER and decision.act in ASKS_EPAY
 
 
 def decide(
@@ -127,39 +78,46 @@ def decide(
     *,
     now: datetime,
     policy: Policy,
+    asked_at: datetime | None = None,
 ) -> Step:
     """The step that the act is.
 
     Args:
         answer: what EPAY answered just now; needed for the acts of `ASKS_EPAY`.
+        asked_at: when EPAY was asked; now, if not given.
 
     Raises:
         NotAllowed: a law forbids it, or EPAY could not be asked.
     """
     if not decision.person.strip() or not decision.reason.strip():
         raise NotAllowed("an act needs a name and a reason")
-    if payout.status is Status.SUBMITTING:
+    if payout.status is Status.SUBMITTING and decision.act is not Act.NOTE:
         raise NotAllowed(
             "a worker is sending it at this moment; look again when its lease is over"
             f" ({payout.due_at:%F %T} UTC)"
         )
-    after = _ACTS[decision.act](_Case(payout, decision, answer, now, policy))
+    if isinstance(answer, Refused):
+        answer = without(answer, payout.account_no)
+    after = _ACTS[decision.act](_Case(payout, decision, answer, asked_at or now, now, policy))
     return record(
         payout,
         after,
         kind=decision.act.value.replace("-", "_"),
-        actor=_actor(decision),
+        actor=actor_of(decision),
         now=now,
-        detail=_detail(decision) | _heard(answer),
+        detail=detail_of(payout, decision) | _heard(answer),
     )
 
 
 def choices(payout: PayoutState) -> list[tuple[Act, str]]:
     """The acts that could settle the payout as it stands, each with what it would do."""
+    note = (Act.NOTE, "keeps your words with it; nothing changes")
+    if payout.status is Status.SUBMITTING:
+        return [note]
     found: list[tuple[Act, str]] = []
-    if review.is_held(payout):
+    if payout.status is Status.QUEUED and review.is_held(payout):
         found.append((Act.RELEASE, "sends it, above the cap"))
-    if payout.status is Status.UNKNOWN or (_is_kept_back(payout) and not review.is_held(payout)):
+    if _may_be_sent_again(payout):
         found.append((Act.RESEND, "asks EPAY once more; if it has no such order, sends it again"))
     if payout.status in {Status.UNKNOWN, Status.QUEUED}:
         found.append((Act.REJECT, "asks EPAY once more; if it has no such order, ends it unpaid"))
@@ -167,8 +125,7 @@ def choices(payout: PayoutState) -> list[tuple[Act, str]]:
         found.append((Act.ACCEPT_AS, "ends it as EPAY told you, unless EPAY's answer says other"))
     if payout.review_reason is not None and payout.status is not Status.QUEUED:
         found.append((Act.SETTLE, "takes the reason back; the status stays as it is"))
-    found.append((Act.NOTE, "keeps your words with it; nothing changes"))
-    return found
+    return [*found, note]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +135,7 @@ class _Case:
     payout: PayoutState
     decision: Decision
     answer: OrderAnswer | None
+    asked_at: datetime
     now: datetime
     policy: Policy
 
@@ -189,7 +147,7 @@ def _resend(case: _Case) -> PayoutState:
         raise NotAllowed(f"it is {payout.status}: only what is unknown can be sent again")
     if review.is_held(payout):
         raise NotAllowed("a cap holds it: release it instead")
-    _has_no_order(case.answer)
+    _has_no_order(case)
     _is_settled(case)
     if payout.status is Status.UNKNOWN and review.is_sticky(payout):
         raise NotAllowed(f"it is in review for {payout.review_reason}: settle that first")
@@ -207,7 +165,7 @@ def _reject(case: _Case) -> PayoutState:
     if payout.status not in {Status.QUEUED, Status.UNKNOWN}:
         raise NotAllowed(f"it is {payout.status}: EPAY has it, or it has ended")
     if payout.first_sent_at is not None or isinstance(case.answer, Report):
-        _has_no_order(case.answer)
+        _has_no_order(case)
     _is_settled(case)
     return review.settled(finish(payout, Status.REJECTED, case.now))
 
@@ -219,21 +177,22 @@ def _accept_as(case: _Case) -> PayoutState:
     if payout.status in FINAL:
         raise NotAllowed(f"it is {payout.status}: final is final")
     if payout.status is Status.QUEUED:
-        raise NotAllowed("it was not sent: reject it instead")
+        raise NotAllowed("it waits to be sent, so EPAY cannot have ended it: reject it instead")
     _is_settled(case)
     if isinstance(case.answer, Report):
         _agrees(payout, end, case.answer)
     else:
-        _has_no_order(case.answer)
+        _has_read_refusal(case)
     return review.settled(finish(payout, end, case.now))
 
 
 def _agrees(payout: PayoutState, end: Status, report: Report) -> None:
-    """EPAY's own word goes before a person's."""
-    said = meaning(report.status or "")
-    if said is end:
+    """EPAY's own word goes before a person's, where it has one."""
+    code = report.status or ""
+    said = meaning(code)
+    if said is end or code not in EPAY_STATUS or code in _SAYS_NO_END:
         return
-    told = f"EPAY says status {report.status} ({said}) just now"
+    told = f"EPAY says status {code} ({said}) just now"
     if said in FINAL and not disagreements(payout, report):
         raise NotAllowed(f"{told}: `payouts show --refresh` takes that end over")
     raise NotAllowed(f"{told}: it cannot be accepted as {end} against EPAY's word")
@@ -273,23 +232,68 @@ _ACTS: Mapping[Act, Callable[[_Case], PayoutState]] = MappingProxyType(
 
 
 def _is_kept_back(payout: PayoutState) -> bool:
-    """Queued after a send that never left, and in review: it is not sent by itself."""
+    """Queued, and in review: most such payouts are not sent by themselves."""
     return payout.status is Status.QUEUED and payout.review_reason is not None
 
 
-def _has_no_order(answer: OrderAnswer | None) -> None:
-    """Refuse unless EPAY answered, and with a refusal: a person read its words."""
-    match answer:
-        case Refused():
-            return
-        case Report(status=status, epay_order_no=epay_order_no):
-            raise NotAllowed(
-                f"EPAY shows the order ({epay_order_no or 'no number'}, status {status}): it is"
-                " followed, not sent again and not rejected"
-            )
+def _may_be_sent_again(payout: PayoutState) -> bool:
+    """Whether nothing in the payout itself forbids a resend."""
+    if review.is_held(payout) or _is_past_horizon(payout):
+        return False
+    if payout.status is Status.UNKNOWN:
+        return not review.is_sticky(payout)
+    return _is_kept_back(payout)
+
+
+def _is_past_horizon(payout: PayoutState) -> bool:
+    reason = payout.review_reason
+    return reason is not None and review.code_of(reason) == review.RESEND_HORIZON
+
+
+def _has_no_order(case: _Case) -> None:
+    """Refuse unless EPAY just said that it has no such order.
+
+    Where codes are configured for that (law 3), only they say so. Where none is, a person reads
+    EPAY's words, and names the code that was read: another one is another answer.
+    """
+    if isinstance(case.answer, Report):
+        raise NotAllowed(
+            f"EPAY shows the order ({case.answer.epay_order_no or 'no number'}, status"
+            f" {case.answer.status}): it is followed, not sent again and not rejected"
+        )
+    refused = _refusal(case)
+    known = case.policy.not_found_codes
+    if known and refused.code not in known:
+        raise NotAllowed(
+            f"EPAY answers code {refused.code} ({refused.message}), which is not in"
+            " EPAY_NOT_FOUND_CODES: only those say that EPAY has no such order"
+        )
+    if not known:
+        _was_read(case, refused)
+
+
+def _has_read_refusal(case: _Case) -> None:
+    """Refuse unless EPAY refuses to tell, in words that the person has read."""
+    refused = _refusal(case)
+    if refused.code not in case.policy.not_found_codes:
+        _was_read(case, refused)
+
+
+def _was_read(case: _Case, refused: Refused) -> None:
+    if refused.code != case.decision.code:
+        raise NotAllowed(
+            f"EPAY answers code {refused.code} ({refused.message}), and no setting says what that"
+            f" means: if EPAY told you that it means `no such order`, say so: --code {refused.code}"
+        )
+
+
+def _refusal(case: _Case) -> Refused:
+    match case.answer:
+        case Refused() as refused:
+            return refused
         case NeverSent(reason) | OutcomeUnknown(reason):
             raise NotAllowed(f"EPAY could not be asked ({reason}): try again when it answers")
-        case None:
+        case _:
             raise NotAllowed("EPAY was not asked")
 
 
@@ -299,23 +303,26 @@ def _is_settled(case: _Case) -> None:
     if payout.status is Status.QUEUED or payout.last_sent_at is None:
         return
     until = payout.last_sent_at + case.policy.settle
-    if case.now < until:
-        left = (until - case.now) // timedelta(seconds=1) + 1
+    if case.asked_at < until:
+        left = (until - case.asked_at) // timedelta(seconds=1) + 1
         raise NotAllowed(
             f"it was sent {payout.last_sent_at:%F %T} UTC and may not show at EPAY yet: ask again"
             f" in {left} s (EPAY_SETTLE_SECONDS)"
         )
 
 
-def _actor(decision: Decision) -> str:
-    return f"{_PERSON}{decision.person.strip()}"
+def actor_of(decision: Decision) -> str:
+    """The actor of an event that is this person's act."""
+    return f"{PERSON}{decision.person.strip()}"
 
 
-def _detail(decision: Decision) -> dict[str, Any]:
+def detail_of(payout: PayoutState, decision: Decision) -> dict[str, Any]:
+    """What an event keeps of a decision; the payee's account is blotted out of the reason."""
     return {
         "act": decision.act.value,
-        "reason": decision.reason.strip(),
+        "reason": blotted(decision.reason.strip(), payout.account_no),
         "end": decision.end,
+        "code": decision.code,
         "proposed_by": decision.proposed_by,
     }
 

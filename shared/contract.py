@@ -26,6 +26,7 @@ TASK_QUERY = "payouts.query"
 TASK_CALLBACK = "payouts.callback"
 TASK_SWEEP = "payouts.sweep"
 TASK_NOTIFY = "payouts.notify"
+TASK_BOOKS = "payouts.books"
 
 QUEUE_PAYOUTS = "payouts"
 QUEUE_RECONCILE = "payouts.reconcile"
@@ -40,6 +41,7 @@ QUEUE_OF = {
     TASK_CALLBACK: QUEUE_RECONCILE,
     TASK_SWEEP: QUEUE_RECONCILE,
     TASK_NOTIFY: QUEUE_NOTIFY,
+    TASK_BOOKS: QUEUE_RECONCILE,
 }
 
 AMOUNT_SCALE = 2

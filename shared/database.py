@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
@@ -13,10 +15,14 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 _CONNECT_TIMEOUT_SECONDS = 5
+_STATEMENT_TIMEOUT_SECONDS = 15
 
 
 def make_engine(
-    database_url: str, *, pool_size: int = 10, statement_timeout_seconds: int = 15
+    database_url: str,
+    *,
+    pool_size: int = 10,
+    statement_timeout_seconds: int = _STATEMENT_TIMEOUT_SECONDS,
 ) -> Engine:
     """An engine whose every wait ends: connecting, a statement, a lock, a forgotten transaction.
 
@@ -25,6 +31,28 @@ def make_engine(
         pool_size: connections at most; threads beyond wait for one.
         statement_timeout_seconds: 0 for none (migrations).
     """
+    return _engine(database_url, pool_size, statement_timeout_seconds)
+
+
+def make_single_engine(database_url: str, *, pool_size: int = 10) -> Engine:
+    """The same for statements that are transactions of their own: each is committed as it ends.
+
+    `begin()` begins nothing here. A connection goes back to the pool as it is: there is nothing
+    that would have to be rolled back.
+    """
+    return _engine(
+        database_url,
+        pool_size,
+        _STATEMENT_TIMEOUT_SECONDS,
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        skip_autocommit_rollback=True,
+    )
+
+
+def _engine(
+    database_url: str, pool_size: int, statement_timeout_seconds: int, **more: Any
+) -> Engine:
     url = make_url(database_url).set(drivername="postgresql+psycopg")
     options = {
         "statement_timeout": f"{statement_timeout_seconds}s",
@@ -48,6 +76,7 @@ def make_engine(
             "tcp_user_timeout": 20_000,
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },
+        **more,
     )
     event.listen(engine, "handle_error", _tell_no_values)
     return engine

@@ -46,6 +46,12 @@ def stories(
         ]
 
 
+def events_of(engine: Engine, payout_id: int) -> list[dict[str, Any]]:
+    """One payout's journal in order."""
+    with engine.connect() as connection:
+        return _rows(connection, _EVENT, _EVENT.c.payout_id == payout_id)
+
+
 def _rows(connection: Connection, table: Any, condition: Any) -> list[dict[str, Any]]:
     wanted = select(table).where(condition).order_by(table.c.id)
     return [dict(row) for row in connection.execute(wanted).mappings()]

@@ -12,6 +12,9 @@ from shared.settings import Settings, SettingsError, load
 
 app: Celery
 
+_BOOKS_SECONDS = 10.0
+"""Between two looks whether the books of a day are to be compared."""
+
 
 def worker_config(settings: Settings) -> dict[str, Any]:
     """What only a consumer needs, as Celery settings (design section 4)."""
@@ -46,10 +49,13 @@ def _transport(redis_url: str) -> str:
 
 def beat_schedule(settings: Settings) -> dict[str, Any]:
     """The ticks. A stale one expires: the next does the same work."""
-    return {
+    ticks = {
         "sweep": _tick(contract.TASK_SWEEP, settings.sweep_seconds),
         "notify": _tick(contract.TASK_NOTIFY, settings.notify_seconds),
     }
+    if settings.books == "on":
+        ticks["books"] = _tick(contract.TASK_BOOKS, _BOOKS_SECONDS)
+    return ticks
 
 
 def _tick(task: str, seconds: float) -> dict[str, Any]:

@@ -78,6 +78,10 @@ class Context:
     """What may keep a payout from being sent just now."""
     sweep_batch: int = 500
     query_batch: int = 32
+    books_after: timedelta = timedelta(hours=6)
+    """How long a day has been over when its books are compared."""
+    books_sample: int | None = None
+    """At most so many payouts of a day; None: all."""
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
 
@@ -95,25 +99,33 @@ class ThreadedAsking:
 
     _WAVE_SECONDS = 1.0
 
-    def __init__(self, gateway: Gateway, workers: int) -> None:
+    def __init__(
+        self, gateway: Gateway, workers: int, turn: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`turn` waits until a query may be made; False: not now, so that it goes unanswered."""
         self._gateway = gateway
+        self._turn = turn
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="query")
 
     def __call__(self, orders: Mapping[int, str], patience: timedelta) -> Answers:
         """See `AskMany`."""
-        pending: dict[Future[OrderAnswer], int] = {
-            self._pool.submit(self._gateway.query, order_no): payout_id
+        pending: dict[Future[OrderAnswer | None], int] = {
+            self._pool.submit(self._ask, order_no): payout_id
             for payout_id, order_no in orders.items()
         }
         waves = max(1, int(patience.total_seconds() / self._WAVE_SECONDS))
         for _ in range(waves):
             done, _rest = wait(pending, timeout=self._WAVE_SECONDS)
-            if done:
-                yield [(pending.pop(future), future.result()) for future in done]
+            came = [(pending.pop(future), future.result()) for future in done]
+            if wave := [(payout_id, answer) for payout_id, answer in came if answer is not None]:
+                yield wave
             if not pending:
                 return
         for future in pending:
             future.cancel()
+
+    def _ask(self, order_no: str) -> OrderAnswer | None:
+        return self._gateway.query(order_no) if self._turn() else None
 
     def close(self) -> None:
         """Let go of the threads."""

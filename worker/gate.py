@@ -49,7 +49,10 @@ class Gate(Protocol):
         ...
 
     def note(self, answer: OrderAnswer) -> None:
-        """Learn from how a create request ended."""
+        """Learn from how a create request ended that was really made.
+
+        Called in the thread of the look before it, as `in_the_way` is.
+        """
         ...
 
 

@@ -14,14 +14,16 @@ from kombu.exceptions import OperationalError
 
 from shared import contract
 from shared.broker import PUBLISH_RETRY
-from shared.database import make_engine
+from shared.database import make_engine, make_single_engine
 from shared.epay.client import EpayClient
 from shared.logs import configure_logging
 from shared.outcome import Message
+from shared.quick_redis import QuickRedis
 from shared.settings import Settings, load
 from shared.store import Store
 from worker.celery_app import app
 from worker.context import Context, ThreadedAsking
+from worker.gates.making import make_gate, make_pace, make_turn
 from worker.patience import WaitingPatience
 from worker.quiet import leave_out_noise
 from worker.start import refuse_unsafe_ground
@@ -34,27 +36,37 @@ class Process:
 
     def __init__(self, settings: Settings) -> None:
         self._client = EpayClient(settings.epay())
-        self._asking = ThreadedAsking(self._client, settings.epay_query_batch)
-        self._engine = make_engine(settings.database_url, pool_size=settings.db_pool_size)
+        self._redis = QuickRedis(settings.redis_url)
+        pool_size = settings.db_pool_size
+        self._engine = make_engine(settings.database_url, pool_size=pool_size)
+        self._single = make_single_engine(settings.database_url, pool_size=pool_size)
+        pace = make_pace(settings, self._redis)
+        turn = make_turn(pace)
+        self._asking = ThreadedAsking(self._client, settings.epay_query_batch, turn)
         self.context = Context(
             account=settings.epay_account,
             policy=settings.policy(),
             total_timeout=timedelta(seconds=settings.total_timeout),
-            store=Store(self._engine, settings.vault()),
+            store=Store(self._engine, settings.vault(), single=self._single),
             gateway=self._client,
             ask_many=self._asking,
             publish=publish,
             tell=tell,
             patience=WaitingPatience(settings.patience),
+            gate=make_gate(settings, self._single, self._redis, self._client.limit, pace),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,
+            books_after=timedelta(seconds=settings.books_after_seconds),
+            books_sample=settings.books_sample,
         )
 
     def close(self) -> None:
         """Let go of connections and threads."""
         self._asking.close()
         self._client.close()
+        self._redis.close()
         self._engine.dispose()
+        self._single.dispose()
 
 
 _lock = threading.Lock()

@@ -6,9 +6,9 @@ import logging
 
 from celery.exceptions import Reject
 
-from shared.contract import TASK_NOTIFY, TASK_SWEEP
+from shared.contract import TASK_BOOKS, TASK_NOTIFY, TASK_SWEEP
 
-_TICKS = frozenset({TASK_SWEEP, TASK_NOTIFY})
+_TICKS = frozenset({TASK_SWEEP, TASK_NOTIFY, TASK_BOOKS})
 
 
 def leave_out_noise() -> None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from shared import contract
 from shared.callback_message import CallbackMessage
 from worker.celery_app import app
+from worker.jobs.books import books
 from worker.jobs.callback import callback
 from worker.jobs.notify import notify
 from worker.jobs.query import query
@@ -87,6 +88,12 @@ def sweep_task() -> dict[str, int]:
 def notify_task() -> int:
     """Send what the outbox holds."""
     return _patiently(lambda: notify(process().context))
+
+
+@app.task(name=contract.TASK_BOOKS)
+def books_task() -> int:
+    """Compare some of a day's payouts with EPAY."""
+    return _patiently(lambda: books(process().context))
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -11,15 +11,17 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ops.console import say
-from shared import ground, vitals
+from ops.console import say, when
+from shared import brakes, ground, migrate, vitals
 from shared.clock import utcnow
+from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
 from shared.database import make_engine
 from shared.epay.client import EpayClient
 from shared.epay.messages import NeverSent, OutcomeUnknown, Refused
 from shared.settings import Settings, SettingsError, load
 
 _HARMLESS_ORDER = "payouts-doctor-0"
+_REDIS_TIMEOUT_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,10 @@ class Finding:
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Look at settings, servers, schema, clock, the last sweep and the gateway; exit 1 if ill."""
+    """Look at settings, servers, queues, schema, clock, sweep, pauses and gateway; exit 1 if ill.
+
+    What is ill says what to do. The gateway is asked for an order that nobody made.
+    """
     settings = load()
     findings = [
         *_settings(settings),
@@ -71,9 +76,33 @@ def _redis(settings: Settings) -> list[Finding]:
     if not settings.redis_url:
         return []
     try:
-        return _found("redis", ground.of_redis(settings.redis_url), "answers, and never evicts")
+        found = _found("redis", ground.of_redis(settings.redis_url), "answers, and never evicts")
+        return found + _queues(settings.redis_url)
     except redis.RedisError as error:
         return [Finding("redis", False, f"does not answer at REDIS_URL ({type(error).__name__})")]
+
+
+def _queues(redis_url: str) -> list[Finding]:
+    working = (QUEUE_PAYOUTS, QUEUE_RECONCILE, QUEUE_NOTIFY)
+    with redis.Redis.from_url(
+        redis_url,
+        socket_timeout=_REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+    ) as client:
+        lengths = [int(client.llen(name)) for name in (*working, QUEUE_PARKED)]
+    *waiting, parked = lengths
+    words = ", ".join(f"{name} {length}" for name, length in zip(working, waiting, strict=True))
+    return [
+        Finding("messages waiting", True, words),
+        Finding(
+            "parked messages",
+            parked == 0,
+            f"{parked} could not be worked on, and wait on {QUEUE_PARKED}: the workers' log says"
+            " why, docs/operations.md what to do"
+            if parked
+            else "none",
+        ),
+    ]
 
 
 def _database(settings: Settings) -> list[Finding]:
@@ -82,8 +111,9 @@ def _database(settings: Settings) -> list[Finding]:
     engine = make_engine(settings.database_url, pool_size=1)
     try:
         unsafe = ground.of_database(engine, utcnow())
-        found = _found("postgresql", unsafe, "answers, schema and clock agree")
-        return found if unsafe else found + _vitals(settings, engine)
+        fine = f"answers, schema ({migrate.current(engine)}) and clock agree"
+        found = _found("postgresql", unsafe, fine)
+        return found if unsafe else found + _vitals(settings, engine) + _pauses(engine)
     except SQLAlchemyError as error:
         words = f"does not answer at DATABASE_URL ({type(error).__name__})"
         return [Finding("postgresql", False, words)]
@@ -107,14 +137,45 @@ def _vitals(settings: Settings, engine: Engine) -> list[Finding]:
         Finding(
             "oldest due payout",
             vital.oldest_due <= patience,
-            f"waits for {vital.oldest_due:.0f} s" if vital.oldest_due else "none is due",
+            _waits(vital.oldest_due, patience, "payouts and payouts.reconcile", "none is due"),
         ),
         Finding(
             "oldest message to an app",
             vital.oldest_untold <= patience,
-            f"waits for {vital.oldest_untold:.0f} s" if vital.oldest_untold else "all are sent",
+            _waits(vital.oldest_untold, patience, "payouts.notify", "all are sent"),
         ),
-        Finding("review", True, f"{vital.in_review} payout(s) need a person"),
+        Finding(
+            "review",
+            True,
+            f"{vital.in_review} payout(s) need a person: payouts review"
+            if vital.in_review
+            else "no payout needs a person",
+        ),
+    ]
+
+
+def _waits(seconds: float, patience: float, queues: str, nothing: str) -> str:
+    if not seconds:
+        return nothing
+    words = f"waits for {seconds:.0f} s"
+    if seconds <= patience:
+        return words
+    return f"{words}: are there enough workers for {queues}, and is beat running?"
+
+
+def _pauses(engine: Engine) -> list[Finding]:
+    """A pause is somebody's will, and no illness; but who wonders must find it here."""
+    standing = brakes.active(engine)
+    if not standing:
+        return [Finding("pauses", True, "none")]
+    return [
+        Finding(
+            "pauses",
+            True,
+            f"{pause.scope}: nothing new is sent since {when(pause.set_at)} UTC, by"
+            f" {pause.set_by} ({pause.reason}); payouts resume ends it",
+        )
+        for pause in standing
     ]
 
 
@@ -130,7 +191,12 @@ def _gateway(settings: Settings) -> list[Finding]:
             case NeverSent(reason) | OutcomeUnknown(reason):
                 return [Finding("gateway", False, f"no answer that can be used: {reason}")]
             case Refused(code, message) if code in settings.epay_not_found_codes:
-                return [Finding("gateway", True, f"understands us (code {code}: {message})")]
+                words = (
+                    f"understands us: key and signature are right (code {code}: {message}). A query"
+                    f" holds no nested value: whether EPAY_SIGN_NESTED={settings.epay_sign_nested}"
+                    " is right shows in the first payout"
+                )
+                return [Finding("gateway", True, words)]
             case Refused(code, message):
                 words = (
                     f"answers code {code}: {message}. If that means `no such order`, add the code"

@@ -7,15 +7,20 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine
 
-from ops.console import as_json, out, say, when
-from ops.errors import UserError, unreadable
-from shared.database import make_engine
+from ops.answers import in_words, was_answered
+from ops.commands.review import proposed
+from ops.console import as_json, note, out, plain, say, when
+from ops.database import database, desk, find
+from ops.errors import Forbidden, UserError
+from shared.acts import NotAllowed
+from shared.epay.messages import OrderAnswer
 from shared.logs import mask
-from shared.settings import load
+from shared.second_person import open_proposal
+from shared.settings import Settings, load
 from shared.state import PayoutState
-from shared.story import Story, stories
+from shared.story import Story
 
 _INTERNAL = {"id", "claim_id", "nonce", "journal_hash", "absences"}
 _FREE_TEXT = ("remark", "extend_fields")
@@ -26,39 +31,51 @@ _HASHES = {"row_hash", "previous_hash", "hash"}
 def show(
     merchant_order_no: Annotated[str, typer.Argument(help="The order number of the asking app.")],
     epay_account: Annotated[
-        str | None, typer.Option(help="Only the payout of this EPAY account.")
+        str | None,
+        typer.Option("--epay-account", "--account", help="Only the payout of this EPAY account."),
     ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask EPAY now, and record its answer.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     export: Annotated[
         bool, typer.Option("--export", help="Print the journal with its hashes, for a dispute.")
     ] = False,
 ) -> None:
     """Show one payout: how it stands and its whole story in order. Account numbers are masked."""
-    settings = load().need("database_url")
-    engine = make_engine(settings.database_url, pool_size=1)
-    try:
-        found = stories(engine, settings.vault(), merchant_order_no, epay_account)
-    except SQLAlchemyError as error:
-        raise unreadable(error) from error
-    finally:
-        engine.dispose()
-    if not found:
-        raise UserError(
-            f"there is no payout {merchant_order_no}. If it was just asked for, it may still wait"
-            " in the queue; if it was refused as invalid, the asking app was told."
-        )
+    settings = load()
+    answers: list[OrderAnswer] = []
+    with database(settings) as engine:
+        found = find(settings, engine, merchant_order_no, epay_account)
+        if refresh:
+            answers = _refreshed(settings, engine, found)
+            found = find(settings, engine, merchant_order_no, epay_account)
+    for answer in answers:
+        note(in_words(answer))
     if json or export:
         say(as_json([_as_dict(story, hashes=export) for story in found]))
-        return
-    for story in found:
-        _print(story)
+    else:
+        for story in found:
+            _print(story)
+    if not all(map(was_answered, answers)):
+        raise UserError("EPAY could not be asked: what is shown is what was known before")
+
+
+def _refreshed(settings: Settings, engine: Engine, found: list[Story]) -> list[OrderAnswer]:
+    try:
+        with desk(settings, engine) as at:
+            return [at.refresh(story.payout)[1] for story in found]
+    except NotAllowed as error:
+        raise Forbidden(f"EPAY was not asked: {error}") from error
 
 
 def _print(story: Story) -> None:
     payout = story.payout
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(payout):
-        facts.add_row(name, value)
+        facts.add_row(name, plain(value))
+    if (waiting := open_proposal(story.events)) is not None:
+        facts.add_row("SECOND PERSON", plain(f"{proposed(waiting)}; another person must approve"))
     out.print(facts, markup=False, highlight=False)
     journal = Table(title="Story")
     for name in ("#", "at (UTC)", "what", "by", "status", "detail"):
@@ -68,7 +85,12 @@ def _print(story: Story) -> None:
         move = after if before in {None, after} else f"{before} -> {after}"
         detail = ", ".join(f"{key} {value}" for key, value in event["detail"].items())
         journal.add_row(
-            str(event["sequence"]), when(event["at"]), event["kind"], event["actor"], move, detail
+            str(event["sequence"]),
+            when(event["at"]),
+            event["kind"],
+            plain(event["actor"]),
+            move,
+            plain(detail),
         )
     out.print(journal, markup=False, highlight=False)
     if story.messages:

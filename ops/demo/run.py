@@ -30,9 +30,13 @@ _SETTINGS = {
     "EPAY_SETTLE_SECONDS": "5",
     "EPAY_QUERY_BACKOFF": "2,2,3",
     "EPAY_SUBMIT_BACKOFF": "1,2",
+    "BREAKER_FAILURES": "1000",
     "SWEEP_SECONDS": "1",
 }
-"""Days in seconds: the demo's settings are the service's, with shorter pauses."""
+"""Days in seconds: the demo's settings are the service's, with shorter pauses.
+
+Two of three payouts meet a fault, which to the breaker looks like an outage: it stays out of it.
+"""
 
 _SANDBOX = {
     "SANDBOX_DUPLICATES": "pay",

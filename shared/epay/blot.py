@@ -19,9 +19,16 @@ def without(refused: Refused, account_no: str) -> Refused:
     """
     if len(account_no) < _LEAST_SECRET:
         return refused
-    words = re.sub(re.escape(account_no), _BLOT, refused.message, flags=re.IGNORECASE)
+    words = blotted(refused.message, account_no)
     for length in range(len(account_no) - 1, _LEAST_SECRET - 1, -1):
         if words.casefold().endswith(account_no[:length].casefold()):
             words = words[:-length] + _BLOT
             break
     return dataclasses.replace(refused, message=words)
+
+
+def blotted(words: str, account_no: str) -> str:
+    """The words without the account, wherever it stands whole in them."""
+    if len(account_no) < _LEAST_SECRET:
+        return words
+    return re.sub(re.escape(account_no), _BLOT, words, flags=re.IGNORECASE)

@@ -423,6 +423,11 @@ def _collect(scene: Scene) -> None:
     every = [("show", order_no) for order_no in ("paid-1", "refused-1", "refused-2", "wrong-1")]
     every += [("show", "paid-1", "--json"), ("show", "paid-1", "--export"), ("verify",)]
     every += [("show", "refused-2", "--export"), ("doctor",), ("doctor", "--json")]
+    every += [("list",), ("list", "--csv", "--review"), ("list", "--json"), ("review",)]
+    every += [("review", "--json"), ("show", "refused-2", "--refresh")]
+    reason = f"asked about {scene.planted.of_order['refused-2']}"
+    every += [("resolve", "refused-2", "note", "--name", "Ann", "--reason", reason)]
+    every += [("show", "refused-2")]
     _run_all(scene, every if scene.encrypted else every[:6])
     if scene.encrypted:
         _run_all(scene, _wrong_enqueues(scene.planted))
@@ -520,6 +525,9 @@ PLACES = (
     "payouts show",
     "payouts doctor",
     "payouts verify",
+    "payouts list",
+    "payouts review",
+    "payouts resolve",
     "payouts enqueue",
     "payouts rotate-keys",
 )

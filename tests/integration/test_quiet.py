@@ -24,7 +24,7 @@ def record(level: int = logging.INFO, data: Any = None, error: Exception | None 
     return made
 
 
-@pytest.mark.parametrize("name", ["payouts.sweep", "payouts.notify"])
+@pytest.mark.parametrize("name", ["payouts.sweep", "payouts.notify", "payouts.books"])
 def test_ticks_that_went_well_are_left_out(name: str) -> None:
     """They come every second; one that fails is told."""
     assert not is_worth_a_line(record(data={"name": name}))

@@ -71,6 +71,7 @@ def test_positional_arguments_are_told_as_what_they_are(
         ("callback_task", "callback", {"verified": True, "merchant_order_no": "o"}),
         ("sweep_task", "sweep", {}),
         ("notify_task", "notify", {}),
+        ("books_task", "books", {}),
     ],
 )
 def test_with_postgresql_away_a_message_is_given_back(

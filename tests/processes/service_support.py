@@ -43,6 +43,8 @@ SHORT = {
     "EPAY_LEASE_SECONDS": "6",
     "EPAY_CONNECT_TIMEOUT": "1",
     "EPAY_READ_TIMEOUT": "2",
+    "BREAKER_PAUSE_SECONDS": "0.2",
+    "BREAKER_LONGEST_PAUSE_SECONDS": "0.5",
     "SWEEP_SECONDS": "0.5",
 }
 """Days in seconds: what the service is started with, beside its addresses."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from typing import Any
 
 import pytest
 import redis
 import requests
-from service_support import NOT_FOUND, Service
+from service_support import NOT_FOUND, PROGRAMS, Service
 
 from ops.local.readiness import wait_for
 from ops.local.redis import LocalRedis
@@ -74,6 +76,45 @@ def test_never_arrived_is_sent_again(everything: Service) -> None:
     ledger = everything.ledger_of("lost-1")
     assert (ledger["creates_received"], ledger["payments"]) == (2, 1)
     assert _kinds(everything, "lost-1").count("no_such_order") >= 3
+
+
+def _payouts(service: Service, *arguments: str) -> float:
+    """Run the command as a person does; when it returned."""
+    command = [PROGRAMS / "payouts", *arguments, "--currency", "EUR", "--name", "Ann"]
+    environment = dict(service.environment)
+    subprocess.run([*command, "--reason", "audit"], env=environment, check=True, timeout=60)
+    return time.time()
+
+
+def test_a_pause_amid_payouts(everything: Service) -> None:
+    """What it holds waits, what was sent ends; the rest goes on; all paid once after resume.
+
+    The full size is in tests/chaos/test_brakes.py.
+    """
+
+    def euros(since: float) -> list[float]:
+        logged = everything.gateway.state.log.since(since)
+        return [at for at, call, no in logged if call.startswith("create") and no in orders]
+
+    orders = [f"euro-{number}" for number in range(30)]
+    everything.ask(orders[0], currency="EUR", remark="sandbox:pending=3 sandbox:no_callback")
+    everything.wait_for_status(orders[0], "pending_withdrawal")
+    paused_at = _payouts(everything, "pause")
+    for number, order_no in enumerate(orders[1:]):
+        everything.ask(order_no, currency="EUR")
+        everything.ask(f"dollar-{number}")
+    for number in range(29):
+        everything.wait_for_status(f"dollar-{number}", "succeeded")
+    everything.wait_for_status(orders[0], "succeeded")
+    everything.wait_until_idle()
+    assert all(at - paused_at <= 2 for at in euros(paused_at))
+    assert everything.row(orders[-1]).status == "queued"
+    assert len(euros(0)) < 30
+    _payouts(everything, "resume")
+    for order_no in orders:
+        everything.wait_for_status(order_no, "succeeded")
+        assert everything.ledger_of(order_no)["payments"] == 1
+    assert len(euros(0)) == 30
 
 
 def test_wrong_signature_changes_nothing(standing: Service) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
-from shared import lifecycle, moves
+from shared import acts, lifecycle, moves
 from shared.epay.messages import NeverSent, OutcomeUnknown, Refused
 from shared.state import PayoutState, Status, Step
 from tests.simulation.memory_store import MemoryStore
@@ -226,6 +226,16 @@ def _a_brake_after_the_claim_ends_it() -> contextlib.AbstractContextManager[Any]
     return mock.patch.object(lifecycle, "put_off", put_off)
 
 
+def _a_person_does_not_wait() -> contextlib.AbstractContextManager[Any]:
+    """Law 3, by hand: what was sent a moment ago is sent again, since EPAY does not show it."""
+    return mock.patch.object(acts, "_is_settled", lambda *_: None)
+
+
+def _a_person_does_not_listen() -> contextlib.AbstractContextManager[Any]:
+    """Law 3, by hand: EPAY shows the order, or gives no answer, and a person goes on."""
+    return mock.patch.object(acts, "_has_no_order", lambda *_: None)
+
+
 BREAKS: dict[str, Break] = {
     "1-effect-before-intent": _effect_before_intent,
     "2-resend-after-read-timeout": _resend_after_read_timeout,
@@ -242,6 +252,8 @@ BREAKS: dict[str, Break] = {
     "9-request-within-a-transaction": _request_within_a_transaction,
     "clock-open-and-not-due": _an_open_payout_is_not_due,
     "clock-put-off-for-ever": _a_brake_after_the_claim_ends_it,
+    "person-does-not-wait": _a_person_does_not_wait,
+    "person-does-not-listen": _a_person_does_not_listen,
     "caps-forget-the-day": _the_cap_forgets_the_day,
 }
 

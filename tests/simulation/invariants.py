@@ -15,6 +15,8 @@ from shared.state import Event, PayoutState, Status, row_hash
 from tests.simulation.gateway import SimGateway
 from tests.simulation.memory_store import MemoryStore
 
+_FARTHEST = timedelta(days=2)
+"""Whatever waits is looked at once a day at least, give or take the jitter."""
 _BY_EPAY = frozenset(EPAY_STATUS.values())
 
 
@@ -89,6 +91,8 @@ class Invariants:
         no = payout.merchant_order_no
         if (payout.due_at is None) != (payout.status in FINAL):
             raise Violation(f"{no} is {payout.status} with due_at {payout.due_at}")
+        if payout.due_at is not None and payout.due_at - self.gateway.clock() > _FARTHEST:
+            raise Violation(f"{no} is {payout.status} and nobody looks before {payout.due_at}")
         end = self.ends.get(payout.id)
         if end is not None and payout.status is not end:
             raise Violation(f"{no} was {end} and is {payout.status}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,7 @@ from tests.simulation.gate import SimGate
 from tests.simulation.gateway import ACCOUNT, NOT_FOUND, REFUSED, Mood, SimGateway
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.memory_store import MemoryStore
+from tests.simulation.people import Person
 from worker.context import Context
 from worker.jobs.callback import callback
 from worker.jobs.notify import notify
@@ -51,6 +53,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 TOTAL_TIMEOUT = timedelta(seconds=25)
 _NO_CAP: Mapping[str, Decimal] = {}
 _TRIES = 3
+_AT_THE_DESK = 2
+"""The process of a person: it dies too, when somebody closes the window."""
 _WILD_STEPS = 120
 _CALM_STEPS = 2500
 
@@ -106,6 +110,8 @@ class World:
             cap_per_payout=(_NO_CAP, {"USD": Decimal(10)})[self.choices.pick((5, 1))],
             cap_per_day=(_NO_CAP, {"USD": Decimal(25)})[self.choices.pick((5, 1))],
         )
+        self.people = self.choices.pick((1, 1)) == 1
+        self.second_person = self.choices.pick((1, 1)) == 1
         gate_shuts = self.choices.pick((1, 1)) == 1
         self.database_faults = self.choices.pick((2, 1)) == 1
         self.context = Context(
@@ -188,6 +194,7 @@ class World:
                 (0.4, self._ask_again),
                 (0.15, self._wipe),
                 (0.15, self._release),
+                (0.3 if self.people else 0.0, self._person),
                 (0.1, self._jump),
             ]
         chosen = self.choices.pick([weight for weight, _ in options])
@@ -247,7 +254,7 @@ class World:
             self.runs = [one for one in self.runs if one is not run]
 
     def _crash(self) -> None:
-        process = self.choices.between(0, 1)
+        process = self.choices.between(0, _AT_THE_DESK)
         dead = [run for run in self.runs if run.process == process]
         self.gateway.played["process died at a boundary"] += bool(dead)
         self.say(f"process {process} dies: {[(run.delivery.task, run.at) for run in dead]}")
@@ -284,6 +291,7 @@ class World:
                 self.broker.publish(TASK_REQUEST, self.asked[no])
         if not self.wild:
             self._release()
+            self._do_what_is_asked()
         if not any(one.task == TASK_SWEEP for one in self.broker.waiting):
             self._beat()
 
@@ -298,6 +306,29 @@ class World:
     def _released(self, payout: PayoutState) -> Step:
         decision = Decision(Act.RELEASE, "ann", "it is right")
         return acts.decide(payout, decision, None, now=self.now, policy=self.policy)
+
+    def _person(self) -> None:
+        """Somebody acts on a payout, at the desk and not through the broker."""
+        rows = list(self.store.rows.values())
+        if not rows:
+            return
+        payout = rows[self.choices.between(0, len(rows) - 1)]
+        person = Person(self, ("ann", "bob")[self.choices.between(0, 1)], self.second_person)
+        seat = Delivery("person", {})
+        run = Run(seat, _AT_THE_DESK, greenlet(lambda: self._sit(person, payout)))
+        self.runs.append(run)
+        self._switch(run)
+
+    def _do_what_is_asked(self) -> None:
+        """People settle what waits for them: then everything must come to an end."""
+        for row in list(self.store.rows.values()):
+            if self.people and self._waits_for_a_person(row):
+                Person(self, "ann", self.second_person).settle(row)
+
+    @staticmethod
+    def _sit(person: Person, payout: PayoutState) -> None:
+        with contextlib.suppress(Crash):
+            person.act(payout)
 
     def _wipe(self) -> None:
         self.broker.wipe()
@@ -319,13 +350,14 @@ class World:
         if any(not row.sent for row in self.store.outbox):
             return False
         return all(
-            row.status in FINAL or self._waits_for_a_person(row.review_reason)
+            row.status in FINAL or (self._waits_for_a_person(row) and not self.people)
             for row in self.store.rows.values()
         )
 
     @staticmethod
-    def _waits_for_a_person(reason: str | None) -> bool:
-        return reason is not None and code_of(reason) in {
+    def _waits_for_a_person(row: PayoutState) -> bool:
+        """No end by itself: EPAY has no such order, and no code is set by which it would say so."""
+        return row.review_reason is not None and code_of(row.review_reason) in {
             "query_refused",
             "resend_horizon",
             "create_refused",

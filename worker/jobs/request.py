@@ -5,12 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from shared import lifecycle, outcome
+from shared.asked import conflict, differing, payout_of
 from shared.contract import (
-    AMOUNT_SCALE,
     STATUS_CONFLICT,
     STATUS_INVALID,
     InvalidRequest,
@@ -27,7 +26,6 @@ from worker.jobs.sending import send
 from worker.jobs.starting import start
 
 _NONE = timedelta(0)
-_ASKED = ("amount", "currency", "channel_code", "account_no", "remark", "extend_fields")
 
 
 def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestResult:
@@ -65,31 +63,7 @@ def _first_step(ctx: Context, wanted: PayoutState, claim_id: str) -> Step:
 
 
 def _wanted(ctx: Context, asked: PayoutRequest) -> PayoutState:
-    if asked.epay_account not in {None, ctx.account}:
-        raise InvalidRequest(
-            RequestError(
-                code="unknown_account",
-                field="epay_account",
-                message="is not the account that these workers serve; leave it out",
-            )
-        )
-    now = ctx.clock()
-    return PayoutState(
-        epay_account=ctx.account,
-        merchant_order_no=asked.merchant_order_no,
-        amount=round(Decimal(asked.amount), AMOUNT_SCALE),
-        currency=asked.currency,
-        channel_code=asked.channel_code,
-        account_no=asked.account_no,
-        remark=asked.remark,
-        extend_fields=asked.extend_fields,
-        notify=asked.notify.model_dump(mode="json") if asked.notify else None,
-        nonce=secrets.token_hex(16),
-        status=Status.QUEUED,
-        due_at=now,
-        created_at=now,
-        updated_at=now,
-    )
+    return payout_of(asked, account=ctx.account, now=ctx.clock(), nonce=secrets.token_hex(16))
 
 
 def _refuse(ctx: Context, kwargs: Mapping[str, Any], error: RequestError) -> RequestResult:
@@ -114,9 +88,8 @@ def _repeated(
         raise LookupError(msg)
     if standing.claim_id == claim_id and standing.status is Status.SUBMITTING:
         return _result(send(ctx, standing), duplicate=False)
-    differing = [name for name in _ASKED if getattr(standing, name) != getattr(wanted, name)]
-    if differing:
-        return _conflict(ctx, asked, standing, differing)
+    if fields := differing(standing, wanted):
+        return _conflict(ctx, asked, standing, fields)
     messages = outcome.of_duplicate(standing, asked.notify)
     if messages:
         ctx.store.add_messages(standing.id, messages, ctx.clock())
@@ -124,17 +97,13 @@ def _repeated(
 
 
 def _conflict(
-    ctx: Context, asked: PayoutRequest, standing: PayoutState, differing: list[str]
+    ctx: Context, asked: PayoutRequest, standing: PayoutState, fields: list[str]
 ) -> RequestResult:
     now = ctx.clock()
-    error = RequestError(
-        code="conflict",
-        field=differing[0],
-        message=f"merchant_order_no stands for a payout with another {', '.join(differing)}",
-    )
+    error = conflict(fields)
 
     def decide(payout: PayoutState) -> Step:
-        return lifecycle.on_conflict(payout, now=now, differing=differing)
+        return lifecycle.on_conflict(payout, now=now, differing=fields)
 
     noted = ctx.store.change(standing.id, decide) or standing
     messages = outcome.of_conflict(noted, asked, error, now)

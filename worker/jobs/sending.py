@@ -24,7 +24,6 @@ def send(ctx: Context, payout: PayoutState) -> PayoutState:
     """
     claim_id = payout.claim_id or ""
     answer = _create(ctx, payout)
-    ctx.gate.note(answer)
     now, jitter = ctx.clock(), ctx.jitter()
 
     def decide(fresh: PayoutState) -> Step:
@@ -43,12 +42,15 @@ def send(ctx: Context, payout: PayoutState) -> PayoutState:
 
 
 def _create(ctx: Context, payout: PayoutState) -> OrderAnswer:
-    """Send, unless so much of the lease is gone that the request could outlive it."""
-    if payout.due_at is None or ctx.clock() + ctx.total_timeout >= payout.due_at:
-        return NeverSent("the lease was nearly over before anything was sent")
+    """Send, unless a brake is on, or the request could outlive the lease.
+
+    The gate learns from requests that were made alone, not from what we kept back ourselves.
+    """
     if (brake := ctx.gate.in_the_way(payout)) is not None:
         return NeverSent(brake)
-    return ctx.gateway.create(
+    if payout.due_at is None or ctx.clock() + ctx.total_timeout >= payout.due_at:
+        return NeverSent("the lease was nearly over before anything was sent")
+    answer = ctx.gateway.create(
         CreateOrder(
             merchant_order_no=payout.merchant_order_no,
             amount=decimal_text(payout.amount),
@@ -59,6 +61,8 @@ def _create(ctx: Context, payout: PayoutState) -> OrderAnswer:
             extend_fields=payout.extend_fields,
         )
     )
+    ctx.gate.note(answer)
+    return answer
 
 
 def decimal_text(amount: Decimal) -> str:

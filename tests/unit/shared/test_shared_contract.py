@@ -426,6 +426,7 @@ def test_the_names_other_programs_rely_on() -> None:
         "payouts.callback": "payouts.reconcile",
         "payouts.sweep": "payouts.reconcile",
         "payouts.notify": "payouts.notify",
+        "payouts.books": "payouts.reconcile",
     }
     assert list(PayoutRequest.model_fields) == [
         *TEXTS, "remark", "extend_fields", "epay_account", "notify",
