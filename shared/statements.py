@@ -11,6 +11,7 @@ from dataclasses import fields
 
 from sqlalchemy import Integer, bindparam, select, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from shared.payout import metadata
 from shared.state import PayoutState, Status
@@ -77,6 +78,7 @@ WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(nth int, {_typed(INSERTED)})
 ), new AS (
     INSERT INTO payout ({", ".join(INSERTED)}) SELECT {", ".join(INSERTED)} FROM wanted
+    ORDER BY epay_account, merchant_order_no
     ON CONFLICT (epay_account, merchant_order_no) DO NOTHING
     RETURNING id, epay_account, merchant_order_no
 ), moved AS (
@@ -100,6 +102,12 @@ WITH wanted AS (
     RETURNING w.nth, p.id
 ), {_APPEND}"""
 )
+
+_PSYCOPG = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+DRIVER = {
+    statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (ACCEPT, TAKE)
+}
+"""The two that every payout pays for, as the driver itself takes them."""
 
 CLAIM_DUE = text(
     """

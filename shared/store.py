@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, select
+from sqlalchemy import Connection, Engine, Row, Select, TextClause, select
 
 from shared.contract import AMOUNT_SCALE
+from shared.database import driver_cursor
 from shared.outcome import Message, of_step
 from shared.state import Event, PayoutState, Status, Step
 from shared.statements import (
@@ -27,6 +29,7 @@ from shared.statements import (
     CAP_LOCK,
     CHANGED,
     CLAIM_DUE,
+    DRIVER,
     INSERTED,
     LAPSED,
     PAYOUT,
@@ -39,6 +42,7 @@ from shared.statements import (
     TAKE,
     UNSENT,
 )
+from shared.together import Together
 from shared.vault import PLAIN, Vault
 
 _RELAY_LOCK = 0x6F757462
@@ -47,6 +51,8 @@ _RELAY_SECONDS = 5
 """A slow broker ends a round early, well before PostgreSQL ends the transaction."""
 
 Decide = Callable[[PayoutState], Step | None]
+Execute = Callable[[TextClause, dict[str, str]], list[tuple[int, int]]]
+"""Runs one of the two writing statements: (nth, id) of what was written."""
 DecideWithin = Callable[[PayoutState, Decimal], Step | None]
 
 
@@ -76,20 +82,35 @@ class Store:
         self.engine = engine
         self._vault = vault
         self._single = single or engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._direct = single
+        self._accepting = Together(self._accept)
+        self._taking = Together(self._take_all)
 
     def accept(self, steps: Sequence[Step]) -> list[PayoutState | None]:
         """Put new payouts on disk, with their claim if they have one: one commit.
 
+        A single one goes with those that other threads bring at the same moment.
+
         Returns:
             For each step the payout with its id, or None where the merchant_order_no is taken.
         """
-        with self._single.connect() as connection:
-            return accept_on(connection, steps, self._vault)
+        return [self._accepting.do(steps[0])] if len(steps) == 1 else self._accept(steps)
+
+    def _accept(self, steps: Sequence[Step]) -> list[PayoutState | None]:
+        with self._writing() as execute:
+            return _accept(execute, steps, self._vault)
 
     def take(self, step: Step) -> PayoutState | None:
-        """Take one step if the row is still what it was made from; None if it is not."""
-        with self._single.connect() as connection:
-            return step.after if _take(connection, [step]) else None
+        """Take one step if the row is still what it was made from; None if it is not.
+
+        It goes with those that other threads bring at the same moment, in one commit.
+        """
+        return self._taking.do(step)
+
+    def _take_all(self, steps: Sequence[Step]) -> list[PayoutState | None]:
+        with self._writing() as execute:
+            taken = _take(execute, steps)
+        return [step.after if nth in taken else None for nth, step in enumerate(steps)]
 
     def change(self, payout_id: int, decide: Decide) -> PayoutState | None:
         """Lock the payout, decide, take the step: one commit.
@@ -215,6 +236,16 @@ class Store:
                     connection.commit()
             return len(sent)
 
+    @contextmanager
+    def _writing(self) -> Iterator[Execute]:
+        """Run a writing statement as a transaction of its own."""
+        if self._direct is not None:
+            with driver_cursor(self._direct) as cursor:
+                yield lambda statement, values: cursor.execute(DRIVER[statement], values).fetchall()
+        else:
+            with self._single.connect() as connection:
+                yield _within(connection)
+
     def _change(
         self, wanted: Select[Any], values: dict[str, Any], decide: Decide
     ) -> list[PayoutState]:
@@ -226,7 +257,7 @@ class Store:
     ) -> list[PayoutState]:
         found = [state_of(row, self._vault) for row in connection.execute(wanted, values)]
         steps = [step for step in map(decide, found) if step is not None]
-        taken = _take(connection, steps) if steps else {}
+        taken = _take(_within(connection), steps) if steps else {}
         after = {payout.id: payout for payout in found}
         for nth, step in enumerate(steps):
             if nth in taken:
@@ -244,6 +275,19 @@ def accept_on(
 
     Of steps with the same order number the first counts; None answers the others.
     """
+    return _accept(_within(connection), steps, vault)
+
+
+def _within(connection: Connection) -> Execute:
+    """Run a writing statement within a transaction of somebody's."""
+
+    def execute(statement: TextClause, values: dict[str, str]) -> list[tuple[int, int]]:
+        return [(row.nth, row.id) for row in connection.execute(statement, values)]
+
+    return execute
+
+
+def _accept(execute: Execute, steps: Sequence[Step], vault: Vault) -> list[PayoutState | None]:
     first: dict[tuple[str, str], int] = {}
     for nth, step in enumerate(steps):
         first.setdefault((step.after.epay_account, step.after.merchant_order_no), nth)
@@ -252,7 +296,7 @@ def accept_on(
         _row(steps[nth].after, INSERTED) | {"account_no": vault.lock(steps[nth].after.account_no)}
         for nth in tried
     ]
-    taken = _write(connection, ACCEPT, rows, [steps[nth] for nth in tried])
+    taken = _write(execute, ACCEPT, rows, [steps[nth] for nth in tried])
     ids = {tried[place]: payout_id for place, payout_id in taken.items()}
     return [
         _with_id(step.after, ids[nth]) if nth in ids else None for nth, step in enumerate(steps)
@@ -274,7 +318,7 @@ def _by_order(epay_account: str, merchant_order_no: str) -> Select[Any]:
     )
 
 
-def _take(connection: Connection, steps: Sequence[Step]) -> dict[int, int]:
+def _take(execute: Execute, steps: Sequence[Step]) -> dict[int, int]:
     rows = [
         {
             "id": step.after.id,
@@ -284,7 +328,7 @@ def _take(connection: Connection, steps: Sequence[Step]) -> dict[int, int]:
         }
         for step in steps
     ]
-    return _write(connection, TAKE, rows, steps)
+    return _write(execute, TAKE, rows, steps)
 
 
 def _expected(step: Step) -> int:
@@ -292,7 +336,7 @@ def _expected(step: Step) -> int:
 
 
 def _write(
-    connection: Connection, statement: Any, rows: list[dict[str, Any]], steps: Sequence[Step]
+    execute: Execute, statement: TextClause, rows: list[dict[str, Any]], steps: Sequence[Step]
 ) -> dict[int, int]:
     """Run one of the two writing statements; which steps were taken, and on which payout."""
     events = [
@@ -303,7 +347,7 @@ def _write(
         for nth, step in enumerate(steps)
         for message in of_step(step)
     ]
-    taken = connection.execute(
+    taken = execute(
         statement,
         {
             "rows": _dumps([{"nth": nth, **row} for nth, row in enumerate(rows)]),
@@ -311,7 +355,7 @@ def _write(
             "messages": _dumps(messages),
         },
     )
-    return {row.nth: row.id for row in taken}
+    return dict(taken)
 
 
 def _with_id(payout: PayoutState, payout_id: int) -> PayoutState:

@@ -44,16 +44,13 @@ class WaitingPatience:
             DatabaseAway: the patience is over.
         """
         try:
-            for attempt in stamina.retry_context(
-                on=self._noted,
-                attempts=None,
-                timeout=self._seconds,
-                wait_initial=self._FIRST_PAUSE_SECONDS,
-                wait_max=self._LONGEST_PAUSE_SECONDS,
-            ):
-                with attempt:
-                    began = time.monotonic()
-                    result = body()
+            began = time.monotonic()
+            try:
+                result = body()
+            except Exception as error:
+                if not self._noted(error):
+                    raise
+                began, result = self._run_again(body)
         except Exception as error:
             if is_transient(error):
                 self._task.gave_up = True
@@ -64,6 +61,21 @@ class WaitingPatience:
         else:
             self._back(began)
         return result
+
+    def _run_again(self, body: Callable[[], T]) -> tuple[float, T]:
+        """The result of the run that worked, and when that run began."""
+        time.sleep(min(self._FIRST_PAUSE_SECONDS, self._seconds))
+        for attempt in stamina.retry_context(
+            on=self._noted,
+            attempts=None,
+            timeout=self._seconds,
+            wait_initial=self._FIRST_PAUSE_SECONDS,
+            wait_max=self._LONGEST_PAUSE_SECONDS,
+        ):
+            with attempt:
+                began = time.monotonic()
+                result = body()
+        return began, result
 
     def _noted(self, error: Exception) -> bool:
         if not is_transient(error):

@@ -6,6 +6,8 @@ worker that pops it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -22,6 +24,20 @@ def _drop(error: Exception) -> None:
 
 
 class _CarefulChannel:
+    _kept: Any = None
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """Lend one client to all: kombu makes one for every message and every acknowledgement.
+
+        A client holds nothing but the pool, so threads may share it; a new pool gets a new one.
+        """
+        if client is None:
+            client = self._kept
+            if client is None or client.connection_pool is not self.pool:  # type: ignore[attr-defined]
+                client = self._kept = self._create_client()  # type: ignore[attr-defined]
+        yield client
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]

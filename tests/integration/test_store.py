@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,9 +13,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from shared import lifecycle, migrate
+from shared.database import is_transient, make_single_engine
 from shared.epay.messages import OutcomeUnknown, Report
 from shared.lifecycle import Policy
 from shared.outcome import Message
@@ -50,6 +52,10 @@ def accepted(store: Store, order_no: str = "o-1", **changes: object) -> PayoutSt
     payout = store.accept([step])[0]
     assert payout is not None
     return payout
+
+
+def accepting(order_no: str) -> Step:
+    return lifecycle.accept(new(order_no), claim_id="c", now=NOW, policy=POLICY)
 
 
 def succeeded(payout: PayoutState) -> Step:
@@ -281,3 +287,73 @@ def test_an_unknown_payout_is_none(store: Store) -> None:
     never: Callable[[PayoutState], Step | None] = lambda _payout: None  # noqa: E731
     assert store.find("shop@epay.com", "nope") is None
     assert store.change(99, never) is None
+
+
+@pytest.fixture
+def direct(engine: Engine, database_url: str) -> Iterator[Store]:
+    """The store as a worker has it: single statements on a pool of their own."""
+    single = make_single_engine(database_url)
+    yield Store(engine, single=single)
+    single.dispose()
+
+
+def test_what_comes_at_the_same_moment_is_accepted_one_by_one(direct: Store) -> None:
+    """64 threads, half of them with a number that another has too: each gets its own answer."""
+    numbers = [f"order-{nth % 48}" for nth in range(64)]
+    with ThreadPoolExecutor(64) as pool:
+        found = list(pool.map(lambda no: direct.accept([accepting(no)])[0], numbers))
+    taken = [(no, payout) for no, payout in zip(numbers, found, strict=True) if payout]
+    assert sorted(no for no, _ in taken) == sorted(set(numbers))
+    for no, payout in taken:
+        standing = direct.find(payout.epay_account, no)
+        assert standing is not None
+        assert standing.id == payout.id
+        assert standing.journal_hash == payout.journal_hash
+
+
+def test_an_amount_that_would_be_rounded_fails_alone(direct: Store) -> None:
+    """Whoever goes with it is accepted all the same."""
+
+    def accept(nth: int) -> str:
+        step = accepting(f"order-{nth}")
+        if nth % 8 == 0:
+            step = replace(step, after=replace(step.after, amount=Decimal("1.005")))
+        try:
+            return "accepted" if direct.accept([step])[0] else "duplicate"
+        except ValueError:
+            return "refused"
+
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(accept, range(32)))
+    assert answers == ["refused" if nth % 8 == 0 else "accepted" for nth in range(32)]
+
+
+@pytest.mark.parametrize("made", ["direct", "store"])
+def test_an_error_of_the_driver_is_one_of_sqlalchemys(
+    made: str, request: pytest.FixtureRequest
+) -> None:
+    """And it repeats no value: an account number could stand there."""
+    store: Store = request.getfixturevalue(made)
+    step = accepting("order-1")
+    wrong = replace(step, after=replace(step.after, nonce="secret-\x00"))
+    with pytest.raises(DataError) as caught:
+        store.accept([wrong])
+    assert "secret" not in str(caught.value)
+    assert "secret" not in str(caught.value.__cause__)
+    assert store.accept([step])[0] is not None
+
+
+def test_a_connection_that_was_cut_is_not_used_again(direct: Store) -> None:
+    """The error says that it may go again, and it does on another connection."""
+    assert direct.accept([accepting("order-1")])[0] is not None
+    with direct.engine.begin() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    with pytest.raises(OperationalError) as caught:
+        direct.accept([accepting("order-2")])
+    assert is_transient(caught.value)
+    assert direct.accept([accepting("order-2")])[0] is not None

@@ -186,9 +186,10 @@ def test_locks_agree() -> None:
         for lock in LOCKS
     }
 
-    assert set(versions) == {"build.txt", "dev.txt", "runtime.txt"}
+    assert set(versions) == {"bench.txt", "build.txt", "dev.txt", "runtime.txt"}
     assert versions["runtime.txt"].items() <= versions["dev.txt"].items()
     assert versions["build.txt"].items() <= versions["dev.txt"].items()
+    assert versions["runtime.txt"].items() <= versions["bench.txt"].items()
 
 
 def test_example_explains_each_line() -> None:
