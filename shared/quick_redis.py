@@ -26,14 +26,20 @@ class RedisAway(Exception):
 class QuickRedis:
     """A connection pool to Redis that remembers for a moment that Redis is away."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        decode_responses: bool = True,
+    ) -> None:
         # Once more for a pooled connection that Redis closed long ago; never after a timeout.
         self.client = redis.Redis.from_url(
             url,
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-            decode_responses=True,
+            decode_responses=decode_responses,
         )
         self._clock = clock
         self._away_until = 0.0

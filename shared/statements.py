@@ -104,9 +104,7 @@ WITH wanted AS (
 )
 
 _PSYCOPG = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-DRIVER = {
-    statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (ACCEPT, TAKE)
-}
+DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (ACCEPT, TAKE)}
 """The two that every payout pays for, as the driver itself takes them."""
 
 CLAIM_DUE = text(

@@ -1,7 +1,6 @@
 """What all webhook processes know together: small keys in Redis, given up at once while it is away.
 
-Only callbacks that are not believed need it. While Redis is silent one request in two seconds finds
-that out; the others do not wait, so that a flood of them cannot keep every thread waiting.
+Only callbacks that are not believed need it: a flood of them cannot keep every thread waiting.
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-_TIMEOUT_SECONDS = 2
-_PAUSE_SECONDS = 2
+from shared.quick_redis import QuickRedis, RedisAway
+
 _Result = TypeVar("_Result")
 
 
@@ -23,19 +20,11 @@ class BrokerAway(Exception):
     """Redis did not take the message, or does not answer: EPAY has to come again."""
 
 
-class SharedRedis:
-    """A connection pool to Redis that remembers for a moment that Redis is away."""
+class SharedRedis(QuickRedis):
+    """See `QuickRedis`; answers are bytes, and what is away is the broker."""
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        # Once more for a pooled connection that Redis closed long ago; never after a timeout.
-        self.client = redis.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        )
-        self._clock = clock
-        self._away_until = 0.0
+        super().__init__(url, clock, decode_responses=False)
 
     def run(self, action: Callable[[], _Result]) -> _Result:
         """Do something with Redis.
@@ -43,20 +32,10 @@ class SharedRedis:
         Raises:
             BrokerAway: it failed, or failed a moment ago and was not tried.
         """
-        now = self._clock()
-        if self._away_until > now:
-            raise BrokerAway
-        probing = self._away_until > 0
-        if probing:
-            self._away_until = now + _PAUSE_SECONDS
         try:
-            result = action()
-        except (redis.RedisError, OSError) as error:
-            self._away_until = self._clock() + _PAUSE_SECONDS
+            return super().run(action)
+        except RedisAway as error:
             raise BrokerAway from error
-        if probing:
-            self._away_until = 0.0
-        return result
 
     def ping(self) -> None:
         """Raise BrokerAway when Redis does not answer now."""
