@@ -45,6 +45,12 @@ def as_json(value: Mapping[str, Any] | list[Any]) -> str:
     return json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
 
 
+def exact(amount: Decimal) -> str:
+    """An amount for people: every digit that it has, and two decimal places at least."""
+    whole = int(amount.as_tuple().exponent) > -2  # noqa: PLR2004 - cents
+    return f"{amount:.2f}" if whole else f"{amount:f}"
+
+
 def when(at: datetime | None) -> str:
     """A time for people: UTC, to the second."""
     return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from sandbox.config import SandboxConfig, environment_texts, settings_of
+from sandbox.faults import Fault
 from sandbox.server import Gateway
 
 
@@ -20,6 +21,8 @@ def read_config(arguments: Sequence[str]) -> SandboxConfig:
         prog="python -m sandbox",
         description="A stand-in EPAY gateway. Each option is also read from SANDBOX_<OPTION>. "
         "EPAY documents no response code but 1: all other codes are the sandbox's own.",
+        epilog="A payout's remark can order a fault, sandbox:<fault> or sandbox:<fault>:<value>:"
+        f" {', '.join(Fault)}. What each does: docs/trying.md.",
     )
     for item in fields(SandboxConfig):
         parser.add_argument(

@@ -6,33 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from ops.batch.reading import REQUIRED, Row
+from ops.wrong import what_is_wrong
 from shared.asked import payout_of
 from shared.contract import InvalidRequest, PayoutRequest
 from shared.state import PayoutState
 
 _ORDER_NO = "merchant_order_no"
 _NOTIFY = "notify_"
-
-_PATTERNS: Mapping[str, str] = MappingProxyType(
-    {
-        _ORDER_NO: "is no order number: letters, digits, '.', '_' and '-', 64 at most",
-        "amount": "is no plain decimal number like 10.50: no sign, exponent, blank or thousands"
-        " separator",
-        "currency": "is no currency in capitals like USD",
-        "channel_code": "is no channel code like 11",
-        "epay_account": "is no EPAY account",
-        "notify_task": "is no name of a task",
-        "notify_queue": "is no name of a queue",
-    }
-)
-"""What is wrong where a pattern does not fit."""
 
 
 class Said(StrEnum):
@@ -98,8 +83,7 @@ class Judge:
             return payout_of(asked, account=self._account, now=self._now, nonce=""), []
         except ValidationError as error:
             named = {problem.column for problem in empty}
-            details = error.errors(include_input=False, include_url=False)
-            found = [_problem(item) for item in details]
+            found = [Problem(column, reason) for column, reason in what_is_wrong(error)]
             return None, empty + [problem for problem in found if problem.column not in named]
         except InvalidRequest as error:
             return None, [Problem(error.error["field"], error.error["message"])]
@@ -116,19 +100,3 @@ def _kwargs(cells: Mapping[str, str]) -> dict[str, Any]:
     given = {name: cell for name, cell in cells.items() if cell}
     notify = {name: given.pop(_NOTIFY + name, None) for name in ("task", "queue")}
     return given | ({"notify": notify} if any(notify.values()) else {})
-
-
-def _problem(item: ErrorDetails) -> Problem:
-    column = _NOTIFY + str(item["loc"][1]) if len(item["loc"]) > 1 else str(item["loc"][0])
-    match item["type"]:
-        case "missing" | "string_type":
-            reason = "is empty"
-        case "string_pattern_mismatch":
-            reason = _PATTERNS[column]
-        case "string_unicode":
-            reason = "is not UTF-8 text: save the file in UTF-8"
-        case "string_too_long":
-            reason = f"has more than {item['ctx']['max_length']} characters"
-        case _:
-            reason = item["msg"].removeprefix("Value error, ")
-    return Problem(column, reason)

@@ -37,7 +37,7 @@ def archive(
     """
     before = utcnow() - _age(older_than)
     if not to.is_dir():
-        raise UserError(f"--to names no folder: {to}")
+        raise UserError(f"--to names no folder: {to} (make it first: mkdir -p)")
     settings = load().need("database_url")
     engine = make_engine(settings.database_url, pool_size=1, statement_timeout_seconds=600)
     try:

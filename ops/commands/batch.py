@@ -17,6 +17,7 @@ from ops.batch.result import result_file
 from ops.batch.sending import Sender
 from ops.batch.totals import Totals
 from ops.batch.verdicts import Judge, Line, Said
+from ops.channels import undocumented
 from ops.console import fail, note
 from ops.database import database
 from ops.errors import UserError
@@ -48,7 +49,8 @@ def batch(
 
     The first line names the columns: merchant_order_no, amount, currency,
     channel_code, account_no; if you like remark, epay_account, notify_task,
-    notify_queue.
+    notify_queue. A row is named by its line in the file, the first line being
+    row 1. Amounts are plain decimals: 10.50.
 
     Interrupt it and run it again as you like: an order number is paid once.
 
@@ -108,6 +110,8 @@ class _Run:
                 come_to(totals.rows)
         bad.end()
         self.totals = totals
+        if mind := undocumented(channel for _, _, channel in totals.sums):
+            self._words.append(mind)
 
     def refused(self, *, skip_bad: bool) -> bool:
         """Whether nothing may be sent because of bad rows."""

@@ -49,7 +49,7 @@ def brakes(
     if json:
         say(as_json(state))
     else:
-        _print(state, found)
+        _print(state, found, history=history)
 
 
 def _breaker(settings: Settings) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _breaker(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _print(state: dict[str, Any], found: Sequence[Pause]) -> None:
+def _print(state: dict[str, Any], found: Sequence[Pause], *, history: bool) -> None:
     broken = state["breaker"]
     words = broken["state"]
     if words == "open":
@@ -96,10 +96,13 @@ def _print(state: dict[str, Any], found: Sequence[Pause]) -> None:
     out.print(facts, markup=False, highlight=False)
     if not found:
         return
-    table = Table("paused", "by", "since (UTC)", "why", "lifted by", "at (UTC)", "why")
+    lifting = ("lifted by", "lifted at (UTC)", "lifted why") if history else ()
+    table = Table("paused", "by", "since (UTC)", "why", *lifting)
     for one in found:
-        lifted = (one.lifted_by or "-", when(one.lifted_at), one.lifted_reason or "-")
-        table.add_row(str(one.scope), one.set_by, when(one.set_at), one.reason, *lifted)
+        row = [str(one.scope), one.set_by, when(one.set_at), one.reason]
+        if history:
+            row += [one.lifted_by or "-", when(one.lifted_at), one.lifted_reason or "-"]
+        table.add_row(*row)
     out.print(table, markup=False, highlight=False)
 
 

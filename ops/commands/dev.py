@@ -17,7 +17,11 @@ def dev(
         typer.Option(help="Keep the data in this folder from run to run; else it goes at the end."),
     ] = None,
 ) -> None:
-    """Run every process on embedded servers, with the stand-in gateway, until Ctrl-C."""
+    """Run every process on embedded servers, with the stand-in gateway, until Ctrl-C.
+
+    It prints the settings to use in another terminal. Settings of yours hold for it too:
+    EPAY_CHECK_LIMITS=on payouts dev. How to make the gateway misbehave: docs/trying.md.
+    """
     try:
         from ops.demo.dev import run  # noqa: PLC0415 - the extra may be missing
     except ImportError as error:

@@ -31,12 +31,22 @@ class Finding:
     what: str
     ok: bool
     words: str
+    note: bool = False
+    """Nothing is ill, but who runs the service must know it."""
+
+    @property
+    def mark(self) -> str:
+        """How the line begins, where a person runs an eye down."""
+        if not self.ok:
+            return "ILL "
+        return "note" if self.note else "ok  "
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Look at settings, servers, queues, schema, clock, sweep, pauses and gateway; exit 1 if ill.
 
-    What is ill says what to do. The gateway is asked for an order that nobody made.
+    What is ill says what to do; `note` is nothing ill, but to be known. The gateway is asked for an
+    order that nobody made.
     """
     settings = load()
     findings = [
@@ -50,7 +60,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         say(jsons.dumps(rows, indent=2))
     else:
         for one in findings:
-            say(f"{'ok  ' if one.ok else 'ILL '} {one.what}: {one.words}")
+            say(f"{one.mark} {one.what}: {one.words}")
     if not all(one.ok for one in findings):
         raise typer.Exit(1)
 
@@ -68,7 +78,7 @@ def _settings(settings: Settings) -> list[Finding]:
             "EPAY_NOT_FOUND_CODES is empty: a payout whose create was not answered waits for a"
             " person (docs/protocol.md)"
         )
-        found.append(Finding("settings", True, words))
+        found.append(Finding("settings", True, words, note=True))
     return found
 
 
@@ -150,6 +160,7 @@ def _vitals(settings: Settings, engine: Engine) -> list[Finding]:
             f"{vital.in_review} payout(s) need a person: payouts review"
             if vital.in_review
             else "no payout needs a person",
+            note=vital.in_review > 0,
         ),
     ]
 
@@ -174,6 +185,7 @@ def _pauses(engine: Engine) -> list[Finding]:
             True,
             f"{pause.scope}: nothing new is sent since {when(pause.set_at)} UTC, by"
             f" {pause.set_by} ({pause.reason}); payouts resume ends it",
+            note=True,
         )
         for pause in standing
     ]
@@ -203,7 +215,7 @@ def _gateway(settings: Settings) -> list[Finding]:
                     " to EPAY_NOT_FOUND_CODES; if it means a wrong signature, check EPAY_API_KEY"
                     " and EPAY_SIGN_NESTED"
                 )
-                return [Finding("gateway", not settings.epay_not_found_codes, words)]
+                return [Finding("gateway", not settings.epay_not_found_codes, words, note=True)]
             case _:
                 return [Finding("gateway", True, "understands us")]
     finally:

@@ -7,12 +7,18 @@ from typing import Annotated, Any
 
 import typer
 from kombu.exceptions import OperationalError
+from pydantic import ValidationError
 
-from ops.console import say
+from ops.channels import NAMED, undocumented
+from ops.console import note, say
 from ops.errors import UserError
+from ops.wrong import what_is_wrong
 from shared.broker import make_celery
-from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST, InvalidRequest, parse_request
+from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST, PayoutRequest
 from shared.settings import load
+
+_OPTIONS = {"merchant_order_no": "the order number", "channel_code": "--channel"}
+"""What is typed for a field, where it is not named like the field."""
 
 
 def enqueue(
@@ -22,10 +28,7 @@ def enqueue(
     amount: Annotated[str, typer.Option(help='A decimal string, for example "10.50".')],
     currency: Annotated[str, typer.Option(help="For example USD.")],
     channel_code: Annotated[
-        str,
-        typer.Option(
-            "--channel", help="11 Perfect Money, 12 Advcash, 16 Payeer, 18 FasaPay (EPAY's codes)."
-        ),
+        str, typer.Option("--channel", help=f"The wallet system, EPAY's code: {NAMED}.")
     ],
     account_no: Annotated[str, typer.Option("--account-no", help="The wallet account to pay.")],
     remark: Annotated[str | None, typer.Option(help="A note for the payee.")] = None,
@@ -33,7 +36,10 @@ def enqueue(
     notify_task: Annotated[str | None, typer.Option(help="Celery task to tell the end to.")] = None,
     notify_queue: Annotated[str | None, typer.Option(help="The queue of that task.")] = None,
 ) -> None:
-    """Ask for one payout. Asking again with the same order number never pays twice."""
+    """Ask for one payout. Asking again with the same order number never pays twice.
+
+    It is a message, as an app would send it: `payouts show` says what became of it.
+    """
     settings = load().need("redis_url")
     asked: dict[str, Any] = {
         "merchant_order_no": merchant_order_no,
@@ -49,11 +55,12 @@ def enqueue(
     if notify_task or notify_queue:
         asked["notify"] = {"task": notify_task or "", "queue": notify_queue or ""}
     try:
-        parse_request(asked)
-    except InvalidRequest as error:
-        raise UserError(
-            f"nothing was asked for: {error.error['field']} {error.error['message']}"
-        ) from error
+        PayoutRequest.model_validate(asked)
+    except ValidationError as error:
+        words = (f"{_typed(field)} {reason}" for field, reason in what_is_wrong(error))
+        raise UserError(f"nothing was asked for: {'; '.join(words)}") from None
+    if mind := undocumented([channel_code]):
+        note(mind)
     celery = make_celery("payouts-enqueue", settings)
     try:
         celery.send_task(TASK_REQUEST, kwargs=asked, queue=QUEUE_PAYOUTS)
@@ -62,6 +69,10 @@ def enqueue(
             "the broker at REDIS_URL did not take the message; run the same command again"
         ) from error
     say(f"Asked for {merchant_order_no}. See how it goes: payouts show {merchant_order_no}")
+
+
+def _typed(field: str) -> str:
+    return _OPTIONS.get(field, f"--{field.replace('_', '-')}")
 
 
 def _json(text: str) -> Any:

@@ -84,9 +84,10 @@ def resume(
         except NotPaused as error:
             raise UserError(_no_such(error)) from error
         time.sleep(brakes.NOTICED_WITHIN.total_seconds() * 1.2)
-        woken = brakes.wake(engine, scope, utcnow())
+        waited = brakes.waiting(engine, scope)
+        brakes.wake(engine, scope, utcnow())
         still = brakes.active(engine)
-    say(f"Resumed: {scope}. {woken} payout(s) that waited are looked at now.")
+    say(f"Resumed: {scope}. {waited} payout(s) that waited are looked at now.")
     for standing in still:
         say(f"Still in force: {_told(standing)}.")
 

@@ -76,9 +76,8 @@ def resolve(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
 ) -> None:
-    r"""Decide about a payout; what is decided is on record with name and reason.
+    """Decide about a payout; what is decided is on record with name and reason.
 
-    \b
     resend     EPAY has no such order: send it again, under the same number
     reject     EPAY has no such order: end it unpaid
     accept-as  EPAY told you how it ended: end it so (--as)

@@ -11,9 +11,11 @@ from sqlalchemy import Engine
 
 from ops.answers import in_words, was_answered
 from ops.commands.review import proposed
-from ops.console import as_json, note, out, plain, say, when
+from ops.console import as_json, exact, note, out, plain, say, when
 from ops.database import database, desk, find
 from ops.errors import Forbidden, UserError
+from ops.waits import waits_for
+from shared import brakes
 from shared.acts import NotAllowed
 from shared.epay.messages import OrderAnswer
 from shared.logs import mask
@@ -50,13 +52,14 @@ def show(
         if refresh:
             answers = _refreshed(settings, engine, found)
             found = find(settings, engine, merchant_order_no, epay_account)
+        pauses = brakes.active(engine)
     for answer in answers:
         note(in_words(answer))
     if json or export:
         say(as_json([_as_dict(story, hashes=export) for story in found]))
     else:
         for story in found:
-            _print(story)
+            _print(story, waits_for(story.payout, pauses, settings.policy()))
     if not all(map(was_answered, answers)):
         raise UserError("EPAY could not be asked: what is shown is what was known before")
 
@@ -69,13 +72,15 @@ def _refreshed(settings: Settings, engine: Engine, found: list[Story]) -> list[O
         raise Forbidden(f"EPAY was not asked: {error}") from error
 
 
-def _print(story: Story) -> None:
+def _print(story: Story, waiting_for: str | None) -> None:
     payout = story.payout
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(payout):
         facts.add_row(name, plain(value))
-    if (waiting := open_proposal(story.events)) is not None:
-        facts.add_row("SECOND PERSON", plain(f"{proposed(waiting)}; another person must approve"))
+    if (proposal := open_proposal(story.events)) is not None:
+        facts.add_row("SECOND PERSON", plain(f"{proposed(proposal)}; another person must approve"))
+    if waiting_for is not None:
+        facts.add_row("waits for", plain(waiting_for))
     out.print(facts, markup=False, highlight=False)
     journal = Table(title="Story")
     for name in ("#", "at (UTC)", "what", "by", "status", "detail"):
@@ -108,7 +113,7 @@ def _facts(payout: PayoutState) -> list[tuple[str, str]]:
         ("amount", f"{payout.amount} {payout.currency}"),
         ("to", f"channel {payout.channel_code}, account {mask(payout.account_no)}"),
         ("EPAY order", payout.epay_order_no or "-"),
-        ("fee", "-" if payout.fee is None else str(payout.fee)),
+        ("fee", "-" if payout.fee is None else exact(payout.fee)),
         ("sent", f"{payout.attempts} time(s) begun, first {when(payout.first_sent_at)}"),
         ("next look", when(payout.due_at)),
         ("finished", when(payout.finished_at)),

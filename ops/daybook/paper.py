@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ops.console import plain, when
+from ops.console import exact, plain, when
 from ops.daybook.sums import Sums
 from ops.daybook.walk import Line
 from shared.books import Verdict
@@ -23,10 +23,14 @@ _MONEY = ("count", "amount", "fee")
 
 def print_sums(to: Console, day: date, sums: Sums, daily: DayBooks | None) -> None:
     """The sums side by side, what differs, what was not answered, what the daily run found."""
+    if not sums.by:
+        _say(to, _nothing(day))
+        _say(to, _daily_words(daily))
+        return
     ours, theirs = (tuple(f"{who} {name}" for name in _MONEY) for who in ("our", "EPAY"))
     table = _table(day, *ours, *theirs)
     for (status, currency), pair in sorted(sums.by.items()):
-        cells = (f"{getattr(side, name)}" for side in pair for name in _MONEY)
+        cells = (cell for side in pair for cell in _cells(side))
         table.add_row(status, plain(currency), *cells)
     to.print(table, markup=False, highlight=False)
     for title, verdict in (("DIFFERS", Verdict.DIFFERS), ("not answered", Verdict.UNANSWERED)):
@@ -46,11 +50,13 @@ def print_sums(to: Console, day: date, sums: Sums, daily: DayBooks | None) -> No
 
 def print_ours(to: Console, day: date, totals: list[Total], daily: DayBooks | None) -> None:
     """Our own sums, and what the daily run found."""
-    table = _table(day, *_MONEY)
-    for total in totals:
-        cells = (f"{getattr(total, name)}" for name in _MONEY)
-        table.add_row(total.status, total.currency, *cells)
-    to.print(table, markup=False, highlight=False)
+    if totals:
+        table = _table(day, *_MONEY)
+        for total in totals:
+            table.add_row(total.status, total.currency, *_cells(total))
+        to.print(table, markup=False, highlight=False)
+    else:
+        _say(to, _nothing(day))
     _say(to, _daily_words(daily))
 
 
@@ -78,6 +84,10 @@ def ours_as_dict(day: date, totals: list[Total], daily: DayBooks | None) -> dict
     return {"day": day.isoformat(), "totals": rows, "daily_run": _daily_dict(daily)}
 
 
+def _nothing(day: date) -> str:
+    return f"No payout was accepted on {day:%F} (UTC)."
+
+
 def _table(day: date, *columns: str) -> Table:
     table = Table("status", "currency", title=f"Payouts accepted on {day:%F} (UTC)")
     for name in columns:
@@ -87,6 +97,10 @@ def _table(day: date, *columns: str) -> Table:
 
 def _money(of: Any) -> dict[str, Any]:
     return {"count": of.count, "amount": f"{of.amount:f}", "fee": f"{of.fee:f}"}
+
+
+def _cells(of: Any) -> tuple[str, ...]:
+    return f"{of.count}", exact(of.amount), exact(of.fee)
 
 
 def _line_dict(line: Line) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def test_clean_closes(drill: Drill) -> None:
     drill.note("from the last close to the last end", drill.finish(timeout=20))
 
 
+@pytest.mark.chaos
 def test_silent_loss(drill: Drill) -> None:
     """All connections die without a word: the worker notices, and what was lost is asked again."""
     accepted = drill.ask(10, f"{QUERIED} sandbox:pending=1")

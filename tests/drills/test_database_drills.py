@@ -8,7 +8,7 @@ import pytest
 
 from tests.drills.support import QUERIED, VISIBILITY, Drill
 
-AWAY_SECONDS = 10.0
+AWAY_SECONDS = 5.0
 LONG_AWAY_SECONDS = 30.0
 
 

@@ -8,7 +8,7 @@ from tests.simulation.__main__ import first_failure
 from tests.simulation.breaks import BREAKS
 from tests.simulation.runner import run, shrunk
 
-SEEDS = 1500
+SEEDS = 700
 CAUGHT_WITHIN = 2000
 
 

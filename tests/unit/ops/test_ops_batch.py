@@ -168,6 +168,14 @@ def test_on_a_terminal_bad_rows_are_bounded(desk: Desk, monkeypatch: pytest.Monk
     assert "... and 10 more: --result FILE or --json has them all" in ran.out
 
 
+def test_a_channel_that_epay_does_not_document_is_mentioned(desk: Desk) -> None:
+    """Seen before it is sent; it is no reason to refuse the row."""
+    ran = desk.batch(f"{HEADER}\na-1,10.50,USD,11,U1\na-2,10.50,USD,99,U1\n")
+    assert ran.code == 0
+    assert "Mind channel 99: EPAY documents 11 Perfect Money" in ran.err
+    assert "Mind" not in desk.batch(GOOD).err
+
+
 def test_from_stdin(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Read once, walked twice; with --confirm the result needs a name."""
 

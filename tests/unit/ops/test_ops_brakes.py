@@ -57,6 +57,7 @@ def test_pause_and_resume_leave_a_record(payouts: Any, env: dict[str, str]) -> N
     assert "Paused: channel 11, currency USD. 0 payout(s)" in ran.out
     shown = payouts("brakes", **env)
     assert "audit of [bold]May[/bold]" in shown.out
+    assert "lifted" not in shown.out
     assert "\x1b" not in shown.out
     again = payouts("pause", "--currency", "USD", "--channel", "11", *WHO, **env)
     assert again.code == 2
@@ -72,6 +73,7 @@ def test_pause_and_resume_leave_a_record(payouts: Any, env: dict[str, str]) -> N
     )
     assert ended.code == 0
     assert "Still in force: all payouts, paused by Ann" in ended.out
+    assert "lifted why" in payouts("brakes", "--history", **env).out
     state = json.loads(payouts("brakes", "--json", "--history", **env).out)
     everything, one = state["pauses"]
     assert everything["lifted_at"] is None

@@ -189,16 +189,19 @@ def test_enqueue_puts_the_documented_message_on_the_queue(payouts: Any, redis_ur
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"amount": "10,50"}, "amount"),
-        ({"amount": "-1"}, "amount"),
+        ({"amount": "10,50"}, "--amount is no plain decimal number like 10.50"),
+        ({"amount": "-1"}, "--amount is no plain decimal"),
+        ({"amount": "1", "currency": "usd", "channel": "1 1"}, "like USD; --channel is no"),
         ({"amount": "1.005"}, "decimal places"),
         ({"amount": "9" * 30}, "amount"),
-        ({"currency": "usd"}, "currency"),
-        ({"account_no": ""}, "account_no"),
+        ({"currency": "usd"}, "--currency is no currency in capitals like USD"),
+        ({"account_no": ""}, "--account-no is empty"),
         ({"extend_fields": "{"}, "not JSON"),
-        ({"extend_fields": "[1]"}, "extend_fields"),
-        ({"notify_task": "shop.told"}, "notify"),
-        ({"notify_queue": "shop"}, "notify"),
+        ({"extend_fields": "[1]"}, "--extend-fields is no JSON object"),
+        ({"extend_fields": '{"a": 1}'}, "--extend-fields has a value that is no text"),
+        ({"extend_fields": '{"a b": "1"}'}, "--extend-fields has a name"),
+        ({"notify_task": "shop.told"}, "--notify-queue is no name of a queue"),
+        ({"notify_queue": "shop"}, "--notify-task is no name of a task"),
     ],
 )
 def test_enqueue_refuses_what_would_be_refused(
@@ -211,6 +214,14 @@ def test_enqueue_refuses_what_would_be_refused(
     assert "Traceback" not in ran.err
     with redis.Redis.from_url(redis_url) as client:
         assert client.llen("payouts") == 0
+
+
+def test_enqueue_minds_a_channel_that_epay_does_not_document(payouts: Any, redis_url: str) -> None:
+    """It is asked for all the same: EPAY may have more by now."""
+    ran = payouts(*enqueue(channel="99"), REDIS_URL=redis_url)
+    assert ran.code == 0
+    assert "Mind channel 99: EPAY documents 11 Perfect Money" in ran.err
+    assert payouts(*enqueue(), REDIS_URL=redis_url).err == ""
 
 
 def test_enqueue_says_when_the_broker_is_away(payouts: Any) -> None:

@@ -131,10 +131,10 @@ def test_books_that_agree(shop: Shop, payouts: Callable[..., Any]) -> None:
     assert (ran.code, ran.err) == (0, "")
     rows = [line.split() for line in ran.out.splitlines() if "│" in line]
     cells = [[cell for cell in row if cell != "│"] for row in rows]
-    assert ["succeeded", "USD", "1", "10.50", "0.1", "1", "10.50", "0.1"] in cells
-    assert ["succeeded", "EUR", "1", "1.25", "0.1", "1", "1.25", "0.1"] in cells
-    assert ["queued", "USD", "1", "10.50", "0", "0", "0", "0"] in cells
-    assert ["no", "such", "order", "USD", "0", "0", "0", "1", "0", "0"] in cells
+    assert ["succeeded", "USD", "1", "10.50", "0.10", "1", "10.50", "0.10"] in cells
+    assert ["succeeded", "EUR", "1", "1.25", "0.10", "1", "1.25", "0.10"] in cells
+    assert ["queued", "USD", "1", "10.50", "0.00", "0", "0.00", "0.00"] in cells
+    assert ["no", "such", "order", "USD", "0", "0.00", "0.00", "1", "0.00", "0.00"] in cells
     assert "3 payout(s) asked for: 3 agree, 0 differ, 0 were not answered." in ran.out
     assert "The daily comparison has not looked at this day." in ran.out
     assert DAY in ran.out
