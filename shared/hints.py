@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Pool, event
 
 Hint = Callable[[], None]
 
 _KEPT = "epay-payouts.hints"
+_pools: WeakSet[Pool] = WeakSet()
+"""Those that are listened to: `event.contains` goes by ids, and takes a new one for an old one."""
 
 
 class _Hints:
@@ -39,14 +42,16 @@ def after_commit(connection: Connection, hint: Hint) -> None:
     Args:
         hint: must not raise.
     """
-    kept = connection.info.setdefault(_KEPT, _Hints())
-    if not event.contains(connection, "commit", _on_commit):
+    pool = connection.engine.pool
+    if pool not in _pools:
+        _pools.add(pool)
+        event.listen(pool, "checkin", _on_checkin)
+    kept = connection.info.get(_KEPT)
+    if kept is None:  # taken away at the checkin: so nobody listens to this connection yet
+        kept = connection.info[_KEPT] = _Hints()
         event.listen(connection, "commit", _on_commit)
         event.listen(connection, "rollback", _on_rollback)
         event.listen(connection, "begin", _on_begin)
-    pool = connection.engine.pool
-    if not event.contains(pool, "checkin", _on_checkin):
-        event.listen(pool, "checkin", _on_checkin)
     kept.waiting.append(hint)
 
 
