@@ -7,10 +7,10 @@ RUN python -m venv /opt/payouts
 # The locked packages first: they change more seldom than the code. Wheels only, so that no compiler
 # is needed and nothing is run that has no hash.
 COPY requirements/runtime.txt requirements/build.txt requirements/
-RUN /opt/payouts/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
+RUN /opt/payouts/bin/pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
         -r requirements/runtime.txt \
     && python -m venv /opt/build \
-    && /opt/build/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
         -r requirements/build.txt
 COPY pyproject.toml README.md ./
 COPY shared shared

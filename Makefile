@@ -76,7 +76,8 @@ clean: ## Remove the virtual environment and everything that can be made again
 		.import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment: the locked packages by hash, then this project as it stands here.
+# The environment: the locked packages by hash, then this project as it stands here. Nothing is resolved
+# anew (pip would look past a pin for a package's extra); that all fit together is checked afterwards.
 # Nothing is fetched when nothing changed. An interpreter is tried by running it: some names on a
 # PATH are only signposts (pyenv's shims) and fail.
 CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3 python)
@@ -98,11 +99,13 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	fi
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	@echo "Installing the locked packages"
-	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/dev.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) check
 	@touch $@
 
 # What only the benchmarks are held against.
 $(MEASURING): $(INSTALLED) requirements/bench.txt
-	@$(PIP) install --quiet --require-hashes -r requirements/bench.txt
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/bench.txt
+	@$(PIP) check
 	@touch $@

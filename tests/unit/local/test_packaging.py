@@ -166,6 +166,16 @@ def test_image_is_unprivileged_and_hashed() -> None:
         assert "--require-hashes" in install or "--no-index" in install
 
 
+def test_a_lock_is_installed_as_it_stands() -> None:
+    """pip resolves nothing: it would look past a pin for an extra that the lock does not name."""
+    installs = re.findall(
+        r"install (?:[^\n]|\\\n)+?-r requirements/", (ROOT / "Makefile").read_text() + DOCKERFILE
+    )
+
+    assert len(installs) == 4
+    assert all("--no-deps" in install and "--require-hashes" in install for install in installs)
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_locks_name_no_registry_and_hash_everything(lock: Path) -> None:
     """A lock says what, and how to recognise it, not where it comes from."""
