@@ -19,10 +19,35 @@ class DeadlinePassedError(Exception):
     """The total deadline of this attempt is over."""
 
 
+class Cord:
+    """A second descriptor of a connection's socket: it lasts as long as anybody has it in hand.
+
+    The library may close its own at any time, and the number be given to another socket.
+    """
+
+    __slots__ = ("_fileno",)
+
+    def __init__(self, fileno: int) -> None:
+        self._fileno = os.dup(fileno)
+
+    def pull(self) -> None:
+        """Shut the socket; whoever reads from it wakes up at once."""
+        with contextlib.suppress(OSError):  # the other side was faster
+            sock = socket.socket(fileno=self._fileno)
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            finally:
+                sock.detach()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fileno"):
+            os.close(self._fileno)
+
+
 class Attempt:
     """The facts of one exchange that decide law 2: did a byte of the request leave."""
 
-    __slots__ = ("_cord", "deadline", "expired", "reason", "sent")
+    __slots__ = ("cord", "deadline", "expired", "reason", "sent")
 
     def __init__(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
@@ -32,36 +57,12 @@ class Attempt:
         """Set before the first byte is handed to the socket, so it can err on one side only."""
         self.reason = "request could not be started"
         """How far it came, in a short stable text."""
-        self._cord: int | None = None
+        self.cord: Cord | None = None
+        """What the watchdog shuts the socket by, once there is one."""
 
     def remaining(self) -> float:
         """Return the seconds left; zero or less when the deadline is over."""
         return self.deadline - time.monotonic()
-
-    @property
-    def held(self) -> bool:
-        """Whether the watchdog can reach this attempt's socket."""
-        return self._cord is not None
-
-    def _hold(self, fileno: int) -> None:
-        # a descriptor of our own: the library may close its one at any time and the number be given
-        # to another socket
-        self._cord = os.dup(fileno)
-
-    def _cut(self) -> None:
-        self.expired = True
-        if self._cord is not None:
-            with contextlib.suppress(OSError):  # the other side was faster
-                cord = socket.socket(fileno=self._cord)
-                try:
-                    cord.shutdown(socket.SHUT_RDWR)
-                finally:
-                    cord.detach()
-
-    def _let_go(self) -> None:
-        if self._cord is not None:
-            os.close(self._cord)
-            self._cord = None
 
 
 class Watchdog:
@@ -87,19 +88,18 @@ class Watchdog:
                 self._changed.notify()
         return attempt
 
-    def hold(self, attempt: Attempt, fileno: int) -> None:
+    def hold(self, attempt: Attempt, cord: Cord) -> None:
         """Give the watchdog the socket to shut. Raises DeadlinePassedError when it is too late."""
         with self._changed:
             if attempt.expired:
                 raise DeadlinePassedError
-            attempt._let_go()  # noqa: SLF001
-            attempt._hold(fileno)  # noqa: SLF001
+            attempt.cord = cord
 
     def end(self, attempt: Attempt) -> None:
         """Close an attempt; from here on nothing shuts its socket."""
         with self._changed:
             self._open.discard(attempt)
-            attempt._let_go()  # noqa: SLF001
+        attempt.cord = None
 
     def _run(self) -> None:
         with self._changed:
@@ -107,7 +107,9 @@ class Watchdog:
                 now = time.monotonic()
                 for attempt in [late for late in self._open if late.deadline <= now]:
                     self._open.discard(attempt)
-                    attempt._cut()  # noqa: SLF001
+                    attempt.expired = True
+                    if attempt.cord is not None:
+                        attempt.cord.pull()
                 self._next_look = min((one.deadline for one in self._open), default=math.inf)
                 wait = None if self._next_look == math.inf else self._next_look - now
                 self._changed.wait(wait)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import requests
 import urllib3
-from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ReadTimeoutError
 
 from shared.epay.config import EpayConfig
@@ -32,7 +31,7 @@ class Transport:
 
     def __init__(self, config: EpayConfig) -> None:
         self._config = config
-        self._timeout = (config.connect_timeout, config.read_timeout)
+        self._timeout = urllib3.Timeout(connect=config.connect_timeout, read=config.read_timeout)
         self._owner = current_process()
         self._session = self._new_session()
         self._left_behind: list[PlainSession] = []
@@ -75,16 +74,14 @@ class Transport:
         request = requests.PreparedRequest()
         request.method = "POST"
         request.url = self._config.base_url + path
-        request.headers = CaseInsensitiveDict(_HEADERS)
-        request.headers["Content-Length"] = str(len(body))
+        # a plain dict of known names: nothing is looked up in it by another spelling
+        request.headers = {**_HEADERS, "Content-Length": str(len(body))}  # type: ignore[assignment]
         request.body = body
         return request
 
     def _exchange(self, request: requests.PreparedRequest) -> bytes | OutcomeUnknown:
         session = self._own_session()
-        response = session.send(
-            request, stream=True, timeout=self._timeout, allow_redirects=False, proxies={}
-        )
+        response = session.send(request, stream=True, timeout=self._timeout, proxies={})
         try:
             if response.status_code != _HTTP_OK:
                 return OutcomeUnknown(f"http status {response.status_code}")
@@ -106,7 +103,15 @@ def _read(raw: urllib3.BaseHTTPResponse) -> bytes | OutcomeUnknown:
         size += len(piece)
         if size > MAX_BODY:
             return OutcomeUnknown("answer is too large")
+        if _has_all(raw):
+            break
     return b"".join(pieces)
+
+
+def _has_all(raw: urllib3.BaseHTTPResponse) -> bool:
+    """Whether all that was announced has come, so that nothing need be waited for."""
+    remaining = raw.length_remaining if isinstance(raw, urllib3.HTTPResponse) else None
+    return remaining == 0 and "content-encoding" not in raw.headers
 
 
 def _failure(attempt: Attempt, error: Exception) -> NeverSent | OutcomeUnknown:

@@ -19,7 +19,7 @@ from urllib3.exceptions import NewConnectionError, ProtocolError
 from urllib3.util.connection import allowed_gai_family
 from urllib3.util.ssl_ import create_urllib3_context
 
-from shared.epay.deadline import Attempt, DeadlinePassedError, current_process
+from shared.epay.deadline import Attempt, Cord, DeadlinePassedError, current_process
 
 _AddressInfo = tuple[Any, Any, int, str, Any]
 
@@ -38,6 +38,9 @@ class WatchedConnection(HTTPConnection):
 
     # http.client would otherwise connect again by itself in the middle of a request
     auto_open = 0
+    _cord: Cord | None = None
+    _pieces: list[bytes] | None = None
+    """The request so far, while it is being written down."""
 
     def _new_conn(self) -> socket.socket:
         """Look up and connect within the connect timeout, all addresses together."""
@@ -51,7 +54,8 @@ class WatchedConnection(HTTPConnection):
             raise NewConnectionError(self, attempt.reason) from error
         try:
             sock.settimeout(self.timeout)
-            current_process().watchdog.hold(attempt, sock.fileno())
+            self._cord = Cord(sock.fileno())
+            current_process().watchdog.hold(attempt, self._cord)
         except BaseException:
             sock.close()
             raise
@@ -87,8 +91,26 @@ class WatchedConnection(HTTPConnection):
         super().connect()
         attempt.reason = "connected, nothing sent"
 
+    def close(self) -> None:
+        """Close the connection; what is still read from it can be cut off all the same."""
+        self._cord = None
+        super().close()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send head and body in one write: they are one packet, or few, and one call."""
+        self._pieces = []
+        try:
+            super().request(*args, **kwargs)
+            whole = b"".join(self._pieces)
+        finally:
+            self._pieces = None
+        self.send(whole)
+
     def send(self, data: Any) -> None:
         """Hand bytes to the socket, noting first that it happens."""
+        if self._pieces is not None:
+            self._pieces.append(data)
+            return
         attempt = current.attempt
         if not attempt.sent:
             self._before_first_byte(attempt)
@@ -102,8 +124,9 @@ class WatchedConnection(HTTPConnection):
     def _before_first_byte(self, attempt: Attempt) -> None:
         if self.sock is None:
             self.connect()
-        if not attempt.held:
-            current_process().watchdog.hold(attempt, self.sock.fileno())
+        if attempt.cord is None:
+            self._cord = self._cord or Cord(self.sock.fileno())
+            current_process().watchdog.hold(attempt, self._cord)
         # a process that was asleep must not send when its caller's lease may be over
         if attempt.expired or attempt.remaining() <= 0:
             raise DeadlinePassedError
@@ -161,20 +184,33 @@ class WatchedAdapter(HTTPAdapter):
     def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
         """Do nothing per request: the context verifies, always."""
 
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        """What is read of an answer: its status and its body. No cookies, no guess of encoding."""
+        response = requests.Response()
+        response.status_code = resp.status
+        response.raw = resp
+        response.request = req
+        return response
+
 
 class PlainSession(requests.Session):
     """A session without environment, cookies or redirects."""
 
     def __init__(self, adapter: WatchedAdapter) -> None:
         super().__init__()
+        self._adapter = adapter
         self.trust_env = False
         self.adapters.clear()
         self.mount("http://", adapter)
         self.mount("https://", adapter)
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        """Return None: requests reads all of a redirect's body even when told not to follow."""
-        return None
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Hand the request to the adapter, and leave the answer unread: that is all there is to it.
+
+        requests' own would look for cookies, redirects and hooks, none of which is for us; it reads
+        all of a redirect's body even when told not to follow.
+        """
+        return self._adapter.send(request, **kwargs)
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[_AddressInfo]:

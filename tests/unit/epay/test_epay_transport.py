@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from loopback_gateway import KEY, Gateway, envelope, http_answer, order_data, reset
 
+from ops.local.readiness import wait_for
 from shared.epay import wire
 from shared.epay.client import EpayClient
-from shared.epay.deadline import Watchdog, current_process
+from shared.epay.deadline import Cord, Watchdog, current_process
 from shared.epay.messages import CreateOrder, NeverSent, OutcomeUnknown, Report
 from shared.epay.wire import PlainSession
 
@@ -499,20 +500,44 @@ def test_deadline_that_passes_with_the_connect_closes_the_socket(
 def test_connection_that_vanishes_in_the_middle_is_not_opened_again(
     gateway: MakeGateway, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """http.client would send the second half of a request on a new connection."""
+    """http.client would send the rest of a request on a new connection."""
     server = gateway(lambda *_: None)
     send = wire.WatchedConnection.send
 
     def vanish(self: wire.WatchedConnection, data: Any) -> None:
         send(self, data)
-        self.sock.close()
-        self.sock = None
+        if self._pieces is None:  # it was not only written down
+            self.sock.close()
+            self.sock = None
+            send(self, b"the rest")
 
     monkeypatch.setattr(wire.WatchedConnection, "send", vanish)
     assert client_for(server).create(ORDER) == OutcomeUnknown("connection lost while sending")
     while not server.connections:  # the gateway may be a moment behind
         time.sleep(0.01)
     assert server.connections == 1
+
+
+def test_request_is_one_write(
+    gateway: MakeGateway, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Head and body leave together: there is no half of a request to be lost."""
+    writes: list[bytes] = []
+    sendall = socket.socket.sendall
+
+    def noted(self: socket.socket, data: bytes, *args: Any) -> None:
+        if data.startswith(b"POST "):
+            writes.append(data)
+        sendall(self, data, *args)
+
+    server = gateway(GOOD)
+    client = client_for(server)
+    monkeypatch.setattr(socket.socket, "sendall", noted, raising=False)
+    for _ in range(2):
+        assert isinstance(client.create(ORDER), Report)
+    assert server.connections == 1
+    assert len(writes) == 2
+    assert all(b"\r\n\r\n{" in write and write.endswith(b"}") for write in writes)
 
 
 def test_already_dead_socket_does_not_trouble_the_watchdog(
@@ -522,13 +547,34 @@ def test_already_dead_socket_does_not_trouble_the_watchdog(
     watchdog = current_process().watchdog
     attempt = watchdog.begin(0.1)
     with socket.socket() as never_connected:
-        watchdog.hold(attempt, never_connected.fileno())
+        watchdog.hold(attempt, Cord(never_connected.fileno()))
         time.sleep(0.2)
         assert attempt.expired
     watchdog.end(attempt)
     server = gateway(lambda one, sock, _: drip(one, sock))
     client = client_for(server, total_timeout=0.3)
     assert client.create(ORDER) == OutcomeUnknown("total timeout")
+
+
+def test_connections_leave_no_descriptor_behind(
+    gateway: MakeGateway, client_for: MakeClient
+) -> None:
+    """Each has two, its own and the watchdog's; both are closed with it."""
+    one_each = http_answer(envelope(order_data()), headers="Connection: close\r\n")
+    server = gateway(lambda *_: one_each)
+    client = client_for(server)
+    assert isinstance(client.create(ORDER), Report)
+    wait_for(lambda: len(server.requests) == 1, 5, "the first request")
+    before = open_descriptors()
+    for _ in range(20):
+        assert isinstance(client.create(ORDER), Report)
+    assert server.connections == 21
+    # the gateway's own ends are in this process too, and are closed a moment later
+    wait_for(lambda: open_descriptors() <= before, 5, "the last descriptors to be closed")
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_interrupt_goes_through_and_leaves_nothing_behind(
