@@ -209,7 +209,7 @@ def a_stage() -> Iterator[Stage]:
 
 def _waiting(client: redis.Redis) -> int:
     """Connections that wait for a message."""
-    return sum(one["cmd"] == "brpop" for one in client.client_list())
+    return sum(one["cmd"] in {"brpop", "blmove"} for one in client.client_list())
 
 
 def _answers(gateway: Gateway) -> bool:

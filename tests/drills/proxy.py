@@ -18,7 +18,8 @@ from typing import Self
 Command = tuple[bytes, ...]
 
 _CHUNK = 65_536
-_EMPTY_POP = b"*-1\r\n"
+_WAITS = frozenset({b"BRPOP", b"BLMOVE"})
+_NOTHING_CAME = frozenset({b"*-1\r\n", b"$-1\r\n", b"_\r\n"})
 
 
 class Proxy:
@@ -94,7 +95,7 @@ class Proxy:
         """Carry out the next command of this name, then cut its connection instead of answering.
 
         Args:
-            name: in capitals. A BRPOP counts only when it pops something.
+            name: in capitals. A BRPOP or BLMOVE counts only when something comes of it.
             holding: a text that one of the command's arguments, or what it pops, must hold.
         """
         with self._lock:
@@ -200,7 +201,7 @@ class _Link:
                     continue
                 self._proxy.passing(command, raw)
                 self._last = command
-                if command[0] != b"BRPOP" and self._proxy.spoils(command):
+                if command[0] not in _WAITS and self._proxy.spoils(command):
                     self._spoiled = True
                 self._server.sendall(raw)
 
@@ -208,8 +209,8 @@ class _Link:
         while data := self._server.recv(_CHUNK):
             if self.silent:
                 continue
-            popped = self._last[0] == b"BRPOP" and data != _EMPTY_POP
-            if self._spoiled or (popped and self._proxy.spoils((b"BRPOP", data))):
+            came = self._last[0] in _WAITS and data not in _NOTHING_CAME
+            if self._spoiled or (came and self._proxy.spoils((self._last[0], data))):
                 return
             self._client.sendall(data)
 

@@ -29,7 +29,7 @@ def test_worker_killed(drill: Drill) -> None:
     drill.count("payouts in the dead worker's hands", len(in_doubt))
     drill.note(f"from the crash to the first re-claim (lease {LEASE} s)", reclaim)
     drill.until_status(drill.statuses(), "succeeded", timeout=20)
-    # What the worker had popped and not begun comes back by itself, but for what was on the wire.
+    # What the worker held and had not begun comes back by itself; asked for again it comes sooner.
     drill.count(
         "requests without a row, asked for again", len(drill.ask_again(drill.orders, QUERIED))
     )

@@ -82,12 +82,12 @@ class Service:
         """Where EPAY sends callbacks."""
         return f"http://127.0.0.1:{self.webhook_port}/epay/callback"
 
-    def start_worker(self, *options: str) -> str:
-        """Start one more worker for all queues and wait until it takes messages; its name."""
+    def start_worker(self, *options: str, queues: tuple[str, ...] = QUEUES) -> str:
+        """Start one more worker, for all queues unless told, and wait until it works; its name."""
         self._workers += 1
         name = f"worker{self._workers}"
         command = [str(PROGRAMS / "celery"), "-A", "worker", "worker"]
-        command += ["-Q", ",".join(QUEUES), "-P", "threads", "-c", "32", "-n", f"{name}@%h"]
+        command += ["-Q", ",".join(queues), "-P", "threads", "-c", "32", "-n", f"{name}@%h"]
         self._start(name, [*command, *options])
         wait_for(lambda: " ready." in self.log(name), START_SECONDS, f"{name} to be ready")
         return name
