@@ -7,7 +7,7 @@ without asking once more. Every act is an event with a name and a reason (law 7)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from shared.epay.blot import blotted, without
 from shared.epay.messages import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.lifecycle import Policy
 from shared.moves import BY_EPAY, EPAY_STATUS, FINAL, finish, meaning, move
-from shared.state import PayoutState, Status, Step, record
+from shared.state import PayoutState, Status, Step, record, replace
 
 
 class Act(StrEnum):

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 _CONNECT_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_SECONDS = 15
+_CURSOR = "payouts.cursor"
 
 
 def make_engine(
@@ -96,8 +97,11 @@ def driver_cursor(single: Engine) -> Iterator[psycopg.Cursor[Any]]:
     connection: PoolProxiedConnection | None = None
     try:
         connection = single.raw_connection()
-        with cast("psycopg.Connection[Any]", connection.driver_connection).cursor() as cursor:
-            yield cursor
+        cursor = connection.info.get(_CURSOR)
+        if cursor is None:  # kept: a new one costs as much as its statement
+            driver = cast("psycopg.Connection[Any]", connection.driver_connection)
+            cursor = connection.info[_CURSOR] = driver.cursor()
+        yield cursor
     except psycopg.Error as error:
         if connection is not None:
             connection.invalidate(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from shared.epay.blot import without
 from shared.epay.messages import OrderAnswer, Refused, Report
 from shared.lifecycle import Policy
 from shared.moves import FINAL
-from shared.state import PayoutState, Status, Step
+from shared.state import PayoutState, Status, Step, replace
 from shared.store import Store
 
 Journal = Sequence[Mapping[str, Any]]

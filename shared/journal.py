@@ -23,12 +23,6 @@ def digest(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(_canonical(fields).encode()).hexdigest()
 
 
-def _canonical(value: Mapping[str, Any]) -> str:
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
-    )
-
-
 def _plain(value: object) -> str:
     """Times in UTC to the microsecond; decimals without the zeros that say nothing."""
     if isinstance(value, datetime):
@@ -37,3 +31,8 @@ def _plain(value: object) -> str:
         return f"{value.normalize():f}"
     msg = f"{type(value).__name__} has no place in a journal"
     raise TypeError(msg)
+
+
+_canonical = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+).encode

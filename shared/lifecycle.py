@@ -8,7 +8,7 @@ compare-and-set. Laws are those of docs/architecture.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,7 +18,7 @@ from shared.agreement import disagreements
 from shared.epay.blot import without
 from shared.epay.messages import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.moves import EPAY_STATUS, FINAL, finish, meaning, move
-from shared.state import PayoutState, Status, Step, record
+from shared.state import PayoutState, Status, Step, record, replace
 
 _EPAY_ABNORMAL = "11"
 
@@ -380,7 +380,8 @@ def _on_report(
     else:
         after = _believed(payout, report, source, now, policy, jitter)
     step = _step(payout, after, kind=f"{source}_report", actor=actor, now=now, detail=detail)
-    return replace(step, once=source == "callback" and after == payout)
+    said_before = source == "callback" and after == payout
+    return Step(step.before, step.after, step.event, once=said_before)
 
 
 def _believed(

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from shared.log_stream import UnwaitingHandler
+
 _ACCOUNTS = frozenset({"account_no", "accountNo", "payerAccount"})
 _SECRETS = frozenset({"pinCode", "pin_code", "api_key", "apiKey", "sign", "key", "password"})
 _SHOWN = 4
@@ -58,7 +60,7 @@ def configure_logging(log_format: Literal["console", "json"], level: int = loggi
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = UnwaitingHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

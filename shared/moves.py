@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
 from shared import review
-from shared.state import PayoutState, Status
+from shared.state import PayoutState, Status, replace
 
 FINAL = frozenset(
     {

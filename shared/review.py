@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
-from shared.state import PayoutState
+from shared.state import PayoutState, replace
 
 MISMATCH = "mismatch"
 CONTRADICTION = "contradiction"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from shared import journal
 
@@ -80,6 +81,26 @@ _ADDED = frozenset({"released_at"})
 """Came after the first payouts were written: in their digests only where there is something."""
 _FIXED = tuple(sorted(f.name for f in fields(PayoutState) if f.name not in _MOVING | _ADDED))
 
+_PUT = {f.name: getattr(PayoutState, f.name).__set__ for f in fields(PayoutState)}
+_values_of = attrgetter(*_PUT)
+_fixed_of = attrgetter(*_FIXED)
+
+if TYPE_CHECKING:  # names and types of the values are checked as those of dataclasses.replace
+    from dataclasses import replace as replace  # noqa: PLC0414 - for others to import
+else:
+
+    def replace(payout: PayoutState, **values: Any) -> PayoutState:
+        """The payout with other values: `dataclasses.replace` at less than half of its cost.
+
+        Every payout pays for some ten of them.
+        """
+        new = object.__new__(PayoutState)
+        for put, value in zip(_PUT.values(), _values_of(payout), strict=True):
+            put(new, value)
+        for name, value in values.items():
+            _PUT[name](new, value)
+        return new
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -98,6 +119,10 @@ class Event:
     hash: str
 
 
+_TOLD = tuple(f.name for f in fields(Event) if f.name not in {"previous_hash", "hash"})
+"""What an event's hash is made of, beside the hash before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A change of one payout: what it was, what it is to be, and the event that says why.
@@ -114,28 +139,22 @@ class Step:
 
 def row_hash(payout: PayoutState) -> str:
     """The digest of what an event fixes of a payout: all but its clock and the journal itself."""
-    fixed = {name: getattr(payout, name) for name in _FIXED}
-    added = {name: getattr(payout, name) for name in _ADDED}
-    return journal.digest(fixed | {name: value for name, value in added.items() if value})
+    told = dict(zip(_FIXED, _fixed_of(payout), strict=True))
+    for name in _ADDED:
+        if value := getattr(payout, name):
+            told[name] = value
+    return journal.digest(told)
 
 
 def seal(event: Event, epay_account: str, merchant_order_no: str) -> str:
     """The hash that an event of this payout must bear."""
-    return journal.seal(
-        event.previous_hash,
-        {
-            "epay_account": epay_account,
-            "merchant_order_no": merchant_order_no,
-            "sequence": event.sequence,
-            "kind": event.kind,
-            "actor": event.actor,
-            "at": event.at,
-            "status_before": event.status_before,
-            "status_after": event.status_after,
-            "detail": event.detail,
-            "row_hash": event.row_hash,
-        },
-    )
+    told = {name: getattr(event, name) for name in _TOLD}
+    return _seal(event.previous_hash, epay_account, merchant_order_no, told)
+
+
+def _seal(previous: str, epay_account: str, merchant_order_no: str, told: dict[str, Any]) -> str:
+    payout = {"epay_account": epay_account, "merchant_order_no": merchant_order_no}
+    return journal.seal(previous, {**payout, **told})
 
 
 def record(  # what every change of a payout goes through
@@ -150,24 +169,19 @@ def record(  # what every change of a payout goes through
     """Make the step from `before` to `after` with its event, chained to the journal (law 7)."""
     sequence = (before.sequence if before else 0) + 1
     previous = before.journal_hash if before else journal.GENESIS
-    status_before = before.status if before else None
-    detail = {key: value for key, value in detail.items() if value is not None}
-    unsealed = Event(
-        sequence=sequence,
-        kind=kind,
-        actor=actor,
-        at=now,
-        status_before=status_before,
-        status_after=after.status,
-        detail=detail,
-        row_hash=row_hash(after),
-        previous_hash=previous,
-        hash="",
-    )
-    digest = seal(unsealed, after.epay_account, after.merchant_order_no)
-    event = replace(unsealed, hash=digest)
+    told: dict[str, Any] = {
+        "sequence": sequence,
+        "kind": kind,
+        "actor": actor,
+        "at": now,
+        "status_before": before.status if before else None,
+        "status_after": after.status,
+        "detail": {key: value for key, value in detail.items() if value is not None},
+        "row_hash": row_hash(after),
+    }
+    digest = _seal(previous, after.epay_account, after.merchant_order_no, told)
     return Step(
         before,
         replace(after, sequence=sequence, journal_hash=digest, updated_at=now),
-        event,
+        Event(**told, previous_hash=previous, hash=digest),
     )

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, Row, Select, TextClause, select
 from shared.contract import AMOUNT_SCALE
 from shared.database import driver_cursor
 from shared.outcome import Message, of_step
-from shared.state import Event, PayoutState, Status, Step
+from shared.state import Event, PayoutState, Status, Step, replace
 from shared.statements import (
     ACCEPT,
     ADD_MESSAGES,
@@ -47,6 +47,7 @@ from shared.vault import PLAIN, Vault
 
 _RELAY_LOCK = 0x6F757462
 _CAP_LOCK = 0x63617073
+_EVENT_FIELDS = [field.name for field in fields(Event)]
 _RELAY_SECONDS = 5
 """A slow broker ends a round early, well before PostgreSQL ends the transaction."""
 
@@ -370,7 +371,7 @@ def _row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _event_row(event: Event) -> dict[str, Any]:
-    return {field.name: getattr(event, field.name) for field in fields(Event)}
+    return {name: getattr(event, name) for name in _EVENT_FIELDS}
 
 
 def _message_row(message: Message, now: datetime) -> dict[str, Any]:
@@ -382,10 +383,6 @@ def _message_row(message: Message, now: datetime) -> dict[str, Any]:
     }
 
 
-def _dumps(rows: list[dict[str, Any]]) -> str:
-    return json.dumps(rows, default=_plain, ensure_ascii=False, separators=(",", ":"))
-
-
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
@@ -393,3 +390,6 @@ def _plain(value: object) -> str:
         return str(value)
     msg = f"{type(value).__name__} has no place in a row"
     raise TypeError(msg)
+
+
+_dumps = json.JSONEncoder(default=_plain, ensure_ascii=False, separators=(",", ":")).encode
