@@ -66,7 +66,7 @@ def run(
         title=f"Following, {concurrency} queries at once",
         setting=f"{count} due payouts, one process, {LATENCY * 1000:g} ms gateway latency",
         columns=COLUMNS,
-        rounds=in_turn(variants, rounds, say),
+        rounds=in_turn(variants, rounds, say, again=(OURS, FLOOR)),
         criteria=CRITERIA,
     )
 

@@ -35,7 +35,8 @@ _PEER_RECORDED = "SELECT count(*) FROM peer_payout WHERE status = 'processing'"
 _RECORD_SECONDS = 30
 
 _CPU_BOUND = 64
-"""Threads from which on the latency does not bound the peers' pace more than their CPU does."""
+"""Threads from which on the latency does not bound the peers' pace more than their CPU does; with
+fewer they are not measured."""
 AT_THE_FLOOR = [
     Criterion("payouts/s, ours to floor-submit", "per_second", OURS, FLOOR, "at least", 0.80),
     Criterion("worker CPU, ours to floor-submit", "worker_ms", OURS, FLOOR, "at most", 1.4),
@@ -55,18 +56,19 @@ def run(
     variants: dict[str, Measure] = {
         OURS: partial(ours, stage, count, concurrency),
         FLOOR: partial(floor, stage, count, concurrency),
-        ORM: partial(orm, stage, count, concurrency),
     }
-    if importlib.util.find_spec("procrastinate"):
-        variants[PROCRASTINATE] = partial(procrastinate, stage, count, concurrency)
-    else:
-        say("  peer-procrastinate is left out: pip install 'epay-payouts[bench]'")
+    if concurrency >= _CPU_BOUND:
+        variants[ORM] = partial(orm, stage, count, concurrency)
+        if importlib.util.find_spec("procrastinate"):
+            variants[PROCRASTINATE] = partial(procrastinate, stage, count, concurrency)
+        else:
+            say("  peer-procrastinate is left out: pip install 'epay-payouts[bench]'")
     return Section(
         name=f"submit-{concurrency}",
         title=f"Submit, {concurrency} threads",
         setting=f"{count} payouts on the queue, one process, {LATENCY * 1000:g} ms gateway latency",
         columns=COLUMNS,
-        rounds=in_turn(variants, rounds, say),
+        rounds=in_turn(variants, rounds, say, again=(OURS, FLOOR)),
         criteria=AT_THE_FLOOR + (BESIDE_PEERS if concurrency >= _CPU_BOUND else []),
     )
 

@@ -20,6 +20,9 @@ from shared.epay.messages import NeverSent, OrderAnswer, OutcomeUnknown, Refused
 from shared.moves import EPAY_STATUS, FINAL, finish, meaning, move
 from shared.state import PayoutState, Status, Step, record, replace
 
+FOLLOWED = frozenset({Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL})
+"""What EPAY is asked about."""
+
 _EPAY_ABNORMAL = "11"
 
 
@@ -185,7 +188,7 @@ def on_conflict(payout: PayoutState, *, now: datetime, differing: list[str]) -> 
 
 def is_followed(payout: PayoutState) -> bool:
     """Whether EPAY is to be asked about the payout."""
-    return payout.status in {Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL}
+    return payout.status in FOLLOWED
 
 
 def _held(payout: PayoutState, now: datetime, policy: Policy) -> Step | None:

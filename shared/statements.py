@@ -135,7 +135,13 @@ LAPSED = (
     .with_for_update(skip_locked=True)
 )
 
-BY_IDS = select(PAYOUT).where(text("id = ANY(CAST(:ids AS bigint[]))")).order_by(PAYOUT.c.id)
+_AMONG = text("id = ANY(CAST(:ids AS bigint[]))")
+BY_IDS = select(PAYOUT).where(_AMONG).order_by(PAYOUT.c.id)
+BRIEF_BY_IDS = (
+    select(PAYOUT.c.id, PAYOUT.c.merchant_order_no, PAYOUT.c.status)
+    .where(_AMONG)
+    .order_by(PAYOUT.c.id)
+)
 
 STRAY = text(
     "INSERT INTO payout_event (kind, actor, at, detail)"

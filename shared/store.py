@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, Select, TextClause, select
 
@@ -25,6 +25,7 @@ from shared.state import Event, PayoutState, Status, Step, replace
 from shared.statements import (
     ACCEPT,
     ADD_MESSAGES,
+    BRIEF_BY_IDS,
     BY_IDS,
     CAP_LOCK,
     CHANGED,
@@ -66,6 +67,14 @@ class Due:
     """A payout that the sweep has claimed."""
 
     id: int
+    status: Status
+
+
+class Claimed(NamedTuple):
+    """What has to be known of a payout to ask EPAY about it."""
+
+    id: int
+    merchant_order_no: str
     status: Status
 
 
@@ -179,6 +188,13 @@ class Store:
         with self._single.connect() as connection:
             rows = connection.execute(wanted, {"ids": list(payout_ids)})
             return [state_of(row, self._vault) for row in rows]
+
+    def claimed_briefly(self, payout_ids: Sequence[int], lease: datetime | None) -> list[Claimed]:
+        """Like `claimed`, without what is not needed to ask about them."""
+        wanted = BRIEF_BY_IDS if lease is None else BRIEF_BY_IDS.where(PAYOUT.c.due_at == lease)
+        with self._single.connect() as connection:
+            rows = connection.execute(wanted, {"ids": list(payout_ids)})
+            return [Claimed(row[0], row[1], Status(row[2])) for row in rows]
 
     def note_stray(self, kind: str, actor: str, detail: dict[str, Any], now: datetime) -> None:
         """Put on record a report that fits no payout of ours."""
@@ -306,7 +322,7 @@ def _accept(execute: Execute, steps: Sequence[Step], vault: Vault) -> list[Payou
 
 def state_of(row: Row[Any], vault: Vault) -> PayoutState:
     """A row of the payout table as the pure code sees it."""
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    values = dict(zip(row._fields, row, strict=True))
     values["status"] = Status(values["status"])
     values["absences"] = tuple(values["absences"])
     values["account_no"] = vault.open(values["account_no"])

@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -165,6 +166,7 @@ class WatchedAdapter(HTTPAdapter):
             "https": _WatchedTLSPool,
         }
         self._base_url = base_url
+        self._origin = len("{0.scheme}://{0.netloc}".format(urlsplit(base_url)))
         self._pool = self._new_pool()
 
     def _new_pool(self) -> HTTPConnectionPool:
@@ -181,16 +183,27 @@ class WatchedAdapter(HTTPAdapter):
         """Return the gateway's pool, whatever is asked for: there is one host."""
         return self._pool
 
+    def request_url(self, request: requests.PreparedRequest, *_args: Any) -> str:
+        """Return what stands in the request's first line; there is no proxy to look for."""
+        return str(request.url)[self._origin :]
+
     def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
         """Do nothing per request: the context verifies, always."""
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         """What is read of an answer: its status and its body. No cookies, no guess of encoding."""
-        response = requests.Response()
-        response.status_code = resp.status
-        response.raw = resp
-        response.request = req
-        return response
+        return PlainResponse(req, resp)
+
+
+class PlainResponse(requests.Response):
+    """An answer whose status and raw body are for us to read."""
+
+    def __init__(self, request: requests.PreparedRequest, raw: Any) -> None:
+        # not the library's own, which makes a jar for cookies each time
+        self._content_consumed = False
+        self.status_code = raw.status
+        self.raw = raw
+        self.request = request
 
 
 class PlainSession(requests.Session):

@@ -21,6 +21,7 @@ _GUARDED = (
     "claim_due",
     "find",
     "claimed",
+    "claimed_briefly",
     "note_stray",
     "add_messages",
     "relay",

@@ -11,7 +11,7 @@ from typing import Any
 from shared.moves import FINAL
 from shared.outcome import Message, of_step
 from shared.state import Event, PayoutState, Status, Step
-from shared.store import Decide, DecideWithin, Due, LostRace
+from shared.store import Claimed, Decide, DecideWithin, Due, LostRace
 
 
 @dataclass
@@ -107,6 +107,12 @@ class MemoryStore:
     def claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         found = [self.rows[payout_id] for payout_id in sorted(set(payout_ids) & self.rows.keys())]
         return [row for row in found if lease is None or row.due_at == lease]
+
+    def claimed_briefly(self, payout_ids: Sequence[int], lease: datetime | None) -> list[Claimed]:
+        return [
+            Claimed(row.id, row.merchant_order_no, row.status)
+            for row in self.claimed(payout_ids, lease)
+        ]
 
     def note_stray(self, kind: str, actor: str, detail: dict[str, Any], now: datetime) -> None:
         del now, actor

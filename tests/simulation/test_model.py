@@ -127,6 +127,7 @@ class Pair:
         ids = [self.random.randint(1, 5) for _ in range(2)]
         lease = self.random.choice((None, self.now))
         self.both(lambda store: store.claimed(ids, lease))
+        self.both(lambda store: store.claimed_briefly(ids, lease))
         self.both(lambda store: store.change_many(ids, decide))
 
     def _send(self) -> None:

@@ -17,10 +17,11 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
     The requests run side by side, what came in together is recorded in one commit, and no
     connection to the database is held meanwhile (law 9).
     """
-    wanted = [
-        payout for payout in ctx.store.claimed(payout_ids, lease) if lifecycle.is_followed(payout)
-    ]
-    orders = {payout.id: payout.merchant_order_no for payout in wanted}
+    orders = {
+        claimed.id: claimed.merchant_order_no
+        for claimed in ctx.store.claimed_briefly(payout_ids, lease)
+        if claimed.status in lifecycle.FOLLOWED
+    }
     asked_at = ctx.clock()
     answered = 0
     for wave in ctx.ask_many(orders, ctx.policy.lease) if orders else ():

@@ -211,6 +211,21 @@ def test_variants_take_turns() -> None:
     ]
 
 
+def test_what_is_close_is_measured_twice_in_a_round() -> None:
+    """The second time after all others, and the mean counts."""
+    order: list[str] = []
+
+    def measure(name: str) -> dict[str, float]:
+        order.append(name)
+        return {"figure": float(len(order))}
+
+    variants = {name: (lambda name=name: measure(name)) for name in "abc"}
+    found = in_turn(variants, 1, lambda line: None, again=("a", "b"))
+
+    assert order == ["a", "b", "c", "a", "b"]
+    assert found == [{"a": {"figure": 2.5}, "b": {"figure": 3.5}, "c": {"figure": 3.0}}]
+
+
 def test_memory_is_at_its_most_after_the_warm_up() -> None:
     """A peak that went away again counts; what came before the warm-up's end does not."""
     mib = 1024 * 1024
