@@ -8,6 +8,9 @@ import threading
 from collections import deque
 from typing import TextIO
 
+_MOST_WAITING = 10_000
+"""Lines."""
+
 
 class UnwaitingHandler(logging.Handler):
     """Writes lines to a stream, at once; those that come while one is written go out with the next.
@@ -36,21 +39,25 @@ class UnwaitingHandler(logging.Handler):
         """Write the record's line, or leave it to the thread that is writing."""
         try:
             self._lines.append(self.format(record) + "\n")
-            # asked again after each turn: a line that came at its end was left to us
-            while self._lines and self._writing.acquire(blocking=False):
-                try:
-                    self._write()
-                finally:
-                    self._writing.release()
+            # where much is left to others the stream is slow: whoever says more waits for it
+            self._drain(wait=len(self._lines) > _MOST_WAITING)
         except Exception:  # noqa: BLE001 - as every handler of the standard library
             self.handleError(record)
 
     def flush(self) -> None:
         """Wait until all lines are written."""
-        with self._writing:
-            self._write()
+        self._drain(wait=True)
+
+    def _drain(self, *, wait: bool) -> None:
+        # asked again after each turn: a line that came at its end was left to us
+        while self._lines and self._writing.acquire(blocking=wait):
+            try:
+                self._write()
+            finally:
+                self._writing.release()
 
     def _write(self) -> None:
+        """Lines that the stream refuses are gone, whoever's they are; the next are tried again."""
         text = "".join([self._lines.popleft() for _ in range(len(self._lines))])
         if text:
             self._stream.write(text)

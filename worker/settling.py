@@ -7,12 +7,16 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from kombu.transport import redis, virtual
 
 if TYPE_CHECKING:  # the stubs know the public half of kombu alone
     _QoS = Any
 else:
     _QoS = redis.QoS
+
+
+log = structlog.get_logger(__name__)
 
 
 class RidingQoS(_QoS):  # type: ignore[misc]
@@ -25,7 +29,6 @@ class RidingQoS(_QoS):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._settled: deque[str] = deque()
-        self._carried: list[str] = []
 
     def expect(self, tags: Iterable[str]) -> None:
         """These are among the unacked now: whatever ends the channel, they are given back."""
@@ -49,10 +52,26 @@ class RidingQoS(_QoS):  # type: ignore[misc]
     def _is_expected(self, tag: object) -> bool:
         return isinstance(tag, str) and self._delivered.get(tag, self) is None
 
+    def give_back(self, tag: str) -> None:
+        """Nobody takes this message here any more: it goes back to where it came from."""
+        self.restore_by_tag(tag)
+        self._quick_ack(tag)
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+        """Put a message back on its list; one that cannot be read must not keep others from it.
+
+        Redis reads some JSON that Python does not.
+        """
+        try:
+            super().restore_by_tag(tag, client, leftmost)
+        except (ValueError, TypeError, RecursionError) as error:
+            log.error("message_refused", reason=f"it is no message ({type(error).__name__})")  # noqa: TRY400
+            self._remove_from_indices(tag).execute()
+
     @property
     def has_settled(self) -> bool:
         """Whether there is something that Redis is to be told."""
-        return bool(self._settled or self._carried)
+        return bool(self._settled)
 
     def ack(self, delivery_tag: str) -> None:
         """Done with a message."""
@@ -61,27 +80,30 @@ class RidingQoS(_QoS):  # type: ignore[misc]
         if not self.channel.takes_soon:
             self.settle()
 
-    def carried(self) -> list[str]:
+    def untold(self) -> tuple[str, ...]:
         """What Redis is to be told, for who does; to be told again unless it `arrived`."""
-        self._carried += [self._settled.popleft() for _ in range(len(self._settled))]
-        return self._carried
+        return tuple(self._settled)
 
-    def arrived(self) -> None:
-        """Redis was told what was carried."""
-        self._carried = []
+    def arrived(self, told: Iterable[str]) -> None:
+        """Redis was told these."""
+        for tag in told:
+            with contextlib.suppress(ValueError):  # told by two ways
+                self._settled.remove(tag)
 
     def settle(self) -> None:
         """Tell Redis now. Raises what the connection raises."""
-        tags = self.carried()
+        tags = self.untold()
         if tags:
             with self.channel.conn_or_acquire() as client, client.pipeline(False) as pipe:
                 pipe.zrem(self.unacked_index_key, *tags)
                 pipe.hdel(self.unacked_key, *tags)
                 pipe.execute()
-            self.arrived()
+            self.arrived(tags)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """The channel ends: what was done with is told, the rest given back."""
-        with contextlib.suppress(*self.channel.connection_errors):
-            self.settle()
-        super().restore_unacked_once(stderr)
+        try:
+            with contextlib.suppress(*self.channel.connection_errors, self.channel.ResponseError):
+                self.settle()
+        finally:
+            super().restore_unacked_once(stderr)

@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 TAKE = """
 local unacked, index, now, most = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
+-- what is of the wrong type is met before anything is moved: nothing is rolled back
+for nth = 3, #KEYS do redis.call('LLEN', KEYS[nth]) end
 -- a script that has written may go on writing when Redis is full, and taking makes room
 redis.call('ZREM', index, '')
 for nth = 3, #ARGV do
@@ -86,6 +88,8 @@ class TakingChannel(_Channel):  # type: ignore[misc]
     _is_full = False
     """Redis is full and refuses BLMOVE: the next wait is for a list that nobody fills."""
     _asked = 0
+    _told: Sequence[str] = ()
+    """The acknowledgements that went with the last script."""
     _script: str | None = None
     """The name of the script in Redis, once it has run there."""
 
@@ -117,8 +121,9 @@ class TakingChannel(_Channel):  # type: ignore[misc]
     def _taking(self, lists: Sequence[str]) -> list[Any]:
         free = self.qos.can_consume_max_estimate()
         self._asked = _MOST if free is None else min(free, _MOST)
+        self._told = self.qos.untold()
         keys = (self.unacked_key, self.unacked_index_key, *lists)
-        return [len(keys), *keys, repr(time()), self._asked, *self.qos.carried()]
+        return [len(keys), *keys, repr(time()), self._asked, *self._told]
 
     def _send(self, command: str, *args: Any) -> None:
         self._sent = command
@@ -170,7 +175,7 @@ class TakingChannel(_Channel):  # type: ignore[misc]
             self._is_full = False
             return []
         self._script = self._script or self.client.register_script(TAKE).sha
-        self.qos.arrived()
+        self.qos.arrived(self._told)
         return list(_triples(answer))
 
     def _hand_on(self, taken: Sequence[tuple[str, str, bytes]]) -> None:
@@ -179,6 +184,9 @@ class TakingChannel(_Channel):  # type: ignore[misc]
         for name, tag, text in taken:
             queue = name.rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)
+            if tag and queue not in self.connection._callbacks:  # noqa: SLF001 - nobody takes it any more
+                self.qos.give_back(tag)
+                continue
             try:
                 message = loads(bytes_to_str(text))
             except (ValueError, RecursionError) as error:  # it is no JSON

@@ -190,6 +190,52 @@ def test_a_worker_that_dies_with_messages_on_their_way(redis_url: str, client: r
     assert sorted(set(seen)) == sorted(everything)
 
 
+@pytest.mark.parametrize("channels", ["listed", "gone"])
+def test_what_is_on_its_way_to_nobody_goes_back(
+    redis_url: str, client: redis.Redis, channels: str
+) -> None:
+    """The consumer stops while a script is under way: what it took is on the list again."""
+    publish(redis_url, *texts(6))
+    with taker(redis_url) as one:
+        one.connection.transport.cycle.on_poll_start()
+        wait_for(lambda: unacked(client) == 4, 10, "the script to have run")
+        one._consumer.cancel()
+        if channels == "gone":  # as when kombu closes a connection with several channels
+            one.connection.transport.channels.clear()
+        one.channel.close()
+        assert (listed(client), unacked(client)) == (6, 0)
+    with taker(redis_url, hands=6) as other:
+        other.until(lambda: len(other.held) == 6, "all of them")
+        assert sorted(other.texts) == texts(6)
+
+
+def test_what_python_cannot_read_keeps_nobody_back(redis_url: str, client: redis.Redis) -> None:
+    """Redis took it for a message, its answer was lost: those beside it come again all the same."""
+    client.lpush(QUEUE, message("a").replace("W10=", "W10=\t"))
+    publish(redis_url, *texts(2))
+    client.lpush(QUEUE, message("zz").replace("W10=", "W10=\t"))
+    with Proxy(int(client.get_connection_kwargs()["port"])) as proxy:
+        proxy.lose_reply(b"EVAL")
+        with taker(proxy.url) as one:
+            one.until_it_breaks()
+            assert unacked(client) == 4
+    with taker(redis_url) as other:
+        other.until(lambda: len(other.held) == 2, "the two that are messages")
+        other.done()
+        other.until(lambda: not unacked(client), "nothing to be kept")
+
+
+def test_a_list_of_another_kind_moves_nothing(redis_url: str, client: redis.Redis) -> None:
+    """A stranger's value where a list of ours should be is met before anything is taken."""
+    publish(redis_url, *texts(2))
+    with taker(redis_url) as one:
+        client.set(f"{QUEUE}\x06\x163", "something else")
+        with pytest.raises(redis.ResponseError):
+            one.until(lambda: False, "an answer")
+        assert (listed(client), unacked(client)) == (2, 0)
+        client.delete(f"{QUEUE}\x06\x163")
+
+
 def test_redis_forgets_the_script(redis_url: str, client: redis.Redis) -> None:
     """As after a restart: it is sent again, and the acknowledgements with it."""
     publish(redis_url, *texts(4))

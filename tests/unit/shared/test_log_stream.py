@@ -84,6 +84,45 @@ def test_nobody_waits_for_another_to_have_written(log: logging.Logger, stream: S
     assert stream.writes == 2
 
 
+def test_a_flush_waits_for_all_lines(log: logging.Logger, stream: SlowStream) -> None:
+    """At the end of a process nothing is left unsaid, whoever was to write it."""
+    stream.go.clear()
+    writer = threading.Thread(target=log.error, args=("slow",), daemon=True)
+    writer.start()
+    assert stream.inside.wait(10)
+    log.error("left to it")
+    flusher = threading.Thread(target=log.handlers[0].flush, daemon=True)
+    flusher.start()
+    stream.go.set()
+    flusher.join(10)
+    writer.join(10)
+    assert stream.getvalue() == "slow\nleft to it\n"
+
+
+def test_who_says_too_much_waits_for_a_slow_stream(
+    log: logging.Logger, stream: SlowStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines do not fill the memory while nothing is written."""
+    monkeypatch.setattr("shared.log_stream._MOST_WAITING", 3)
+    stream.go.clear()
+    writer = threading.Thread(target=log.error, args=("slow",), daemon=True)
+    writer.start()
+    assert stream.inside.wait(10)
+
+    def speak() -> None:
+        for number in range(5):
+            log.error("%s", number)
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    speaker.join(0.2)
+    assert speaker.is_alive(), "the fourth line waits"
+    stream.go.set()
+    speaker.join(10)
+    writer.join(10)
+    assert stream.getvalue() == "slow\n0\n1\n2\n3\n4\n"
+
+
 def test_a_fork_amid_a_line(log: logging.Logger, stream: SlowStream) -> None:
     """The child has nobody who is writing, and says what it has to say, and nothing twice."""
     stream.go.clear()
