@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bench import callback, growth, machine, memory, query, report, scale, submit
+from bench import callback, growth, machine, memory, pool, query, report, scale, submit
 from bench.stage import Stage, a_stage
 from bench.turns import Section
 
@@ -29,6 +29,7 @@ class Experiment(StrEnum):
     GROWTH = "growth"
     MEMORY = "memory"
     SCALE = "scale"
+    POOL = "pool"
     ALL = "all"
 
 
@@ -100,9 +101,11 @@ def chosen(
         yield "growth", partial(growth.run, sizes=extent.sizes, rounds=rounds, say=say)
     if wanted(Experiment.MEMORY):
         count, warm = extent.memory
-        yield "memory", partial(memory.run, count=count, warm=warm, say=say)
+        yield "memory", partial(memory.run, count=count, warm=warm, rounds=rounds, say=say)
     if wanted(Experiment.SCALE):
         yield "scale", partial(scale.run, seconds=extent.seconds, rounds=rounds, say=say)
+    if wanted(Experiment.POOL):
+        yield "pool", partial(pool.run, count=extent.payouts, rounds=rounds, say=say)
 
 
 def _is_wanted(experiment: Experiment, one: Experiment) -> bool:

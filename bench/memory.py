@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from bench.figures import Criterion
+from bench.figures import Criterion, Figures
 from bench.messages import fill
 from bench.orders import request_kwargs
 from bench.stage import Stage
 from bench.submit import workers
-from bench.turns import Section
+from bench.turns import Section, in_turn
 from bench.usage import resident_bytes
 from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST
 
@@ -37,8 +37,28 @@ COLUMNS = {
 }
 
 
-def run(stage: Stage, count: int, warm: int, say: Callable[[str], None]) -> Section:
+def run(stage: Stage, count: int, warm: int, rounds: int, say: Callable[[str], None]) -> Section:
     """Send `count` payouts through one worker; growth is counted from the first `warm` on."""
+    samples: list[tuple[int, int]] = []
+
+    def measure() -> Figures:
+        samples[:] = _sampled(stage, count)
+        return growth(samples, warm)
+
+    return Section(
+        name="memory",
+        title="Memory of a worker",
+        setting=f"{count} payouts, the first {warm} are the warm-up, {THREADS} threads, "
+        f"{LATENCY * 1000:g} ms gateway latency",
+        columns=COLUMNS,
+        rounds=in_turn({"ours": measure}, rounds, say),
+        criteria=CRITERIA,
+        extra={"samples": _thinned(samples)},
+    )
+
+
+def _sampled(stage: Stage, count: int) -> list[tuple[int, int]]:
+    """Payouts done and resident bytes, several times a second."""
     with stage.database() as url, stage.gateway(LATENCY) as gateway:
         asked = (request_kwargs(f"bench-{number:07}") for number in range(count))
         fill(stage.redis.url, TASK_REQUEST, QUEUE_PAYOUTS, asked)
@@ -54,18 +74,7 @@ def run(stage: Stage, count: int, warm: int, say: Callable[[str], None]) -> Sect
                 elif time.monotonic() - moved_at > _STALL_SECONDS:
                     raise TimeoutError(f"stuck at {done}:\n{worker.child.log_tail()}")
                 samples.append((done, resident_bytes(worker.pid)))
-    figures = growth(samples, warm)
-    say("  ours  " + "  ".join(f"{key} {value:.4g}" for key, value in figures.items()))
-    return Section(
-        name="memory",
-        title="Memory of a worker",
-        setting=f"{count} payouts, the first {warm} are the warm-up, {THREADS} threads, "
-        f"{LATENCY * 1000:g} ms gateway latency",
-        columns=COLUMNS,
-        rounds=[{"ours": figures}],
-        criteria=CRITERIA,
-        extra={"samples": _thinned(samples)},
-    )
+    return samples
 
 
 def growth(samples: list[tuple[int, int]], warm: int) -> dict[str, float]:

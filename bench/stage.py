@@ -184,11 +184,13 @@ class Stage:
         )
 
 
-def celery_worker(app: str, queues: str, concurrency: int, name: str = "bench") -> list[str]:
+def celery_worker(
+    app: str, queues: str, concurrency: int, name: str = "bench", pool: str = "threads"
+) -> list[str]:
     """The command line of a worker, the same for all variants."""
     return [
         *(sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@bench"),
-        *("-Q", queues, "-P", "threads", "-c", str(concurrency)),
+        *("-Q", queues, "-P", pool, "-c", str(concurrency)),
         *("--without-gossip", "--without-mingle"),
     ]
 

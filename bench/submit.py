@@ -80,14 +80,21 @@ def ours(
     *,
     latency: float = LATENCY,
     processes: int = 1,
+    pool: str = "threads",
+    look: Callable[[Sequence[Process]], Figures] = lambda _: {},
 ) -> Figures:
-    """Our worker, from `payouts.request` on the broker to the answer on record."""
+    """Our worker, from `payouts.request` on the broker to the answer on record.
+
+    Args:
+        look: further figures of the workers, taken when all is done.
+    """
     order_nos = [f"bench-{number:07}" for number in range(count)]
     with stage.database() as url, stage.gateway(latency) as gateway:
         fill(stage.redis.url, TASK_REQUEST, QUEUE_PAYOUTS, map(request_kwargs, order_nos))
         env = stage.service_environment(url, gateway.base_url, concurrency)
-        with workers(stage, "worker", QUEUE_PAYOUTS, concurrency, env, processes) as running:
-            return _drained(stage, gateway, count, running, partial(_count, url, _RECORDED))
+        with workers(stage, "worker", QUEUE_PAYOUTS, concurrency, env, processes, pool) as running:
+            recorded = partial(_count, url, _RECORDED)
+            return {**_drained(stage, gateway, count, running, recorded), **look(running)}
 
 
 def floor(stage: Stage, count: int, concurrency: int) -> Figures:
@@ -133,6 +140,7 @@ def workers(
     concurrency: int,
     env: Mapping[str, str],
     processes: int = 1,
+    pool: str = "threads",
 ) -> Iterator[list[Process]]:
     """So many Celery workers, which begin on a filled queue at once; Redis is empty afterwards."""
     running: list[Process] = []
@@ -140,7 +148,7 @@ def workers(
         with ExitStack() as stack:
             with stage.held_back(queue, processes):
                 for number in range(processes):
-                    argv = celery_worker(app, queue, concurrency, f"bench{number}")
+                    argv = celery_worker(app, queue, concurrency, f"bench{number}", pool)
                     running.append(stack.enter_context(stage.process("worker", argv, env)))
             yield running
     finally:

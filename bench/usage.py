@@ -40,6 +40,14 @@ def resident_bytes(pid: int) -> int:
     return int(Path(_PROC, str(pid), "statm").read_text().split()[1]) * _PAGE
 
 
+def own_bytes(pid: int) -> int:
+    """Memory of a process and of all below it; what several share is divided among them."""
+    children = Path(_PROC, str(pid), "task", str(pid), "children").read_text().split()
+    rollup = Path(_PROC, str(pid), "smaps_rollup").read_text()
+    share = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+    return int(share.split()[1]) * 1024 + sum(own_bytes(int(child)) for child in children)
+
+
 def _stat(pid: str) -> list[str] | None:
     try:
         text = Path(_PROC, pid, "stat").read_text()

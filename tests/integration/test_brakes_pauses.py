@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jobs_support import kinds, new, of_ledger, put_queued, put_unknown, said, tick
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from shared import brakes
 from shared.brakes import AlreadyPaused, NotPaused, Pause, Scope
@@ -231,6 +232,29 @@ def test_what_cannot_be_read_holds_everything(gated: World, now: list[float]) ->
     assert gated.ask()["status"] == "queued"
     assert of_ledger(gated)["creates_received"] == 0
     nowhere.dispose()
+
+
+def test_what_can_be_read_again_is_soon_known(gated: World) -> None:
+    """PostgreSQL is back: who comes a moment later is not told that it is away, for 5 to 10 s."""
+    now, away, reads = [0.0], [True], [0]
+
+    def read() -> list[Pause]:
+        reads[0] += 1
+        now[0] += 5  # a server that does not answer takes its time
+        if away[0]:
+            raise OperationalError("away", None, ConnectionError())
+        return []
+
+    view, payout = PauseView(read, lambda: now[0]), new(gated, "order-1")
+    for later in (0.0, 0.05):
+        now[0] += later
+        with pytest.raises(Unreadable):
+            view.over(payout)
+    assert reads == [1], "who waited for the one that read does not read once more"
+    away[0] = False
+    now[0] += 0.1
+    assert view.over(payout) is None
+    assert reads == [2]
 
 
 def test_what_waited_goes_on_when_it_is_woken(gated: World, now: list[float]) -> None:
