@@ -115,7 +115,7 @@ class SimGateway:
         now = self.clock()
         for due in [one for one in self.underway if one[0] <= now]:
             self.underway.remove(due)
-            self._accept(due[1])
+            self._accept(due[1], due[0])
         for orders in self.orders.values():
             for order in orders:
                 if not order.ended and order.ends_at <= now:
@@ -174,8 +174,9 @@ class SimGateway:
                 self._accept(order)
                 return self._report(order.merchant_order_no, "create")
 
-    def _accept(self, order: CreateOrder) -> None:
-        now = self.clock()
+    def _accept(self, order: CreateOrder, at: datetime | None = None) -> None:
+        """Take an order in, now or when it arrived: EPAY does not sleep while our clock leaps."""
+        now = at or self.clock()
         lag = timedelta(0)
         end = "7"
         if self.mood.faults:
