@@ -234,25 +234,31 @@ def test_what_cannot_be_read_holds_everything(gated: World, now: list[float]) ->
     nowhere.dispose()
 
 
-def test_what_can_be_read_again_is_soon_known(gated: World) -> None:
-    """PostgreSQL is back: who comes a moment later is not told that it is away, for 5 to 10 s."""
-    now, away, reads = [0.0], [True], [0]
+def test_what_can_be_read_again_is_known_at_once(gated: World) -> None:
+    """PostgreSQL is back: the next who comes is not told that it is away, for 5 to 10 s."""
+    away, reads, begun, go_on = [True], [0], threading.Event(), threading.Event()
 
     def read() -> list[Pause]:
         reads[0] += 1
-        now[0] += 5  # a server that does not answer takes its time
+        begun.set()
+        assert go_on.wait(5)
         if away[0]:
             raise OperationalError("away", None, ConnectionError())
         return []
 
-    view, payout = PauseView(read, lambda: now[0]), new(gated, "order-1")
-    for later in (0.0, 0.05):
-        now[0] += later
-        with pytest.raises(Unreadable):
-            view.over(payout)
+    view, payout = PauseView(read, lambda: 0.0), new(gated, "order-1")
+    with ThreadPoolExecutor(2) as pool:
+        reading = pool.submit(view.over, payout)
+        assert begun.wait(5)
+        waiting = pool.submit(view.over, payout)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.1)
+        go_on.set()
+        for one in (reading, waiting):
+            with pytest.raises(Unreadable):
+                one.result(5)
     assert reads == [1], "who waited for the one that read does not read once more"
     away[0] = False
-    now[0] += 0.1
     assert view.over(payout) is None
     assert reads == [2]
 

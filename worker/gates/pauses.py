@@ -18,8 +18,6 @@ log = structlog.get_logger(__name__)
 _OLDEST = NOTICED_WITHIN.total_seconds()
 _AHEAD = 0.75
 """At this share of its time what is known is read anew, so that nobody has to wait for it."""
-_AGAIN_SECONDS = 0.1
-"""After a read that failed: PostgreSQL may be back, and whoever is held back now waits for long."""
 
 
 class Unreadable(Exception):
@@ -40,7 +38,7 @@ class PauseView:
         self._lock = threading.Lock()
         self._known: Sequence[Pause] | None = None
         self._as_of: float | None = None
-        self._failed_at: float | None = None
+        self._looks = 0
         self._away = False
 
     def over(self, payout: PayoutState) -> Pause | None:
@@ -64,10 +62,12 @@ class PauseView:
 
     def _refresh(self) -> None:
         """One reads; the others wait for it only where what is known is nothing to go by."""
+        looks = self._looks
         if not self._lock.acquire(blocking=self._known is None or self._age() >= _OLDEST):
             return
         try:
-            if self._is_due():
+            # who waited for another's look goes by what came of it
+            if self._looks == looks and self._is_due():
                 self._look()
         finally:
             self._lock.release()
@@ -78,16 +78,15 @@ class PauseView:
             self._known, away = self._read(), False
         except SQLAlchemyError as error:
             self._known, away = None, True
-            self._failed_at = self._clock()  # reading may have taken long: it counts from its end
             if not self._away:
                 log.error("pauses_unreadable", error=type(error).__name__)  # noqa: TRY400
+        self._looks += 1
         self._away = away
         self._as_of = now  # what was read is as old as the moment before it was asked for
 
     def _is_due(self) -> bool:
-        if self._known is None and self._failed_at is not None:
-            return self._clock() - self._failed_at >= _AGAIN_SECONDS
-        return self._age() >= _AHEAD * _OLDEST
+        """What could not be read is read at once: PostgreSQL may be back, and a hold is long."""
+        return self._known is None or self._age() >= _AHEAD * _OLDEST
 
     def _age(self) -> float:
         return math.inf if self._as_of is None else self._clock() - self._as_of
