@@ -263,6 +263,29 @@ def test_what_can_be_read_again_is_known_at_once(gated: World) -> None:
     assert reads == [2]
 
 
+def test_who_waited_for_a_slow_read_does_not_go_by_what_is_old(gated: World) -> None:
+    """What another read began to find more than a second ago is read anew."""
+    now, reads, begun, go_on = [0.0], [0], threading.Event(), threading.Event()
+
+    def read() -> list[Pause]:
+        reads[0] += 1
+        begun.set()
+        assert go_on.wait(5)
+        return []
+
+    view, payout = PauseView(read, lambda: now[0]), new(gated, "order-1")
+    with ThreadPoolExecutor(2) as pool:
+        reading = pool.submit(view.over, payout)
+        assert begun.wait(5)
+        waiting = pool.submit(view.over, payout)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.1)
+        now[0] = 5.0
+        go_on.set()
+        assert reading.result(5) is waiting.result(5) is None
+    assert reads == [2]
+
+
 def test_what_waited_goes_on_when_it_is_woken(gated: World, now: list[float]) -> None:
     """Not after the five minutes that it would wait by itself; once each."""
     paused(gated.engine, USD)

@@ -66,8 +66,9 @@ class PauseView:
         if not self._lock.acquire(blocking=self._known is None or self._age() >= _OLDEST):
             return
         try:
-            # who waited for another's look goes by what came of it
-            if self._looks == looks and self._is_due():
+            # who waited for another's look goes by its failure, but not by what it found long ago
+            failed = self._known is None and self._looks != looks
+            if self._is_due() and not failed:
                 self._look()
         finally:
             self._lock.release()
