@@ -13,9 +13,10 @@ from sqlalchemy import Connection, select, text
 
 from shared import lifecycle
 from shared.asked import differing
+from shared.rows import state_of
 from shared.state import PayoutState
 from shared.statements import PAYOUT
-from shared.store import accept_on, state_of
+from shared.store import accept_on
 from shared.vault import Vault
 
 _STANDING = select(PAYOUT).where(

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, Row, select
 
 from shared import journal
 from shared.payout import metadata
+from shared.rows import state_of
 from shared.state import Event, PayoutState, Status, row_hash, seal
-from shared.store import state_of
 from shared.vault import Vault
 
 _PAYOUT = metadata.tables["payout"]

@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Engine, Select, func, select
 
 from shared.moves import FINAL
 from shared.payout import metadata
+from shared.rows import state_of
 from shared.second_person import PROPOSED
 from shared.state import PayoutState, Status
-from shared.store import state_of
 from shared.vault import Vault
 
 _PAYOUT = metadata.tables["payout"]

@@ -11,17 +11,17 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, Select, TextClause, select
+from sqlalchemy import Connection, Engine, Select, TextClause, select
 
-from shared.contract import AMOUNT_SCALE
 from shared.database import driver_cursor
 from shared.outcome import Message, of_step
-from shared.state import Event, PayoutState, Status, Step, replace
+from shared.rows import dumps, event_row, message_row, payout_row, state_of
+from shared.state import PayoutState, Status, Step, replace
 from shared.statements import (
     ACCEPT,
     ADD_MESSAGES,
@@ -48,7 +48,6 @@ from shared.vault import PLAIN, Vault
 
 _RELAY_LOCK = 0x6F757462
 _CAP_LOCK = 0x63617073
-_EVENT_FIELDS = [field.name for field in fields(Event)]
 _RELAY_SECONDS = 5
 """A slow broker ends a round early, well before PostgreSQL ends the transaction."""
 
@@ -206,9 +205,9 @@ class Store:
         self, payout_id: int | None, messages: Sequence[Message], now: datetime
     ) -> None:
         """Queue messages for asking apps that go with no change of a payout."""
-        rows = [{"payout_id": payout_id, **_message_row(message, now)} for message in messages]
+        rows = [{"payout_id": payout_id, **message_row(message, now)} for message in messages]
         with self._single.connect() as connection:
-            connection.execute(ADD_MESSAGES, {"messages": _dumps(rows)})
+            connection.execute(ADD_MESSAGES, {"messages": dumps(rows)})
 
     def relock(self, after_id: int, limit: int) -> tuple[int, int]:
         """Store the next account numbers under the current key.
@@ -224,7 +223,7 @@ class Store:
                 if not self._vault.is_current(row.account_no)
             ]
             if rows:
-                connection.execute(RELOCK, {"rows": _dumps(rows)})
+                connection.execute(RELOCK, {"rows": dumps(rows)})
         return (found[-1].id if found else after_id), len(rows)
 
     def relay(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
@@ -310,7 +309,8 @@ def _accept(execute: Execute, steps: Sequence[Step], vault: Vault) -> list[Payou
         first.setdefault((step.after.epay_account, step.after.merchant_order_no), nth)
     tried = list(first.values())
     rows = [
-        _row(steps[nth].after, INSERTED) | {"account_no": vault.lock(steps[nth].after.account_no)}
+        payout_row(steps[nth].after, INSERTED)
+        | {"account_no": vault.lock(steps[nth].after.account_no)}
         for nth in tried
     ]
     taken = _write(execute, ACCEPT, rows, [steps[nth] for nth in tried])
@@ -318,15 +318,6 @@ def _accept(execute: Execute, steps: Sequence[Step], vault: Vault) -> list[Payou
     return [
         _with_id(step.after, ids[nth]) if nth in ids else None for nth, step in enumerate(steps)
     ]
-
-
-def state_of(row: Row[Any], vault: Vault) -> PayoutState:
-    """A row of the payout table as the pure code sees it."""
-    values = dict(zip(row._fields, row, strict=True))
-    values["status"] = Status(values["status"])
-    values["absences"] = tuple(values["absences"])
-    values["account_no"] = vault.open(values["account_no"])
-    return PayoutState(**values)
 
 
 def _by_order(epay_account: str, merchant_order_no: str) -> Select[Any]:
@@ -341,7 +332,7 @@ def _take(execute: Execute, steps: Sequence[Step]) -> dict[int, int]:
             "id": step.after.id,
             "expected": _expected(step),
             "once": step.once,
-            **_row(step.after, CHANGED),
+            **payout_row(step.after, CHANGED),
         }
         for step in steps
     ]
@@ -356,20 +347,18 @@ def _write(
     execute: Execute, statement: TextClause, rows: list[dict[str, Any]], steps: Sequence[Step]
 ) -> dict[int, int]:
     """Run one of the two writing statements; which steps were taken, and on which payout."""
-    events = [
-        {"nth": nth, **_event_row(step.event)} for nth, step in enumerate(steps) if step.event
-    ]
+    events = [{"nth": nth, **event_row(step.event)} for nth, step in enumerate(steps) if step.event]
     messages = [
-        {"nth": nth, **_message_row(message, step.after.updated_at)}
+        {"nth": nth, **message_row(message, step.after.updated_at)}
         for nth, step in enumerate(steps)
         for message in of_step(step)
     ]
     taken = execute(
         statement,
         {
-            "rows": _dumps([{"nth": nth, **row} for nth, row in enumerate(rows)]),
-            "events": _dumps(events),
-            "messages": _dumps(messages),
+            "rows": dumps([{"nth": nth, **row} for nth, row in enumerate(rows)]),
+            "events": dumps(events),
+            "messages": dumps(messages),
         },
     )
     return dict(taken)
@@ -377,35 +366,3 @@ def _write(
 
 def _with_id(payout: PayoutState, payout_id: int) -> PayoutState:
     return replace(payout, id=payout_id)
-
-
-def _row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:
-    if payout.amount != round(payout.amount, AMOUNT_SCALE):
-        msg = f"the amount of {payout.merchant_order_no} would not be stored exactly"
-        raise ValueError(msg)
-    return {name: getattr(payout, name) for name in names}
-
-
-def _event_row(event: Event) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in _EVENT_FIELDS}
-
-
-def _message_row(message: Message, now: datetime) -> dict[str, Any]:
-    return {
-        "task": message.task,
-        "queue": message.queue,
-        "kwargs": message.kwargs,
-        "created_at": now,
-    }
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    msg = f"{type(value).__name__} has no place in a row"
-    raise TypeError(msg)
-
-
-_dumps = json.JSONEncoder(default=_plain, ensure_ascii=False, separators=(",", ":")).encode

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 
 from shared.payout import metadata
+from shared.rows import state_of
 from shared.state import PayoutState
-from shared.store import state_of
 from shared.vault import Vault
 
 _PAYOUT = metadata.tables["payout"]
