@@ -164,7 +164,7 @@ def test_an_end_is_accepted_only_where_epay_does_not_say_other(code: str, end: S
     }
 
 
-@pytest.mark.parametrize("end", [None, *set(Status) - set(FINAL_CODES.values())])
+@pytest.mark.parametrize("end", [None, *sorted(set(Status) - set(FINAL_CODES.values()))])
 def test_nothing_is_accepted_as_what_is_no_end_of_epay(end: Status | None) -> None:
     """In particular not as rejected: that is an act of its own."""
     assert allowed(Act.ACCEPT_AS, end=end) == set()
@@ -202,7 +202,7 @@ def test_nothing_leaves_an_end(end: Status, code: str) -> None:
     assert (settled.after.status, settled.after.review_reason) == (end, None)
 
 
-@pytest.mark.parametrize("act", set(Act) - {Act.NOTE})
+@pytest.mark.parametrize("act", sorted(set(Act) - {Act.NOTE}))
 def test_nobody_acts_while_a_worker_sends(act: Act) -> None:
     """The lease is the sender's; the refusal says until when."""
     payout = review.flag(standing(Status.SUBMITTING), review.BOOKS, "words", T0)
@@ -248,7 +248,7 @@ def test_a_release_lets_it_pass_the_caps() -> None:
     assert step.after.review_reason is None
 
 
-@pytest.mark.parametrize("act", acts.ASKS_EPAY)
+@pytest.mark.parametrize("act", sorted(acts.ASKS_EPAY))
 def test_what_was_sent_a_moment_ago_may_not_show_yet(act: Act) -> None:
     """Law 3: the settle time counts from the last send to the question, not to its answer."""
     payout = unknown()
@@ -278,7 +278,7 @@ def test_only_a_configured_code_says_no_such_order(act: Act) -> None:
     assert "500 (busy)" in words
 
 
-@pytest.mark.parametrize("act", acts.ASKS_EPAY)
+@pytest.mark.parametrize("act", sorted(acts.ASKS_EPAY))
 def test_without_a_configured_code_the_person_names_what_was_read(act: Act) -> None:
     """With another answer than the one that was read, nothing is done."""
     payout = unknown(NO_CODES)
@@ -297,7 +297,7 @@ def test_a_refusal_that_is_no_absence_can_be_answered_for_at_an_end() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, NeverSent("no route"), LOST])
-@pytest.mark.parametrize("act", acts.ASKS_EPAY)
+@pytest.mark.parametrize("act", sorted(acts.ASKS_EPAY))
 def test_without_an_answer_nothing_is_decided(act: Act, answer: OrderAnswer | None) -> None:
     words = tried(unknown(), act, answer)
     assert isinstance(words, str)

@@ -32,6 +32,15 @@ class SlowStream(io.StringIO):
         return super().write(text)
 
 
+def held_up(stream: SlowStream, log: logging.Logger, line: str) -> threading.Thread:
+    """Somebody who is in the middle of writing a line, until the stream is let go."""
+    stream.go.clear()
+    writer = threading.Thread(target=log.error, args=(line,), daemon=True)
+    writer.start()
+    assert stream.inside.wait(10)
+    return writer
+
+
 @pytest.fixture
 def stream() -> SlowStream:
     return SlowStream()
@@ -71,10 +80,7 @@ def test_every_line_of_many_threads_is_there_once(log: logging.Logger, stream: S
 
 def test_nobody_waits_for_another_to_have_written(log: logging.Logger, stream: SlowStream) -> None:
     """A slow disk holds up one thread; it writes the lines of the others too."""
-    stream.go.clear()
-    writer = threading.Thread(target=log.error, args=("slow",), daemon=True)
-    writer.start()
-    assert stream.inside.wait(10)
+    writer = held_up(stream, log, "slow")
     for number in range(3):
         log.error("%s", number)
     assert stream.getvalue() == ""
@@ -86,10 +92,7 @@ def test_nobody_waits_for_another_to_have_written(log: logging.Logger, stream: S
 
 def test_a_flush_waits_for_all_lines(log: logging.Logger, stream: SlowStream) -> None:
     """At the end of a process nothing is left unsaid, whoever was to write it."""
-    stream.go.clear()
-    writer = threading.Thread(target=log.error, args=("slow",), daemon=True)
-    writer.start()
-    assert stream.inside.wait(10)
+    writer = held_up(stream, log, "slow")
     log.error("left to it")
     flusher = threading.Thread(target=log.handlers[0].flush, daemon=True)
     flusher.start()
@@ -104,10 +107,7 @@ def test_who_says_too_much_waits_for_a_slow_stream(
 ) -> None:
     """Lines do not fill the memory while nothing is written."""
     monkeypatch.setattr("shared.log_stream._MOST_WAITING", 3)
-    stream.go.clear()
-    writer = threading.Thread(target=log.error, args=("slow",), daemon=True)
-    writer.start()
-    assert stream.inside.wait(10)
+    writer = held_up(stream, log, "slow")
 
     def speak() -> None:
         for number in range(5):
@@ -125,10 +125,7 @@ def test_who_says_too_much_waits_for_a_slow_stream(
 
 def test_a_fork_amid_a_line(log: logging.Logger, stream: SlowStream) -> None:
     """The child has nobody who is writing, and says what it has to say, and nothing twice."""
-    stream.go.clear()
-    writer = threading.Thread(target=log.error, args=("the parent's",), daemon=True)
-    writer.start()
-    assert stream.inside.wait(10)
+    writer = held_up(stream, log, "the parent's")
     log.error("the parent's too")
     child = os.fork()
     if not child:
