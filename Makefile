@@ -29,7 +29,7 @@ dev: $(INSTALLED) ## Keep the whole service up on this machine, against the sand
 .PHONY: test
 test: $(INSTALLED) ## Run all tests but the chaos drills, with coverage of the service
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not chaos" $(ARGS)
+	$(BIN)/coverage run -m pytest -m "not chaos" -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 

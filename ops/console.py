@@ -11,12 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
-_PIPE_WIDTH = 250
+PIPE_WIDTH = 250
 """Nothing is cut short where nobody looks at columns."""
 
 out = Console(soft_wrap=True, emoji=False)
 if not out.is_terminal and "COLUMNS" not in os.environ:
-    out.width = _PIPE_WIDTH
+    out.width = PIPE_WIDTH
 err = Console(stderr=True, soft_wrap=True, emoji=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +16,19 @@ from tests.support.servers import (
     a_redis,
     flush,
     named_hosts,
+    named_postgres_url,
+    named_redis_url,
 )
+
+_MOST_AT_ONCE = 4
+"""Processes of tests: each starts a PostgreSQL and a Redis of its own."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: one a core; none but pytest's own where they would share what was named."""
+    if named_postgres_url() or named_redis_url():
+        return 0
+    return min(os.cpu_count() or 1, _MOST_AT_ONCE)
 
 
 @pytest.fixture(scope="session", autouse=True)

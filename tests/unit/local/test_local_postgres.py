@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,12 +103,17 @@ def test_stop_and_start_are_idempotent(server: LocalPostgres) -> None:
     assert server.pid == pid
 
 
-def test_kept_data_and_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that the server's user can enter; pytest's own are private."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def test_kept_data_and_a_path_too_long_for_a_socket(open_folder: Path) -> None:
     """A given folder keeps its data from run to run, however long its path is."""
-    folder = tmp_path / ("long" * 30)
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
+    folder = open_folder / ("long" * 30)
 
     with LocalPostgres(folder) as server:
         url = server.create_database("kept")

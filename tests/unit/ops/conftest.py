@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ops import cli
+from ops import cli, console
+from ops.console import PIPE_WIDTH
 from shared.settings import Settings
 
 
@@ -31,6 +32,8 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
     for name in ("COLUMNS", "FORCE_COLOR", "TERMINAL_WIDTH"):
         monkeypatch.delenv(name, raising=False)
+    # it was set when the module was imported, by the terminal there was then
+    monkeypatch.setattr(console.out, "width", PIPE_WIDTH)
     monkeypatch.chdir(tmp_path)
 
 
