@@ -20,7 +20,7 @@ from sandbox.config import Duplicates, SandboxConfig
 from sandbox.server import Gateway
 from shared import migrate
 from shared.database import make_engine
-from tests.chaos.books import Books, count, open_payouts
+from tests.chaos.books import Books, count
 from tests.chaos.stage import SETTINGS, start
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(560)]
@@ -103,9 +103,8 @@ def test_never_paid_twice_by_a_gateway_that_would(cruel: Scene) -> None:
         time.sleep(dice.uniform(1.5, 3))
     known = [no for no in orders if cruel.rows(f"merchant_order_no = '{no}'")]
     cruel.ask([no for no in orders if no not in known])
-    wait_for(
-        lambda: cruel.rows() == len(orders) and not open_payouts(cruel.engine), 400, "every end"
-    )
+    # not "ended or in review": an order that is still hidden is in review until it shows
+    wait_for(lambda: cruel.rows("status = 'succeeded'") == len(orders), 400, "every end")
     books = cruel.books(orders)
     assert books.broken == []
     assert books.paid_once == len(orders)
