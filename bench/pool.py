@@ -27,6 +27,7 @@ def run(stage: Stage, count: int, rounds: int, say: Callable[[str], None]) -> Se
     }
     if importlib.util.find_spec("gevent"):
         variants["gevent, 1 x 32"] = partial(measure, AT_ONCE, pool="gevent")
+        variants["gevent, prefetch 10"] = partial(measure, AT_ONCE, pool="gevent", prefetch=10)
     else:
         say("  gevent is left out: it is not installed")
     return Section(

@@ -185,12 +185,18 @@ class Stage:
 
 
 def celery_worker(
-    app: str, queues: str, concurrency: int, name: str = "bench", pool: str = "threads"
+    app: str,
+    queues: str,
+    concurrency: int,
+    name: str = "bench",
+    pool: str = "threads",
+    prefetch: int = 1,
 ) -> list[str]:
     """The command line of a worker, the same for all variants."""
     return [
         *(sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@bench"),
         *("-Q", queues, "-P", pool, "-c", str(concurrency)),
+        *("--prefetch-multiplier", str(prefetch)),
         *("--without-gossip", "--without-mingle"),
     ]
 

@@ -81,18 +81,22 @@ def ours(
     latency: float = LATENCY,
     processes: int = 1,
     pool: str = "threads",
+    prefetch: int = 1,
     look: Callable[[Sequence[Process]], Figures] = lambda _: {},
 ) -> Figures:
     """Our worker, from `payouts.request` on the broker to the answer on record.
 
     Args:
+        prefetch: messages that a worker holds for each payout at once.
         look: further figures of the workers, taken when all is done.
     """
     order_nos = [f"bench-{number:07}" for number in range(count)]
     with stage.database() as url, stage.gateway(latency) as gateway:
         fill(stage.redis.url, TASK_REQUEST, QUEUE_PAYOUTS, map(request_kwargs, order_nos))
         env = stage.service_environment(url, gateway.base_url, concurrency)
-        with workers(stage, "worker", QUEUE_PAYOUTS, concurrency, env, processes, pool) as running:
+        with workers(
+            stage, "worker", QUEUE_PAYOUTS, concurrency, env, processes, pool, prefetch
+        ) as running:
             recorded = partial(_count, url, _RECORDED)
             return {**_drained(stage, gateway, count, running, recorded), **look(running)}
 
@@ -141,6 +145,7 @@ def workers(
     env: Mapping[str, str],
     processes: int = 1,
     pool: str = "threads",
+    prefetch: int = 1,
 ) -> Iterator[list[Process]]:
     """So many Celery workers, which begin on a filled queue at once; Redis is empty afterwards."""
     running: list[Process] = []
@@ -148,7 +153,7 @@ def workers(
         with ExitStack() as stack:
             with stage.held_back(queue, processes):
                 for number in range(processes):
-                    argv = celery_worker(app, queue, concurrency, f"bench{number}", pool)
+                    argv = celery_worker(app, queue, concurrency, f"bench{number}", pool, prefetch)
                     running.append(stack.enter_context(stage.process("worker", argv, env)))
             yield running
     finally:
