@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from sqlalchemy import Connection, Engine, text
 
 from shared import journal
 from shared.chain import Break, event_of
+from shared.rows import plain
 from shared.state import Event, Status, seal
 
 _BATCH = 1000
@@ -157,7 +157,7 @@ def _write(file: Path, lines: Iterable[dict[str, Any]]) -> None:
     with unfinished.open("wb") as raw:
         with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as out:
             for line in lines:
-                out.write(json.dumps(line, default=_plain, ensure_ascii=False).encode() + b"\n")
+                out.write(json.dumps(line, default=plain, ensure_ascii=False).encode() + b"\n")
         raw.flush()
         os.fsync(raw.fileno())
     unfinished.replace(file)
@@ -218,12 +218,3 @@ def _read(values: dict[str, Any]) -> Event:
 
 def _without_ids(row: Any) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in {"id", "payout_id"}}
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    msg = f"{type(value).__name__} has no place in an archive"
-    raise TypeError(msg)

@@ -51,7 +51,8 @@ def message_row(message: Message, now: datetime) -> dict[str, Any]:
     }
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """What JSON has no word for, as the text that stands for it: times and exact decimals."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Decimal):
@@ -60,5 +61,5 @@ def _plain(value: object) -> str:
     raise TypeError(msg)
 
 
-dumps = json.JSONEncoder(default=_plain, ensure_ascii=False, separators=(",", ":")).encode
+dumps = json.JSONEncoder(default=plain, ensure_ascii=False, separators=(",", ":")).encode
 """Rows as JSON, the way the writing statements take them."""

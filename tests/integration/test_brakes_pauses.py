@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -234,6 +234,18 @@ def test_what_cannot_be_read_holds_everything(gated: World, now: list[float]) ->
     nowhere.dispose()
 
 
+def one_reads_and_one_waits(
+    pool: ThreadPoolExecutor, view: PauseView, payout: PayoutState, begun: threading.Event
+) -> tuple[Future[Pause | None], Future[Pause | None]]:
+    """Two who come at the same moment, while what is read does not end."""
+    reading = pool.submit(view.over, payout)
+    assert begun.wait(5)
+    waiting = pool.submit(view.over, payout)
+    with pytest.raises(TimeoutError):
+        waiting.result(0.1)
+    return reading, waiting
+
+
 def test_what_can_be_read_again_is_known_at_once(gated: World) -> None:
     """PostgreSQL is back: the next who comes is not told that it is away, for 5 to 10 s."""
     away, reads, begun, go_on = [True], [0], threading.Event(), threading.Event()
@@ -248,11 +260,7 @@ def test_what_can_be_read_again_is_known_at_once(gated: World) -> None:
 
     view, payout = PauseView(read, lambda: 0.0), new(gated, "order-1")
     with ThreadPoolExecutor(2) as pool:
-        reading = pool.submit(view.over, payout)
-        assert begun.wait(5)
-        waiting = pool.submit(view.over, payout)
-        with pytest.raises(TimeoutError):
-            waiting.result(0.1)
+        reading, waiting = one_reads_and_one_waits(pool, view, payout, begun)
         go_on.set()
         for one in (reading, waiting):
             with pytest.raises(Unreadable):
@@ -275,11 +283,7 @@ def test_who_waited_for_a_slow_read_does_not_go_by_what_is_old(gated: World) -> 
 
     view, payout = PauseView(read, lambda: now[0]), new(gated, "order-1")
     with ThreadPoolExecutor(2) as pool:
-        reading = pool.submit(view.over, payout)
-        assert begun.wait(5)
-        waiting = pool.submit(view.over, payout)
-        with pytest.raises(TimeoutError):
-            waiting.result(0.1)
+        reading, waiting = one_reads_and_one_waits(pool, view, payout, begun)
         now[0] = 5.0
         go_on.set()
         assert reading.result(5) is waiting.result(5) is None
