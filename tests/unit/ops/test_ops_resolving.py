@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -149,8 +149,8 @@ def at_a_terminal(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
 def test_list_finds_by_every_filter(run: Any, engine: Engine) -> None:
     """Newest first; each filter leaves what fits it."""
     queued(engine, "first", age=timedelta(days=3))
-    unknown(engine, "second", age=timedelta(days=2))
-    flagged(engine, queued(engine, "third", age=timedelta(hours=30), currency="EUR"), "mismatch")
+    second = unknown(engine, "second", age=timedelta(days=2)).created_at
+    flagged(engine, queued(engine, "third", age=timedelta(days=1), currency="EUR"), "mismatch")
     queued(engine, "fourth", channel_code="16", due_at=None)
     queued(engine, "fifth", age=timedelta(0), epay_account="other@example.com")
     with engine.begin() as connection:
@@ -164,7 +164,6 @@ def test_list_finds_by_every_filter(run: Any, engine: Engine) -> None:
         return [row["merchant_order_no"] for row in json.loads(ran.out)]
 
     everything = ["fifth", "fourth", "third", "second", "first"]
-    today = utcnow().date()
     assert found() == everything
     assert found("--status", "unknown") == ["second"]
     assert found("--status", "unknown", "--status", "queued") == everything
@@ -174,10 +173,9 @@ def test_list_finds_by_every_filter(run: Any, engine: Engine) -> None:
     assert found("--channel", "16") == ["fourth"]
     assert found("--account", "other@example.com") == ["fifth"]
     assert found("--due") == ["second"]
-    assert found("--since", str(today - timedelta(days=2)))[-1] == "second"
-    assert found("--until", str(today - timedelta(days=2))) == ["second", "first"]
-    moment = (datetime.now(UTC) - timedelta(days=2, minutes=1)).isoformat()
-    assert found("--until", moment) == ["first"]
+    assert found("--since", str(second.date()))[-1] == "second"
+    assert found("--until", str(second.date())) == ["second", "first"]
+    assert found("--until", (second - timedelta(minutes=1)).isoformat()) == ["first"]
     assert found("--limit", "0") == everything
 
 
