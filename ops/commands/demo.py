@@ -19,7 +19,10 @@ def demo(
     ] = None,
     limit: Annotated[float, typer.Option(help="Give up after so many seconds.")] = 55,
 ) -> None:
-    """Run the whole service on this machine and put payouts through it; exit 1 if a law broke."""
+    """Run the whole service on this machine and put payouts through it.
+
+    Exit 1 if a law broke, 2 if payouts were not finished in time.
+    """
     try:
         from ops.demo.run import run  # noqa: PLC0415 - the extra may be missing
     except ImportError as error:

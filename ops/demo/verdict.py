@@ -21,7 +21,11 @@ class Paid:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The closing summary; `broken` names each payout for which a law was broken."""
+    """The closing summary.
+
+    `broken` names each payout for which a law was broken, `unfinished` each that the time limit
+    left before its end or before its outcome was told.
+    """
 
     asked: int
     by_status: Mapping[str, int]
@@ -31,6 +35,7 @@ class Verdict:
     still_open: int
     told: int
     broken: Sequence[str]
+    unfinished: Sequence[str]
 
 
 def judge(
@@ -38,6 +43,8 @@ def judge(
     rows: Mapping[str, Status],
     ledger: Mapping[str, Paid],
     told: Mapping[str, Sequence[str]],
+    *,
+    in_time: bool = True,
 ) -> Verdict:
     """Hold the rows, the gateway's ledger and the outcome messages against each other.
 
@@ -45,15 +52,20 @@ def judge(
         rows: our status, by order number.
         ledger: what the gateway did, by order number.
         told: the final statuses that the asking app was told, by order number.
+        in_time: whether all ended within the time limit; if not, an end that is missing is
+            unfinished and breaks no law.
     """
     nothing = Paid(0, 0)
     broken: list[str] = []
+    unfinished: list[str] = []
     for payout in planned:
         number = payout.merchant_order_no
-        faults = _broken(
-            payout, rows.get(number), ledger.get(number, nothing), list(told.get(number, ()))
-        )
-        broken += [f"{number} ({payout.fault or 'no fault'}): {fault}" for fault in faults]
+        status, paid = rows.get(number), ledger.get(number, nothing)
+        heard = list(told.get(number, ()))
+        label = f"{number} ({payout.fault or 'no fault'})"
+        broken += [f"{label}: {fault}" for fault in _broken(payout, status, paid, heard)]
+        if missing := _missing(status, paid, heard):
+            (broken if in_time else unfinished).append(f"{label}: {missing}")
     known = {payout.merchant_order_no for payout in planned}
     for number in sorted((rows.keys() | ledger.keys()) - known):
         broken.append(f"{number}: nobody asked for it")
@@ -66,6 +78,7 @@ def judge(
         still_open=sum(1 for status in rows.values() if status not in FINAL),
         told=len(told),
         broken=broken,
+        unfinished=unfinished,
     )
 
 
@@ -73,14 +86,24 @@ def _broken(payout: Planned, status: Status | None, paid: Paid, told: Sequence[s
     found = []
     if paid.payments > 1:
         found.append(f"PAID {paid.payments} TIMES")
-    if status is None:
-        return [*found, "lost: asked for, and not on record"]
-    if status not in FINAL:
-        found.append(f"still {status}" + (f", the app was told {', '.join(told)}" if told else ""))
-    elif status is not payout.end:
-        found.append(f"ended as {status}, the truth is {payout.end}")
-    if status in FINAL and (status is Status.SUCCEEDED) != (paid.payments > 0):
-        found.append(f"says {status}, the gateway paid {paid.payments} time(s)")
-    if status in FINAL and set(told) != {status.value}:
-        found.append(f"is {status}, the asking app was told {', '.join(told) or 'nothing'}")
+    if status is None and (paid.creates_received or told):
+        found.append("lost: sent or told, and not on record")
+    if status in FINAL:
+        if status is not payout.end:
+            found.append(f"ended as {status}, the truth is {payout.end}")
+        if (status is Status.SUCCEEDED) != (paid.payments > 0):
+            found.append(f"says {status}, the gateway paid {paid.payments} time(s)")
+        if set(told) - {status.value}:
+            found.append(f"is {status}, the asking app was told {', '.join(told)}")
+    elif status is not None and told:
+        found.append(f"still {status}, the app was told {', '.join(told)}")
     return found
+
+
+def _missing(status: Status | None, paid: Paid, told: Sequence[str]) -> str | None:
+    """What only time can still bring, None where nothing is missing."""
+    if told or (status is None and paid.creates_received):
+        return None
+    if status is None:
+        return "not on record: lost, or still in the queue"
+    return f"is {status}, the app was told nothing" if status in FINAL else f"still {status}"

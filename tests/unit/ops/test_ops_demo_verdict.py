@@ -57,6 +57,46 @@ def test_each_breach_is_named(
     assert all(line.startswith("order-1 (no fault): ") for line in broken)
 
 
+@pytest.mark.parametrize(
+    ("status", "paid", "words"),
+    [
+        (None, None, "still in the queue"),
+        (Status.PROCESSING, ONCE, "still processing"),
+        (Status.UNKNOWN, None, "still unknown"),
+        (Status.SUCCEEDED, ONCE, "told nothing"),
+    ],
+)
+def test_what_the_time_limit_left_open_breaks_no_law(
+    status: Status | None, paid: Paid | None, words: str
+) -> None:
+    """It is named as unfinished."""
+    rows, ledger = ({} if one is None else {"order-1": one} for one in (status, paid))
+    verdict = judge([GOOD], rows, ledger, {}, in_time=False)
+    assert verdict.broken == []
+    [line] = verdict.unfinished
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("status", "paid", "told"),
+    [
+        (Status.SUCCEEDED, Paid(2, 2), ["succeeded"]),
+        (Status.PROCESSING, Paid(2, 2), []),
+        (None, ONCE, []),
+        (None, None, ["succeeded"]),
+        (Status.FAILED, ONCE, []),
+        (Status.PROCESSING, ONCE, ["succeeded"]),
+        (Status.SUCCEEDED, ONCE, ["failed"]),
+    ],
+)
+def test_a_broken_law_is_broken_after_the_time_limit_too(
+    status: Status | None, paid: Paid | None, told: list[str]
+) -> None:
+    """Paid twice, paid without a row, a wrong end, told wrongly: no time mends that."""
+    rows, ledger = ({} if one is None else {"order-1": one} for one in (status, paid))
+    assert judge([GOOD], rows, ledger, {"order-1": told}, in_time=False).broken
+
+
 def test_payment_of_a_lost_payout_is_named() -> None:
     """Money that left for a payout that is on no record is said, not only that it is lost."""
     assert any("paid" in line.lower() for line in _verdict(None, Paid(2, 2), []))

@@ -6,8 +6,11 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from ops.demo import run
+from ops.demo.asker import Asker
 from ops.demo.given import unused_broker, unused_database
 from ops.errors import UserError
+from sandbox.server import Gateway
 from shared.database import make_engine
 
 
@@ -53,3 +56,19 @@ def test_servers_that_are_away_are_told() -> None:
         unused_database("postgresql://u@127.0.0.1:1/none")
     with pytest.raises(UserError, match="REDIS_URL"):
         unused_broker("redis://127.0.0.1:1/0")
+
+
+def test_a_gateway_that_is_away_at_the_end_is_waited_for(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage is one of the demo's faults; a gateway that stays away is told in words."""
+    engine = make_engine(database_url, pool_size=1)
+    asker = Asker("redis://127.0.0.1:1/0")
+    with Gateway() as gateway:
+        gateway.set_faults(down_seconds=0.5, mode="refuse")
+        assert run._last_look(engine, gateway.root_url, asker) == ({}, {}, {})
+        gateway.set_faults(down_seconds=600, mode="refuse")
+        monkeypatch.setattr(run, "_LEDGER_SECONDS", 0.1)
+        with pytest.raises(UserError, match="ledger"):
+            run._last_look(engine, gateway.root_url, asker)
+    engine.dispose()
