@@ -47,7 +47,7 @@ format: $(INSTALLED) ## Format the code and sort its imports
 
 .PHONY: chaos
 chaos: $(INSTALLED) ## Kill processes and servers for minutes, and count the money afterwards
-	@$(BIN)/python -m tests.chaos $(ARGS)
+	@$(BIN)/python -m tests.resilience.chaos $(ARGS)
 	@$(BIN)/python -m pytest -m chaos
 
 .PHONY: bench

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from bench import callback, growth, machine, memory, pool, query, report, scale, submit
-from bench.stage import Stage, a_stage
-from bench.turns import Section
+from bench.environment import Stage, a_stage
+from bench.interleave import Section
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RESULTS = _ROOT / "bench/results/latest.json"

@@ -9,13 +9,13 @@ from functools import partial
 
 import requests
 
-from bench.figures import Criterion, Figures
-from bench.stage import Stage
-from bench.stub import HOST
-from bench.turns import Section, in_turn
-from bench.usage import cpu_seconds
-from ops.local.ports import free_port
-from ops.local.readiness import wait_for
+from bench.cpu_usage import cpu_seconds
+from bench.environment import Stage
+from bench.interleave import Section, in_turn
+from bench.ratios import Criterion, Figures
+from bench.stub_gateway import HOST
+from devstack.ports import free_port
+from devstack.wait import wait_for
 
 OURS, FLOOR = "ours", "floor-callback"
 THREADS = 16

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.usage import cpu_of_parts
-from ops.local.processes import Process
+from bench.cpu_usage import cpu_of_parts
+from devstack.process_group import Process
 
 _PAUSE_SECONDS = 0.1
 _FROM, _TO = 0.10, 0.95

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, request
 
-from bench.plain import plain_celery
+from bench.bare_celery import plain_celery
 
 celery = plain_celery("floor_callback")
 app = Flask("floor")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.orders import HEADERS, QUERY
-from bench.plain import CONCURRENCY, URL, plain_celery
-from bench.pooled import pooled_session
+from bench.bare_celery import CONCURRENCY, URL, plain_celery
+from bench.http_session import pooled_session
+from bench.payloads import HEADERS, QUERY
 
 TASK = "floor.query"
 

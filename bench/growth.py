@@ -15,21 +15,21 @@ import psycopg
 from sqlalchemy import Engine
 
 from bench import growth_data
+from bench.environment import Stage
 from bench.explain import catching, plan
-from bench.figures import Criterion
-from bench.orders import ACCOUNT, CURRENCY, FEE, request_kwargs
-from bench.stage import Stage
-from bench.turns import Section
-from shared.database import make_engine
-from shared.epay.messages import CreateOrder, OrderAnswer, OutcomeUnknown, Report
-from shared.lifecycle import Policy
-from shared.outcome import Message
-from shared.settings import Settings
-from shared.store import Store
+from bench.interleave import Section
+from bench.payloads import ACCOUNT, CURRENCY, FEE, request_kwargs
+from bench.ratios import Criterion
+from shared.config.settings import Settings
+from shared.domain.gateway import CreateOrder, OrderAnswer, OutcomeUnknown, Report
+from shared.domain.lifecycle import Policy
+from shared.domain.notifications import Message
+from shared.storage.engine import make_engine
+from shared.storage.payout_store import Store
 from worker.context import Context, ThreadedAsking
+from worker.database_retry import WaitingPatience
 from worker.jobs.request import request
 from worker.jobs.sweep import sweep
-from worker.patience import WaitingPatience
 
 DUE = 1000
 _SWEEPS = 25

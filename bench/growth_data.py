@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from bench.orders import ACCOUNT
+from bench.payloads import ACCOUNT
 
 EVENTS_EACH = 5
 _OPEN = 5_000

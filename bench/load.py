@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 
-from bench.orders import callback_form
-from bench.stub import HOST
+from bench.payloads import callback_form
+from bench.stub_gateway import HOST
 
 _END = b"\r\n\r\n"
 _ACCEPTED = b"success"

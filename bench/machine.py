@@ -9,7 +9,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ops.local.binaries import bundled_file
+from devstack.binaries import bundled_file
 
 _PACKAGES = (
     "celery",

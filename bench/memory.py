@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from bench.figures import Criterion, Figures
+from bench.cpu_usage import resident_bytes
+from bench.environment import Stage
+from bench.interleave import Section, in_turn
 from bench.messages import fill
-from bench.orders import request_kwargs
-from bench.stage import Stage
+from bench.payloads import request_kwargs
+from bench.ratios import Criterion, Figures
 from bench.submit import workers
-from bench.turns import Section, in_turn
-from bench.usage import resident_bytes
 from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST
 
 LATENCY = 0.005

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.peer_job import pay
-from bench.plain import plain_celery
+from bench.bare_celery import plain_celery
+from bench.peer_common import pay
 
 TASK = "peer.pay"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 
-from bench.orders import request_kwargs
-from bench.peer_job import pay
-from bench.plain import CONCURRENCY, QUEUE
+from bench.bare_celery import CONCURRENCY, QUEUE
+from bench.payloads import request_kwargs
+from bench.peer_common import pay
 
 _URL = os.environ.get("DATABASE_URL", "")
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from bench import submit
-from bench.figures import Figures
-from bench.stage import Stage
-from bench.turns import Measure, Section, in_turn
-from bench.usage import own_bytes
-from ops.local.processes import Process
+from bench.cpu_usage import own_bytes
+from bench.environment import Stage
+from bench.interleave import Measure, Section, in_turn
+from bench.ratios import Figures
+from devstack.process_group import Process
 
 AT_ONCE = 32
 COLUMNS = {**submit.COLUMNS, "mib": "workers' memory MiB"}

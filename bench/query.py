@@ -9,14 +9,14 @@ from functools import partial
 import psycopg
 
 from bench import drain, floor_query
-from bench.figures import Criterion, Figures
+from bench.bare_celery import QUEUE
+from bench.environment import Stage
+from bench.interleave import Measure, Section, in_turn
 from bench.messages import fill
-from bench.orders import ACCOUNT, AMOUNT, CURRENCY, query_param, signed_body
-from bench.plain import QUEUE
-from bench.stage import Stage
+from bench.payloads import ACCOUNT, AMOUNT, CURRENCY, query_param, signed_body
+from bench.ratios import Criterion, Figures
 from bench.submit import LATENCY, workers
-from bench.turns import Measure, Section, in_turn
-from ops.local.readiness import wait_for
+from devstack.wait import wait_for
 from shared.contract import QUEUE_RECONCILE, TASK_QUERY
 
 OURS, ENDED, FLOOR = "ours", "ours, all ended", "floor-query"

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.figures import judge, medians
-from bench.turns import Section
+from bench.interleave import Section
+from bench.ratios import judge, medians
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 

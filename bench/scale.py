@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from bench import submit
-from bench.figures import Criterion
-from bench.stage import Stage
-from bench.turns import Section, in_turn
+from bench.environment import Stage
+from bench.interleave import Section, in_turn
+from bench.ratios import Criterion
 
 THREADS = 8
 PROCESSES = (1, 2, 4)

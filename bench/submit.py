@@ -11,14 +11,14 @@ from typing import Any
 import psycopg
 
 from bench import drain, floor_submit, peer_orm
-from bench.figures import Criterion, Figures
+from bench.bare_celery import QUEUE
+from bench.environment import Gateway, Stage, celery_worker
+from bench.interleave import Measure, Section, in_turn
 from bench.messages import fill
-from bench.orders import create_param, request_kwargs, signed_body
-from bench.plain import QUEUE
-from bench.stage import Gateway, Stage, celery_worker
-from bench.turns import Measure, Section, in_turn
-from ops.local.processes import Process
-from ops.local.readiness import wait_for
+from bench.payloads import create_param, request_kwargs, signed_body
+from bench.ratios import Criterion, Figures
+from devstack.process_group import Process
+from devstack.wait import wait_for
 from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST
 
 LATENCY = 0.2

@@ -8,13 +8,13 @@ import typer
 
 from ops.commands import (
     archive,
+    balance,
     batch,
     brakes,
     demo,
     dev,
     doctor,
     enqueue,
-    funds,
     keys,
     listing,
     migrate,
@@ -29,8 +29,8 @@ from ops.commands import (
 )
 from ops.console import fail
 from ops.errors import UserError
-from shared.settings import SettingsError
-from shared.vault import VaultError
+from shared.config.settings import SettingsError
+from shared.storage.encryption import VaultError
 
 app = typer.Typer(
     help="Payouts over the EPAY gateway: set up, try out, look at, answer for.",
@@ -54,8 +54,8 @@ app.command("doctor")(doctor.doctor)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("brakes")(brakes.brakes)
-app.command("balance")(funds.balance)
-app.command("limits")(funds.limits)
+app.command("balance")(balance.balance)
+app.command("limits")(balance.limits)
 app.command("schema")(schema.schema)
 app.command("new-key")(keys.new_key)
 app.command("rotate-keys")(keys.rotate_keys)

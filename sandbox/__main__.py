@@ -10,9 +10,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import fields
 
-from sandbox.config import SandboxConfig, environment_texts, settings_of
 from sandbox.faults import Fault
 from sandbox.server import Gateway
+from sandbox.settings import SandboxConfig, environment_texts, settings_of
 
 
 def read_config(arguments: Sequence[str]) -> SandboxConfig:

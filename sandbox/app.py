@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Flask
 
-from sandbox.calls import Calls
-from sandbox.control import Control
+from sandbox.admin_api import Control
+from sandbox.api import Calls
 from sandbox.state import SandboxState
 
 

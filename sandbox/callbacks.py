@@ -12,11 +12,11 @@ from http import HTTPStatus
 import requests
 from requests.adapters import HTTPAdapter
 
-from sandbox.book import OrderBook
-from sandbox.config import SandboxConfig
+from sandbox.envelopes import callback_fields, spoiled
+from sandbox.ledger import OrderBook
 from sandbox.orders import Order
 from sandbox.scheduler import Scheduler
-from sandbox.wire import callback_fields, spoiled
+from sandbox.settings import SandboxConfig
 
 RETRY_SECONDS = (10, 30, *range(60, 601, 60), 1200, 1800, 3600, 7200)
 """EPAY's 16 retries, taken as gaps between attempts."""

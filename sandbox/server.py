@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandbox.app import create_app
-from sandbox.config import PREFIX, SandboxConfig
-from sandbox.serving import Door
+from sandbox.http_server import Door
+from sandbox.settings import PREFIX, SandboxConfig
 from sandbox.state import SandboxState
 
 _LAST_ANSWERS_SECONDS = 2.0

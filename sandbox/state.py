@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from sandbox.book import OrderBook, RequestLog
 from sandbox.callbacks import CallbackSender
-from sandbox.config import SandboxConfig, parse_balances, parse_limits
 from sandbox.faults import CALM, GlobalFaults, global_faults_from
-from sandbox.life import Life
+from sandbox.ledger import OrderBook, RequestLog
+from sandbox.order_simulation import Life
 from sandbox.outage import DownMode, Outage
 from sandbox.scheduler import Scheduler
+from sandbox.settings import SandboxConfig, parse_balances, parse_limits
 
 
 class SandboxState:

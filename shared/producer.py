@@ -16,11 +16,8 @@ from celery import Celery
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from shared import hints
-from shared.admission import admit_on
-from shared.asked import conflict, payout_of
-from shared.broker import PUBLISH_RETRY, make_celery
 from shared.clock import utcnow
+from shared.config.settings import Settings
 from shared.contract import (
     QUEUE_PAYOUTS,
     TASK_SUBMIT,
@@ -28,8 +25,11 @@ from shared.contract import (
     RequestResult,
     parse_request,
 )
-from shared.settings import Settings
-from shared.vault import PLAIN, Vault
+from shared.domain.intake import conflict, payout_of
+from shared.messaging.celery_config import PUBLISH_RETRY, make_celery
+from shared.storage import after_commit
+from shared.storage.bulk_insert import admit_on
+from shared.storage.encryption import PLAIN, Vault
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class Producer:
         if found.differing:
             raise Conflict(wanted.merchant_order_no, conflict(list(found.differing)))
         if found.is_new:
-            hints.after_commit(connection, lambda: self._hint(found.payout.id))
+            after_commit.after_commit(connection, lambda: self._hint(found.payout.id))
         return RequestResult(
             merchant_order_no=wanted.merchant_order_no,
             status=found.payout.status.value,

@@ -7,19 +7,19 @@ import sys
 
 from flask import Flask
 
-from shared.broker import make_celery
-from shared.logs import configure_logging
-from shared.settings import Settings, SettingsError, load
-from webhook.broker import Broker
+from shared.config.settings import Settings, SettingsError, load
+from shared.messaging.celery_config import make_celery
+from shared.observability.logging import configure_logging
 from webhook.callbacks import Callbacks
 from webhook.callbacks import blueprint as callbacks
-from webhook.errors import short_errors
-from webhook.fields import MAX_BODY_BYTES
+from webhook.error_handlers import short_errors
 from webhook.health import Health
 from webhook.health import blueprint as health
-from webhook.hints import Hints
+from webhook.parsing import MAX_BODY_BYTES
+from webhook.publisher import Broker
 from webhook.shared_redis import SharedRedis
-from webhook.sources import Sources
+from webhook.source_policy import Sources
+from webhook.unverified import Hints
 
 _GUNICORN_HALT = 3
 """The exit code that ends gunicorn, which starts its workers again after any other."""

@@ -13,10 +13,13 @@ from flask import Blueprint, Request, Response, request
 from pydantic import ValidationError
 from werkzeug.exceptions import MethodNotAllowed
 
-from shared.callback_message import CallbackMessage
-from shared.epay import callback
-from shared.settings import ACTED_ON, Settings
-from webhook.answers import (
+from shared.config.settings import ACTED_ON, Settings
+from shared.epay import callbacks
+from shared.messaging.callback_message import CallbackMessage
+from webhook.metrics import CALLBACKS
+from webhook.parsing import Malformed, read_fields
+from webhook.publisher import Broker
+from webhook.responses import (
     ACCEPTED,
     BAD_SIGNATURE,
     BROKER_AWAY,
@@ -25,12 +28,9 @@ from webhook.answers import (
     Answer,
     Refused,
 )
-from webhook.broker import Broker
-from webhook.fields import Malformed, read_fields
-from webhook.hints import Hints
-from webhook.metrics import CALLBACKS
 from webhook.shared_redis import BrokerAway
-from webhook.sources import Sources
+from webhook.source_policy import Sources
+from webhook.unverified import Hints
 
 log = structlog.get_logger(__name__)
 
@@ -73,10 +73,10 @@ class Callbacks:
         if not fields.get("sign"):
             raise Malformed("no signature")
         try:
-            message = CallbackMessage.of(callback.parse(fields), verified=False)
+            message = CallbackMessage.of(callbacks.parse(fields), verified=False)
         except ValidationError as error:
             raise Malformed("it names no order, or a field is absurdly long") from error
-        verified = _is_cut_cleanly(fields) and callback.verify(
+        verified = _is_cut_cleanly(fields) and callbacks.verify(
             fields, self._keys, self._nested, self._excluded, self._parse_message
         )
         return message.model_copy(update={"verified": True}) if verified else message

@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import vitals
 from shared.clock import utcnow
-from shared.database import make_engine
-from shared.settings import Settings
+from shared.config.settings import Settings
+from shared.observability import health
+from shared.storage.engine import make_engine
 from webhook.metrics import exposition
 from webhook.shared_redis import BrokerAway, SharedRedis
 
@@ -54,7 +54,7 @@ class Health:
 
     def _read(self, engine: Engine) -> dict[str, float | int | str | None]:
         try:
-            vital = vitals.read(engine, utcnow())
+            vital = health.read(engine, utcnow())
         except SQLAlchemyError:
             return {"database": "does not answer"}
         return {

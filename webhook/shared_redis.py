@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import redis
 
-from shared.quick_redis import QuickRedis, RedisAway
+from shared.redis_client import QuickRedis, RedisAway
 
 _Result = TypeVar("_Result")
 

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from shared.clock import utcnow
-from shared.epay.messages import CreateOrder, OrderAnswer
-from shared.lifecycle import Policy
-from shared.outcome import Message
-from shared.store import Store
-from worker.gate import Gate, OpenGate
+from shared.domain.gateway import CreateOrder, OrderAnswer
+from shared.domain.lifecycle import Policy
+from shared.domain.notifications import Message
+from shared.storage.payout_store import Store
+from worker.send_guard.interface import Gate, OpenGate
 
 T = TypeVar("T")
 

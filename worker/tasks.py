@@ -15,17 +15,17 @@ from celery.exceptions import Reject
 from pydantic import ValidationError
 
 from shared import contract
-from shared.callback_message import CallbackMessage
-from worker.celery_app import app
-from worker.jobs.books import books
+from shared.messaging.callback_message import CallbackMessage
+from worker.bootstrap import process
+from worker.celery import app
+from worker.database_retry import DatabaseAway
 from worker.jobs.callback import callback
+from worker.jobs.daily_reconciliation import books
 from worker.jobs.notify import notify
 from worker.jobs.query import query
 from worker.jobs.request import request
 from worker.jobs.submit import submit
 from worker.jobs.sweep import sweep
-from worker.patience import DatabaseAway
-from worker.process import process
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ops.batch.verdicts import Line, Said
+from ops.batch.row_validation import Line, Said
 
 
 @dataclass

@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say
 from ops.errors import UserError, unreadable
-from shared import archive as archives
 from shared.clock import utcnow
-from shared.database import make_engine
-from shared.settings import load
+from shared.config.settings import load
+from shared.storage import archive as archives
+from shared.storage.engine import make_engine
 
 _AGE = re.compile(r"([1-9][0-9]{0,4})d")
 _YOUNGEST = timedelta(days=30)

@@ -11,20 +11,20 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ops.batch import history, saying
-from ops.batch.reading import STDIN, Sheet, opened
-from ops.batch.result import result_file
-from ops.batch.sending import Sender
+from ops.batch import existing, output
+from ops.batch.csv_reader import STDIN, Sheet, opened
+from ops.batch.result_file import result_file
+from ops.batch.row_validation import Judge, Line, Said
+from ops.batch.submission import Sender
 from ops.batch.totals import Totals
-from ops.batch.verdicts import Judge, Line, Said
-from ops.channels import undocumented
+from ops.connections import database
 from ops.console import fail, note
-from ops.database import database
 from ops.errors import UserError
-from shared.broker import make_celery
+from ops.wording.channels import undocumented
 from shared.clock import utcnow
+from shared.config.settings import Settings, load
+from shared.messaging.celery_config import make_celery
 from shared.producer import submit_hint
-from shared.settings import Settings, load
 
 _CHUNK = 500
 """Rows in one look at the database, and payouts in one commit."""
@@ -93,7 +93,7 @@ class _Run:
         self._vault = settings.vault()
         self._sheet = sheet
         self._json = json
-        self._bad = saying.Bad(json=json)
+        self._bad = output.Bad(json=json)
         self._words: list[str] = []
         self._is_sending = False
         self.totals = Totals()
@@ -101,9 +101,9 @@ class _Run:
     def check(self, result: Path | None) -> None:
         """Give each row its verdict; nothing is changed."""
         totals, bad = Totals(), self._bad
-        with saying.progress("checking", None) as come_to, result_file(result) as written:
+        with output.progress("checking", None) as come_to, result_file(result) as written:
             for chunk in self._chunks():
-                for line in history.against_history(self._engine, self._vault, chunk):
+                for line in existing.against_history(self._engine, self._vault, chunk):
                     totals.add(line)
                     bad.add(line)
                     written(line)
@@ -134,10 +134,10 @@ class _Run:
             lambda payout_id: submit_hint(celery, payout_id),
         )
         checked, self.totals, self._is_sending = self.totals, Totals(), True
-        with saying.progress("sending", checked.rows) as come_to, result_file(result) as written:
+        with output.progress("sending", checked.rows) as come_to, result_file(result) as written:
             for chunk in self._chunks():
-                admitted = sender.send(history.good(chunk))
-                for line in history.answered(chunk, admitted):
+                admitted = sender.send(existing.good(chunk))
+                for line in existing.answered(chunk, admitted):
                     self.totals.add(line)
                     written(line)
                 come_to(self.totals.rows)
@@ -168,12 +168,12 @@ class _Run:
             self._words.append(f"Nothing was sent yet: run it again with --confirm.{mend}")
         blank = self._sheet.blank_lines
         if self._json:
-            saying.print_json(
+            output.print_json(
                 self.totals, blank, self._bad, self._words, confirmed=self._is_sending
             )
         else:
-            saying.print_totals(self.totals, blank)
-            saying.tell(self._words)
+            output.print_totals(self.totals, blank)
+            output.tell(self._words)
 
     def _chunks(self) -> Iterator[list[Line]]:
         judge = Judge(self._sheet.columns, self._settings.epay_account, utcnow())

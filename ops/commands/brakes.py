@@ -13,12 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import as_json, out, say, when
 from ops.errors import unreadable
-from shared import brakes as pauses
-from shared import breaker
-from shared.brakes import Pause
-from shared.database import make_engine
-from shared.quick_redis import QuickRedis, RedisAway
-from shared.settings import Settings, load
+from shared.config.settings import Settings, load
+from shared.domain import circuit_breaker
+from shared.redis_client import QuickRedis, RedisAway
+from shared.storage import pauses
+from shared.storage.engine import make_engine
+from shared.storage.pauses import Pause
 
 
 def brakes(
@@ -55,12 +55,12 @@ def brakes(
 def _breaker(settings: Settings) -> dict[str, Any]:
     redis = QuickRedis(settings.redis_url)
     try:
-        text = redis.run(lambda: redis.client.get(breaker.KEY))
+        text = redis.run(lambda: redis.client.get(circuit_breaker.KEY))
     except RedisAway:
         return {"state": "not known: Redis does not answer at REDIS_URL"}
     finally:
         redis.close()
-    opening = breaker.read(str(text) if text else None)
+    opening = circuit_breaker.read(str(text) if text else None)
     if opening is None:
         return {"state": "closed"}
     return {

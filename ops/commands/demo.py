@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ops.demo.plan import EACH, FAULTS
+from ops.demo.scenario import EACH, FAULTS
 from ops.errors import UserError
 
 

@@ -12,13 +12,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say, when
-from shared import brakes, ground, migrate, vitals
 from shared.clock import utcnow
+from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
-from shared.database import make_engine
+from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.epay.client import EpayClient
-from shared.epay.messages import NeverSent, OutcomeUnknown, Refused
-from shared.settings import Settings, SettingsError, load
+from shared.observability import health, startup_checks
+from shared.storage import migrate, pauses
+from shared.storage.engine import make_engine
 
 _HARMLESS_ORDER = "payouts-doctor-0"
 _REDIS_TIMEOUT_SECONDS = 5
@@ -72,7 +73,7 @@ def _settings(settings: Settings) -> list[Finding]:
         settings.epay()
     except SettingsError as error:
         return [Finding("settings", False, str(error))]
-    found = _found("settings", ground.of_settings(settings), "complete and consistent")
+    found = _found("settings", startup_checks.of_settings(settings), "complete and consistent")
     if not settings.epay_not_found_codes:
         words = (
             "EPAY_NOT_FOUND_CODES is empty: a payout whose create was not answered waits for a"
@@ -86,7 +87,9 @@ def _redis(settings: Settings) -> list[Finding]:
     if not settings.redis_url:
         return []
     try:
-        found = _found("redis", ground.of_redis(settings.redis_url), "answers, and never evicts")
+        found = _found(
+            "redis", startup_checks.of_redis(settings.redis_url), "answers, and never evicts"
+        )
         return found + _queues(settings.redis_url)
     except redis.RedisError as error:
         return [Finding("redis", False, f"does not answer at REDIS_URL ({type(error).__name__})")]
@@ -120,7 +123,7 @@ def _database(settings: Settings) -> list[Finding]:
         return []
     engine = make_engine(settings.database_url, pool_size=1)
     try:
-        unsafe = ground.of_database(engine, utcnow())
+        unsafe = startup_checks.of_database(engine, utcnow())
         fine = f"answers, schema ({migrate.current(engine)}) and clock agree"
         found = _found("postgresql", unsafe, fine)
         return found if unsafe else found + _vitals(settings, engine) + _pauses(engine)
@@ -132,7 +135,7 @@ def _database(settings: Settings) -> list[Finding]:
 
 
 def _vitals(settings: Settings, engine: Engine) -> list[Finding]:
-    vital = vitals.read(engine, utcnow())
+    vital = health.read(engine, utcnow())
     stale = 3 * settings.sweep_seconds + 10
     if vital.sweep_age is None:
         sweep = Finding("sweep", False, "none ever ran: are beat and a reconcile worker running?")
@@ -176,7 +179,7 @@ def _waits(seconds: float, patience: float, queues: str, nothing: str) -> str:
 
 def _pauses(engine: Engine) -> list[Finding]:
     """A pause is somebody's will, and no illness; but who wonders must find it here."""
-    standing = brakes.active(engine)
+    standing = pauses.active(engine)
     if not standing:
         return [Finding("pauses", True, "none")]
     return [

@@ -9,13 +9,13 @@ import typer
 from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 
-from ops.channels import NAMED, undocumented
 from ops.console import note, say
 from ops.errors import UserError
-from ops.wrong import what_is_wrong
-from shared.broker import make_celery
+from ops.wording.channels import NAMED, undocumented
+from ops.wording.request_errors import what_is_wrong
+from shared.config.settings import load
 from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST, PayoutRequest
-from shared.settings import load
+from shared.messaging.celery_config import make_celery
 
 _OPTIONS = {"merchant_order_no": "the order number", "channel_code": "--channel"}
 """What is typed for a field, where it is not named like the field."""

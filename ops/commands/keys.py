@@ -6,17 +6,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say
 from ops.errors import UserError, unreadable
-from shared import vault
-from shared.database import make_engine
-from shared.settings import load
-from shared.store import Store
+from shared.config.settings import load
+from shared.storage import encryption
+from shared.storage.engine import make_engine
+from shared.storage.payout_store import Store
 
 _BATCH = 500
 
 
 def new_key() -> None:
     """Print a new key for ACCOUNT_ENCRYPTION_KEYS."""
-    say(vault.new_key())
+    say(encryption.new_key())
 
 
 def rotate_keys() -> None:
@@ -35,7 +35,7 @@ def rotate_keys() -> None:
             if upto == last:
                 break
             last = upto
-    except vault.VaultError as error:
+    except encryption.VaultError as error:
         raise UserError(str(error)) from error
     except SQLAlchemyError as error:
         raise unreadable(error) from error

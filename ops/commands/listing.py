@@ -13,16 +13,17 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ops.cells import defused
+from ops.connections import database
 from ops.console import as_json, note, out, plain, say, when
-from ops.database import database
+from ops.csv_safety import defused
 from ops.errors import UserError
-from shared import listing, review
 from shared.clock import utcnow
-from shared.listing import Wanted
-from shared.logs import mask
-from shared.settings import load
-from shared.state import PayoutState, Status
+from shared.config.settings import load
+from shared.domain import review
+from shared.domain.payout import PayoutState, Status
+from shared.observability.logging import mask
+from shared.storage import queries
+from shared.storage.queries import Wanted
 
 CODES = sorted(
     value for name, value in vars(review).items() if name.isupper() and isinstance(value, str)
@@ -78,7 +79,7 @@ def list_(
     asked = limit + 1 if limit else 0
     with (
         database(settings) as engine,
-        closing(listing.newest(engine, settings.vault(), wanted, asked)) as found,
+        closing(queries.newest(engine, settings.vault(), wanted, asked)) as found,
     ):
         shown = islice(found, limit) if limit else found
         if csv:

@@ -6,8 +6,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say
 from ops.errors import UserError
-from shared import migrate as migrations
-from shared.settings import load
+from shared.config.settings import load
+from shared.storage import migrate as migrations
 
 
 def migrate() -> None:

@@ -14,12 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say, when
 from ops.errors import UserError, unreadable
-from shared import brakes
-from shared.brakes import AlreadyPaused, NotPaused, Pause, Scope
 from shared.clock import utcnow
+from shared.config.settings import load
 from shared.contract import ChannelCode, Currency, EpayAccount
-from shared.database import make_engine
-from shared.settings import load
+from shared.storage import pauses
+from shared.storage.engine import make_engine
+from shared.storage.pauses import AlreadyPaused, NotPaused, Pause, Scope
 
 _LONGEST_WORDS = 500
 _TYPES: dict[str, tuple[TypeAdapter[str], str]] = {
@@ -57,12 +57,12 @@ def pause(
     by, why = _words("--name", name), _words("--reason", reason)
     with _database() as engine:
         try:
-            brakes.pause(engine, scope, by, why, utcnow())
+            pauses.pause(engine, scope, by, why, utcnow())
         except AlreadyPaused as error:
             raise UserError(
                 f"{_told(error.standing)}. Nothing was changed; `payouts resume` ends it"
             ) from error
-        waiting = brakes.waiting(engine, scope)
+        waiting = pauses.waiting(engine, scope)
     say(f"Paused: {scope}. {waiting} payout(s) that it holds wait now; what was sent is followed.")
     if account is not None and account != load().epay_account:
         say(f"Mind: EPAY_ACCOUNT is not {account} here; only workers of that account are held.")
@@ -80,13 +80,13 @@ def resume(
     by, why = _words("--name", name), _words("--reason", reason)
     with _database() as engine:
         try:
-            brakes.resume(engine, scope, by, why, utcnow())
+            pauses.resume(engine, scope, by, why, utcnow())
         except NotPaused as error:
             raise UserError(_no_such(error)) from error
-        time.sleep(brakes.NOTICED_WITHIN.total_seconds() * 1.2)
-        waited = brakes.waiting(engine, scope)
-        brakes.wake(engine, scope, utcnow())
-        still = brakes.active(engine)
+        time.sleep(pauses.NOTICED_WITHIN.total_seconds() * 1.2)
+        waited = pauses.waiting(engine, scope)
+        pauses.wake(engine, scope, utcnow())
+        still = pauses.active(engine)
     say(f"Resumed: {scope}. {waited} payout(s) that waited are looked at now.")
     for standing in still:
         say(f"Still in force: {_told(standing)}.")

@@ -12,19 +12,19 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
+from ops.connections import database
 from ops.console import as_json, err, out, say
-from ops.database import database
-from ops.daybook import paper
-from ops.daybook.csv_file import CsvLines
-from ops.daybook.sums import Sums
-from ops.daybook.walk import Line, Pace, Walk
+from ops.daily_reconciliation import render
+from ops.daily_reconciliation.compare_day import Line, Pace, Walk
+from ops.daily_reconciliation.csv_export import CsvLines
+from ops.daily_reconciliation.totals import Sums
 from ops.errors import UserError
-from shared.books import Verdict
-from shared.books_store import BooksStore
 from shared.clock import utcnow
+from shared.config.settings import load
+from shared.domain.daily_reconciliation import Verdict
 from shared.epay.client import EpayClient
-from shared.settings import load
-from shared.store import Store
+from shared.storage.daily_reconciliation import BooksStore
+from shared.storage.payout_store import Store
 
 
 def report(
@@ -70,9 +70,9 @@ def report(
         totals, daily = books.totals(wanted), books.find(wanted)
         if ours_only:
             if json:
-                say(as_json(paper.ours_as_dict(wanted, totals, daily)))
+                say(as_json(render.ours_as_dict(wanted, totals, daily)))
             else:
-                paper.print_ours(to, wanted, totals, daily)
+                render.print_ours(to, wanted, totals, daily)
             return
         client = EpayClient(settings.epay())
         stack.callback(client.close)
@@ -89,9 +89,9 @@ def report(
         lines = walk.lines(wanted, sample)
         sums = _sums(lines, count if sample is None else min(count, sample), csv)
     if json:
-        say(as_json(paper.as_dict(wanted, sums, daily)))
+        say(as_json(render.as_dict(wanted, sums, daily)))
     else:
-        paper.print_sums(to, wanted, sums, daily)
+        render.print_sums(to, wanted, sums, daily)
     if sums.verdicts[Verdict.DIFFERS]:
         raise typer.Exit(1)
     if sums.verdicts[Verdict.UNANSWERED]:

@@ -12,19 +12,19 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
-from ops.answers import in_words, was_answered
 from ops.commands.review import proposed
+from ops.connections import database, desk, find
 from ops.console import say
-from ops.database import database, desk, find
 from ops.errors import Forbidden, UserError
-from shared import acts
-from shared.acts import ASKS_EPAY, Act, Decision, NotAllowed
-from shared.desk import Desk, Done
-from shared.epay.messages import OrderAnswer, Refused
-from shared.second_person import is_needed, open_proposal
-from shared.settings import Settings, load
-from shared.state import PayoutState, Status
-from shared.story import Story, events_of
+from ops.resolution import actions
+from ops.resolution.actions import ASKS_EPAY, Act, Decision, NotAllowed
+from ops.resolution.approval import is_needed, open_proposal
+from ops.resolution.service import Desk, Done
+from ops.wording.gateway_answers import in_words, was_answered
+from shared.config.settings import Settings, load
+from shared.domain.gateway import OrderAnswer, Refused
+from shared.domain.payout import PayoutState, Status
+from shared.storage.story import Story, events_of
 
 _LONGEST = {"--name": 100, "--reason": 1000}
 
@@ -41,7 +41,7 @@ class Verb(StrEnum):
     APPROVE = "approve"
 
 
-End = StrEnum("End", {end.name: end.value for end in sorted(acts.ENDS)})  # type: ignore[misc]
+End = StrEnum("End", {end.name: end.value for end in sorted(actions.ENDS)})  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def resolve(
 def _is_complete(wish: _Wish) -> None:
     if (wish.verb is Verb.ACCEPT_AS) != (wish.end is not None):
         raise UserError(
-            f"accept-as needs --as with one of {', '.join(sorted(acts.ENDS))}; no other act has it"
+            f"accept-as needs --as with one of {', '.join(sorted(actions.ENDS))}; no other act does"
         )
     if not wish.yes and wish.verb is not Verb.NOTE and not _is_terminal():
         raise UserError("nobody can be asked without a terminal: add --yes to do it all the same")
@@ -171,7 +171,7 @@ def _confirmed(
         f"{payout.merchant_order_no} is {payout.status}, {payout.amount} {payout.currency}"
         f"{', in review for ' + payout.review_reason if payout.review_reason else ''}."
     )
-    does = dict(acts.choices(payout)).get(decision.act, "a rule may forbid it")
+    does = dict(actions.choices(payout)).get(decision.act, "a rule may forbid it")
     if at.second_person and is_needed(payout, decision) and not approves:
         does = f"{does}, once a second person approves"
     takes = ""

@@ -12,17 +12,18 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Engine
 
+from ops.connections import database
 from ops.console import as_json, note, plain, say, when
-from ops.database import database
-from ops.reasons import means
-from shared import acts, listing
-from shared import review as reasons
-from shared.acts import Act, Decision
+from ops.resolution import actions
+from ops.resolution.actions import Act, Decision
+from ops.resolution.approval import is_needed, open_proposal
+from ops.wording.review_help import means
 from shared.clock import utcnow
-from shared.second_person import is_needed, open_proposal
-from shared.settings import Settings, load
-from shared.state import PayoutState
-from shared.story import events_of
+from shared.config.settings import Settings, load
+from shared.domain import review as reasons
+from shared.domain.payout import PayoutState
+from shared.storage import queries
+from shared.storage.story import events_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +59,18 @@ def review(
 
 def _cases(settings: Settings, engine: Engine) -> Iterator[Case]:
     vault = settings.vault()
-    for payout in list(listing.once_proposed(engine, vault)):
+    for payout in list(queries.once_proposed(engine, vault)):
         proposal = open_proposal(events_of(engine, payout.id))
         if proposal is not None and payout.review_reason is None:
             yield _case(settings, payout, proposal)
-    for payout in list(listing.in_review(engine, vault)):
+    for payout in list(queries.in_review(engine, vault)):
         yield _case(settings, payout, open_proposal(events_of(engine, payout.id)))
 
 
 def _case(settings: Settings, payout: PayoutState, proposal: Decision | None) -> Case:
     choices = [
         (act.value, _does(settings, payout, act, does), command(settings, payout, act.value))
-        for act, does in acts.choices(payout)
+        for act, does in actions.choices(payout)
     ]
     if proposal is not None:
         does = f"does what {proposal.person} proposed, if it still is allowed"

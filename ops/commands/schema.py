@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ops.console import as_json, say
-from shared.schema import SCHEMAS
+from ops.json_schema import SCHEMAS
 
 
 class Which(StrEnum):

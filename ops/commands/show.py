@@ -9,20 +9,20 @@ import typer
 from rich.table import Table
 from sqlalchemy import Engine
 
-from ops.answers import in_words, was_answered
 from ops.commands.review import proposed
+from ops.connections import database, desk, find
 from ops.console import as_json, exact, note, out, plain, say, when
-from ops.database import database, desk, find
 from ops.errors import Forbidden, UserError
-from ops.waits import waits_for
-from shared import brakes
-from shared.acts import NotAllowed
-from shared.epay.messages import OrderAnswer
-from shared.logs import mask
-from shared.second_person import open_proposal
-from shared.settings import Settings, load
-from shared.state import PayoutState
-from shared.story import Story
+from ops.resolution.actions import NotAllowed
+from ops.resolution.approval import open_proposal
+from ops.wording.gateway_answers import in_words, was_answered
+from ops.wording.next_step import waits_for
+from shared.config.settings import Settings, load
+from shared.domain.gateway import OrderAnswer
+from shared.domain.payout import PayoutState
+from shared.observability.logging import mask
+from shared.storage import pauses
+from shared.storage.story import Story
 
 _INTERNAL = {"id", "claim_id", "nonce", "journal_hash", "absences"}
 _FREE_TEXT = ("remark", "extend_fields")
@@ -52,14 +52,14 @@ def show(
         if refresh:
             answers = _refreshed(settings, engine, found)
             found = find(settings, engine, merchant_order_no, epay_account)
-        pauses = brakes.active(engine)
+        in_force = pauses.active(engine)
     for answer in answers:
         note(in_words(answer))
     if json or export:
         say(as_json([_as_dict(story, hashes=export) for story in found]))
     else:
         for story in found:
-            _print(story, waits_for(story.payout, pauses, settings.policy()))
+            _print(story, waits_for(story.payout, in_force, settings.policy()))
     if not all(map(was_answered, answers)):
         raise UserError("EPAY could not be asked: what is shown is what was known before")
 

@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say
 from ops.errors import UserError, unreadable
-from shared import archive as archives
-from shared import chain
-from shared.database import make_engine
-from shared.settings import Settings, load
+from shared.config.settings import Settings, load
+from shared.storage import archive as archives
+from shared.storage import journal_audit
+from shared.storage.engine import make_engine
 
 
 def verify(
@@ -49,8 +49,10 @@ def verify(
     say(f"{walked} payouts: every chain holds.")
 
 
-def _walk(engine: Engine, settings: Settings, files: list[Path]) -> Iterator[chain.Break | None]:
+def _walk(
+    engine: Engine, settings: Settings, files: list[Path]
+) -> Iterator[journal_audit.Break | None]:
     if not files:
-        yield from chain.breaks(engine, settings.vault())
+        yield from journal_audit.breaks(engine, settings.vault())
     for file in files:
         yield from archives.broken_in(engine, file)

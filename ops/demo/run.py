@@ -10,18 +10,18 @@ import requests
 from rich.live import Live
 from sqlalchemy import Engine, select
 
+from devstack.wait import wait_for
 from ops.console import out, say
-from ops.demo.asker import Asker
-from ops.demo.plan import NOT_FOUND_CODE, REFUSED_CODE, Planned, plan
+from ops.demo.client_app import Asker
+from ops.demo.display import live_table, summary
+from ops.demo.scenario import NOT_FOUND_CODE, REFUSED_CODE, Planned, plan
 from ops.demo.services import Services, running
-from ops.demo.verdict import Paid, Verdict, judge
-from ops.demo.view import live_table, summary
+from ops.demo.verify import Paid, Verdict, judge
 from ops.errors import UserError
-from ops.local.readiness import wait_for
-from shared.database import make_engine
-from shared.moves import FINAL
-from shared.payout import metadata
-from shared.state import Status
+from shared.domain.payout import Status
+from shared.domain.transitions import FINAL
+from shared.storage.engine import make_engine
+from shared.storage.tables import metadata
 
 _SETTINGS = {
     "EPAY_NOT_FOUND_CODES": NOT_FOUND_CODE,

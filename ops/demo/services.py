@@ -12,13 +12,13 @@ from pathlib import Path
 
 import requests
 
-from ops.demo.given import unused_broker, unused_database
-from ops.local.ports import free_port
-from ops.local.postgres import LocalPostgres
-from ops.local.processes import ProcessGroup
-from ops.local.readiness import wait_for
-from ops.local.redis import LocalRedis
-from shared import migrate
+from devstack.ports import free_port
+from devstack.postgres import LocalPostgres
+from devstack.process_group import ProcessGroup
+from devstack.redis import LocalRedis
+from devstack.wait import wait_for
+from ops.demo.server_checks import unused_broker, unused_database
+from shared.storage import migrate
 
 ACCOUNT = "test2020@epay.com"
 API_KEY = "TESTKEY123"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shared.epay.answers import (
+from shared.domain.gateway import Balance, CreateOrder, Failure, Limit, OrderAnswer, Refused
+from shared.domain.redaction import without
+from shared.epay.config import EpayConfig
+from shared.epay.responses import (
     Answer,
     read_answer,
     read_balances,
@@ -13,9 +16,6 @@ from shared.epay.answers import (
     read_limit,
     read_queried,
 )
-from shared.epay.blot import without
-from shared.epay.config import EpayConfig
-from shared.epay.messages import Balance, CreateOrder, Failure, Limit, OrderAnswer, Refused
 from shared.epay.signing import sign
 from shared.epay.transport import Transport
 

@@ -6,9 +6,9 @@ import requests
 import urllib3
 from urllib3.exceptions import ReadTimeoutError
 
+from shared.domain.gateway import NeverSent, OutcomeUnknown
 from shared.epay.config import EpayConfig
 from shared.epay.deadline import Attempt, current_process
-from shared.epay.messages import NeverSent, OutcomeUnknown
 from shared.epay.wire import PlainSession, WatchedAdapter, current
 
 MAX_BODY = 1024 * 1024

@@ -12,18 +12,18 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from sandbox.config import Duplicates, SandboxConfig
 from sandbox.server import Gateway
-from shared.database import make_engine
+from sandbox.settings import Duplicates, SandboxConfig
+from shared.domain.lifecycle import Policy
+from shared.domain.notifications import Message
+from shared.domain.payout import PayoutState
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
-from shared.lifecycle import Policy
-from shared.outcome import Message
-from shared.state import PayoutState
-from shared.store import Store
+from shared.storage.engine import make_engine
+from shared.storage.payout_store import Store
 from worker.context import Context, ThreadedAsking
+from worker.database_retry import WaitingPatience
 from worker.jobs.request import request
-from worker.patience import WaitingPatience
 
 ACCOUNT = "test2020@epay.com"
 API_KEY = "TESTKEY123"

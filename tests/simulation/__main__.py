@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.simulation.breaks import BREAKS, broken
+from tests.simulation.mutations import BREAKS, broken
 from tests.simulation.runner import run, shrunk
 
 _CHUNK = 100

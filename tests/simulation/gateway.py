@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from shared.epay.messages import (
+from shared.domain.gateway import (
     CreateOrder,
     NeverSent,
     OrderAnswer,
@@ -16,7 +16,7 @@ from shared.epay.messages import (
     Refused,
     Report,
 )
-from tests.simulation.choices import Choices
+from tests.simulation.seeded_choices import Choices
 
 ACCOUNT = "shop@epay.com"
 NOT_FOUND = "2001"

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from shared import journal
-from shared.lifecycle import Policy
-from shared.moves import EPAY_STATUS, FINAL, MOVES, meaning
-from shared.outcome import Message
-from shared.state import Event, PayoutState, Status, row_hash
+from shared.domain import hash_chain
+from shared.domain.lifecycle import Policy
+from shared.domain.notifications import Message
+from shared.domain.payout import Event, PayoutState, Status, row_hash
+from shared.domain.transitions import EPAY_STATUS, FINAL, MOVES, meaning
 from tests.simulation.gateway import SimGateway
 from tests.simulation.memory_store import MemoryStore
 
@@ -127,7 +127,7 @@ class Invariants:
 
     def _event(self, payout: PayoutState, events: Sequence[Event], nth: int) -> None:
         event = events[nth]
-        previous = events[nth - 1].hash if nth else journal.GENESIS
+        previous = events[nth - 1].hash if nth else hash_chain.GENESIS
         if event.previous_hash != previous or event.sequence != nth + 1:
             raise Violation(f"{payout.merchant_order_no}: the chain breaks at event {nth + 1}")
         before, after = event.status_before, event.status_after

@@ -1,4 +1,4 @@
-"""A model of `shared.store.Store` in memory; `test_model.py` holds it against PostgreSQL."""
+"""A model of the payout store in memory; `test_model.py` holds it against PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.moves import FINAL
-from shared.outcome import Message, of_step
-from shared.state import Event, PayoutState, Status, Step
-from shared.store import Claimed, Decide, DecideWithin, Due, LostRace
+from shared.domain.notifications import Message, of_step
+from shared.domain.payout import Event, PayoutState, Status, Step
+from shared.domain.transitions import FINAL
+from shared.storage.payout_store import Claimed, Decide, DecideWithin, Due, LostRace
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.simulation.choices import Choices
+from tests.simulation.seeded_choices import Choices
 from tests.simulation.world import World
 
 _SHRINK_RUNS = 400

@@ -6,8 +6,8 @@ from collections import Counter
 from datetime import timedelta
 
 from shared.contract import TASK_QUERY, TASK_SWEEP
-from shared.state import Status
-from tests.simulation.choices import Choices
+from shared.domain.payout import Status
+from tests.simulation.seeded_choices import Choices
 from tests.simulation.world import World
 
 PAYOUTS = 40

@@ -14,10 +14,10 @@ from datetime import timedelta
 import pytest
 
 from shared.contract import TASK_CALLBACK, TASK_NOTIFY, TASK_QUERY, TASK_SUBMIT, TASK_SWEEP
-from shared.epay.messages import NeverSent, OrderAnswer, OutcomeUnknown
-from shared.state import PayoutState, Status
-from tests.simulation.choices import Choices
+from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown
+from shared.domain.payout import PayoutState, Status
 from tests.simulation.gateway import ACCOUNT
+from tests.simulation.seeded_choices import Choices
 from tests.simulation.world import START, World
 
 NO = "order-0"

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from shared import lifecycle
-from shared.database import make_engine
-from shared.epay.messages import NeverSent, OutcomeUnknown, Refused, Report
-from shared.lifecycle import Policy
-from shared.outcome import Message
-from shared.state import PayoutState, Status, Step
-from shared.store import Store
+from shared.domain import lifecycle
+from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused, Report
+from shared.domain.lifecycle import Policy
+from shared.domain.notifications import Message
+from shared.domain.payout import PayoutState, Status, Step
+from shared.storage.engine import make_engine
+from shared.storage.payout_store import Store
 from tests.simulation.memory_store import MemoryStore
 
 POLICY = Policy(not_found_codes=frozenset({"2001"}), refused_codes=frozenset({"2005"}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.__main__ import first_failure
-from tests.simulation.breaks import BREAKS
+from tests.simulation.mutations import BREAKS
 from tests.simulation.runner import run, shrunk
 
 SEEDS = 700
@@ -26,7 +26,7 @@ def test_a_broken_law_is_noticed(law: str) -> None:
 
 def test_a_world_is_the_same_every_time() -> None:
     """One seed decides everything: two runs tell one story."""
-    from tests.simulation.breaks import broken
+    from tests.simulation.mutations import broken
 
     with broken("2-resend-after-read-timeout"):
         seed = next(seed for seed in range(CAUGHT_WITHIN) if run(seed) is not None)
@@ -36,7 +36,7 @@ def test_a_world_is_the_same_every_time() -> None:
 
 def test_a_failing_story_is_shrunk() -> None:
     """The shrunk story still breaks the law, in fewer steps."""
-    from tests.simulation.breaks import broken
+    from tests.simulation.mutations import broken
 
     with broken("2-resend-after-read-timeout"):
         seed = next(seed for seed in range(CAUGHT_WITHIN) if run(seed) is not None)

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 from greenlet import greenlet
 from sqlalchemy.exc import OperationalError
 
-from shared import acts, review
-from shared.acts import Act, Decision
-from shared.callback_message import CallbackMessage
+from ops.resolution import actions
+from ops.resolution.actions import Act, Decision
 from shared.contract import (
     TASK_CALLBACK,
     TASK_NOTIFY,
@@ -24,28 +23,30 @@ from shared.contract import (
     TASK_SUBMIT,
     TASK_SWEEP,
 )
-from shared.epay.messages import OrderAnswer
-from shared.lifecycle import Policy
-from shared.moves import FINAL
-from shared.outcome import Message
-from shared.review import code_of
-from shared.state import PayoutState, Step
-from tests.simulation.boundaries import BoundaryStore
+from shared.domain import review
+from shared.domain.gateway import OrderAnswer
+from shared.domain.lifecycle import Policy
+from shared.domain.notifications import Message
+from shared.domain.payout import PayoutState, Step
+from shared.domain.review import code_of
+from shared.domain.transitions import FINAL
+from shared.messaging.callback_message import CallbackMessage
 from tests.simulation.broker import Delivery, SimBroker
-from tests.simulation.choices import Choices
-from tests.simulation.gate import SimGate
+from tests.simulation.crash_points import BoundaryStore
 from tests.simulation.gateway import ACCOUNT, NOT_FOUND, REFUSED, Mood, SimGateway
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.memory_store import MemoryStore
-from tests.simulation.people import Person
+from tests.simulation.operators import Person
+from tests.simulation.seeded_choices import Choices
+from tests.simulation.send_guard import SimGate
 from worker.context import Context
+from worker.database_retry import DatabaseAway
 from worker.jobs.callback import callback
 from worker.jobs.notify import notify
 from worker.jobs.query import query
 from worker.jobs.request import request
 from worker.jobs.submit import submit
 from worker.jobs.sweep import sweep
-from worker.patience import DatabaseAway
 
 T = TypeVar("T")
 
@@ -305,7 +306,7 @@ class World:
 
     def _released(self, payout: PayoutState) -> Step:
         decision = Decision(Act.RELEASE, "ann", "it is right")
-        return acts.decide(payout, decision, None, now=self.now, policy=self.policy)
+        return actions.decide(payout, decision, None, now=self.now, policy=self.policy)
 
     def _person(self) -> None:
         """Somebody acts on a payout, at the desk and not through the broker."""

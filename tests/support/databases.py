@@ -20,7 +20,7 @@ def unique_name(prefix: str) -> str:
 @contextmanager
 def migrated_template(postgres: PostgresServer) -> Iterator[str]:
     """The name of a database with today's schema and no rows, to be copied and not connected to."""
-    from shared.migrate import upgrade
+    from shared.storage.migrate import upgrade
 
     name = unique_name("payouts_template")
     upgrade(postgres.create_database(name))

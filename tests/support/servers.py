@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import redis
 
-from ops.local import databases
-from ops.local.postgres import FAST_UNSAFE, LocalPostgres
-from ops.local.redis import LocalRedis
+from devstack import databases
+from devstack.postgres import FAST_UNSAFE, LocalPostgres
+from devstack.redis import LocalRedis
 
 MAX_CONNECTIONS = "200"
 

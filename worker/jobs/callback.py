@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared import lifecycle
-from shared.callback_message import CallbackMessage
-from shared.state import PayoutState, Step
+from shared.domain import lifecycle
+from shared.domain.payout import PayoutState, Step
+from shared.messaging.callback_message import CallbackMessage
 from worker.context import Context
 
 

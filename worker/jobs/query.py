@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared import lifecycle
-from shared.epay.messages import OrderAnswer
-from shared.state import PayoutState, Step
+from shared.domain import lifecycle
+from shared.domain.gateway import OrderAnswer
+from shared.domain.payout import PayoutState, Step
 from worker.context import Context
 
 

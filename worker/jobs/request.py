@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from shared import lifecycle, outcome
-from shared.asked import conflict, differing, payout_of
 from shared.contract import (
     STATUS_CONFLICT,
     STATUS_INVALID,
@@ -19,11 +17,13 @@ from shared.contract import (
     parse_notify,
     parse_request,
 )
-from shared.state import PayoutState, Status, Step
+from shared.domain import lifecycle, notifications
+from shared.domain.intake import conflict, differing, payout_of
+from shared.domain.payout import PayoutState, Status, Step
 from worker.context import Context
-from worker.gate import Go
-from worker.jobs.sending import send
 from worker.jobs.starting import start
+from worker.jobs.submission import send
+from worker.send_guard.interface import Go
 
 _NONE = timedelta(0)
 
@@ -69,10 +69,10 @@ def _wanted(ctx: Context, asked: PayoutRequest) -> PayoutState:
 def _refuse(ctx: Context, kwargs: Mapping[str, Any], error: RequestError) -> RequestResult:
     """Nothing is stored and nothing sent; whoever asked is told why."""
     now = ctx.clock()
-    messages = outcome.of_invalid(dict(kwargs), parse_notify(kwargs), ctx.account, error, now)
+    messages = notifications.of_invalid(dict(kwargs), parse_notify(kwargs), ctx.account, error, now)
     if messages:
         ctx.store.add_messages(None, messages, now)
-    order_no = outcome.echo(kwargs.get("merchant_order_no"))
+    order_no = notifications.echo(kwargs.get("merchant_order_no"))
     return RequestResult(
         merchant_order_no=order_no, status=STATUS_INVALID, duplicate=False, error=error
     )
@@ -90,7 +90,7 @@ def _repeated(
         return _result(send(ctx, standing), duplicate=False)
     if fields := differing(standing, wanted):
         return _conflict(ctx, asked, standing, fields)
-    messages = outcome.of_duplicate(standing, asked.notify)
+    messages = notifications.of_duplicate(standing, asked.notify)
     if messages:
         ctx.store.add_messages(standing.id, messages, ctx.clock())
     return _result(standing, duplicate=True)
@@ -106,7 +106,7 @@ def _conflict(
         return lifecycle.on_conflict(payout, now=now, differing=fields)
 
     noted = ctx.store.change(standing.id, decide) or standing
-    messages = outcome.of_conflict(noted, asked, error, now)
+    messages = notifications.of_conflict(noted, asked, error, now)
     if messages:
         ctx.store.add_messages(noted.id, messages, now)
     return RequestResult(

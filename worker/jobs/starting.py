@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-from shared import lifecycle
-from shared.state import PayoutState, Status, Step
+from shared.domain import lifecycle
+from shared.domain.payout import PayoutState, Status, Step
 from worker.context import Context
-from worker.gate import Outside, Wait
-from worker.jobs.sending import send
+from worker.jobs.submission import send
+from worker.send_guard.interface import Outside, Wait
 
 _CAP_WINDOW = timedelta(hours=24)
 _PATIENCE = timedelta(seconds=5)

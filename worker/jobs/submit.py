@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from shared.state import Status
+from shared.domain.payout import Status
 from worker.context import Context
-from worker.jobs.sending import send
 from worker.jobs.starting import start
+from worker.jobs.submission import send
 
 
 def submit(ctx: Context, payout_id: int, lease: datetime | None, claim_id: str) -> str | None:

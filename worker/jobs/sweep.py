@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from shared import lifecycle
 from shared.contract import TASK_QUERY, TASK_SUBMIT
-from shared.state import PayoutState, Status, Step
+from shared.domain import lifecycle
+from shared.domain.payout import PayoutState, Status, Step
 from worker.context import Context, chunked
 
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ops.local.readiness import wait_for
-from shared.log_stream import UnwaitingHandler
+from devstack.wait import wait_for
+from shared.observability.log_stream import UnwaitingHandler
 
 
 class SlowStream(io.StringIO):
@@ -106,7 +106,7 @@ def test_who_says_too_much_waits_for_a_slow_stream(
     log: logging.Logger, stream: SlowStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines do not fill the memory while nothing is written."""
-    monkeypatch.setattr("shared.log_stream._MOST_WAITING", 3)
+    monkeypatch.setattr("shared.observability.log_stream._MOST_WAITING", 3)
     writer = held_up(stream, log, "slow")
 
     def speak() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
-from shared.hints import after_commit
+from shared.storage.after_commit import after_commit
 
 
 def test_many_short_lived_engines() -> None:

@@ -1,0 +1,122 @@
+"""Asking EPAY for every payout of a day, side by side and at a bounded rate."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from ops.errors import UserError
+from shared.clock import utcnow
+from shared.domain import daily_reconciliation
+from shared.domain.daily_reconciliation import Compared
+from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown
+from shared.domain.lifecycle import Policy
+from shared.domain.payout import PayoutState, Step
+from shared.storage.daily_reconciliation import BooksStore
+from shared.storage.payout_store import Store
+
+_ORDERS_READ = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One payout of the day: our row, EPAY's answer, and how they compare."""
+
+    payout: PayoutState
+    """As it stood when the answer was there."""
+    answer: OrderAnswer
+    compared: Compared
+
+
+class Pace:
+    """Lets so many through in a second, evenly; all of them when there is no bound."""
+
+    def __init__(self, per_second: float | None) -> None:
+        self._gap = 1 / per_second if per_second else 0.0
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Wait for the next turn."""
+        if not self._gap:
+            return
+        with self._lock:
+            turn = max(time.monotonic(), self._next)
+            self._next = turn + self._gap
+        time.sleep(max(0.0, turn - time.monotonic()))
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The comparison of a day. No connection to the database is held while EPAY is asked."""
+
+    books: BooksStore
+    store: Store
+    policy: Policy
+    query: Callable[[str], OrderAnswer]
+    at_once: int
+    """Queries under way at the same time."""
+    record: bool = False
+    """Whether differences become events and reasons for review, as with the daily comparison."""
+    pace: Pace = field(default_factory=lambda: Pace(None))
+
+    def lines(self, day: date, sample: int | None = None) -> Iterator[Line]:
+        """Every payout of the day, or of the sample, in order of acceptance.
+
+        Raises:
+            UserError: EPAY answers nothing at all.
+        """
+        last_id, heard = 0, False
+        with ThreadPoolExecutor(self.at_once, thread_name_prefix="query") as pool:
+            while orders := self.books.orders(day, last_id, _ORDERS_READ, sample):
+                last_id = max(orders)
+                ids = list(orders)
+                for start in range(0, len(ids), self.at_once):
+                    part = {one: orders[one] for one in ids[start : start + self.at_once]}
+                    asked_at = utcnow()
+                    answers = dict(zip(part, pool.map(self._ask, part.values()), strict=True))
+                    if not any(map(daily_reconciliation.was_heard, answers.values())):
+                        _is_away(answers, heard=heard, is_whole=len(part) == self.at_once)
+                    heard = True
+                    yield from self._compared(answers, asked_at)
+
+    def _ask(self, merchant_order_no: str) -> OrderAnswer:
+        self.pace.wait()
+        return self.query(merchant_order_no)
+
+    def _compared(self, answers: Mapping[int, OrderAnswer], asked_at: datetime) -> list[Line]:
+        now = utcnow()
+        found: dict[int, Line] = {}
+
+        def decide(payout: PayoutState) -> Step | None:
+            answer = answers[payout.id]
+            compared = daily_reconciliation.compare(
+                payout, answer, asked_at=asked_at, policy=self.policy
+            )
+            found[payout.id] = Line(payout, answer, compared)
+            return daily_reconciliation.step(
+                payout, answer, asked_at=asked_at, now=now, policy=self.policy, jitter=0.0
+            )
+
+        if self.record:
+            self.store.change_many(list(answers), decide)
+        else:
+            for payout in self.store.claimed(list(answers), None):
+                decide(payout)
+        return list(found.values())
+
+
+def _is_away(answers: Mapping[int, OrderAnswer], *, heard: bool, is_whole: bool) -> None:
+    """End the walk before a gateway that answers nothing; a few orders may have no answer."""
+    if heard and not is_whole:
+        return
+    last = list(answers.values())[-1]
+    reason = last.reason if isinstance(last, NeverSent | OutcomeUnknown) else "no answer"
+    raise UserError(
+        f"EPAY answered none of the last {len(answers)} queries ({reason}). Look at"
+        " `payouts doctor`, and run this again when the gateway is well."
+    )

@@ -1,0 +1,74 @@
+"""What a day comes to, per status and currency: by our rows, and by EPAY's answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from ops.daily_reconciliation.compare_day import Line
+from shared.domain.daily_reconciliation import Verdict
+from shared.domain.gateway import Refused, Report
+from shared.domain.transitions import meaning
+
+NO_ORDER = "no such order"
+NO_ANSWER = "not answered"
+
+
+@dataclass(slots=True)
+class Sum:
+    """A count, and the amounts and fees of what was counted."""
+
+    count: int = 0
+    amount: Decimal = Decimal(0)
+    fee: Decimal = Decimal(0)
+
+    def add(self, amount: Decimal | None, fee: Decimal | None) -> None:
+        """Count one."""
+        self.count += 1
+        self.amount += amount or 0
+        self.fee += fee or 0
+
+
+@dataclass(slots=True)
+class Sums:
+    """The day, line by line. The lines that say nothing are not kept."""
+
+    by: dict[tuple[str, str], tuple[Sum, Sum]] = field(default_factory=dict)
+    """(status, currency) -> our sum and EPAY's."""
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    told: list[Line] = field(default_factory=list)
+    """What differs, and what was not answered."""
+
+    def add(self, line: Line) -> None:
+        """Count a line on both sides."""
+        payout = line.payout
+        ours, _ = self._of(payout.status.value, payout.currency)
+        ours.add(payout.amount, payout.fee)
+        status, currency = _at_epay(line)
+        _, theirs = self._of(status, currency)
+        if isinstance(line.answer, Report):
+            theirs.add(line.answer.amount, line.answer.fee)
+        else:
+            theirs.add(None, None)
+        self.verdicts[line.compared.verdict] += 1
+        if line.compared.verdict is not Verdict.AGREED:
+            self.told.append(line)
+
+    def of(self, verdict: Verdict) -> list[Line]:
+        """The lines of a verdict; none are kept of what agreed."""
+        return [line for line in self.told if line.compared.verdict is verdict]
+
+    def _of(self, status: str, currency: str) -> tuple[Sum, Sum]:
+        return self.by.setdefault((status, currency), (Sum(), Sum()))
+
+
+def _at_epay(line: Line) -> tuple[str, str]:
+    """Under which status and currency EPAY's side is counted, in our words."""
+    match line.answer:
+        case Report(status=status, currency=currency):
+            return meaning(status or "").value, currency or "-"
+        case Refused() if line.compared.verdict is not Verdict.UNANSWERED:
+            return NO_ORDER, line.payout.currency
+        case _:
+            return NO_ANSWER, line.payout.currency

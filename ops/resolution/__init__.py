@@ -1,0 +1,1 @@
+"""What a person may do with a payout, who must approve it, and how it is recorded."""

@@ -1,0 +1,329 @@
+"""Every setting of every process: one class, read from the environment and `.env`."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.config.types import Amounts, Codes, Names, Networks, Positive, Seconds
+from shared.domain.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
+from shared.domain.lifecycle import Policy
+from shared.epay.callbacks import DEFAULT_EXCLUDED
+from shared.epay.config import EpayConfig
+from shared.epay.signing import NestedForm
+from shared.storage.encryption import Vault, VaultError
+
+ACTED_ON = frozenset(
+    {
+        "epayAccount",
+        "merchantOrderNo",
+        "epayOrderNo",
+        "status",
+        "amount",
+        "settlementCurrency",
+        "paymentCurrency",
+        "fee",
+    }
+)
+"""Fields of a callback that we read: unsigned, anybody could write them."""
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the text says which, and what to set it to."""
+
+
+class Settings(BaseSettings):
+    """The settings, named in the environment as here but in capitals. Times are in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    database_url: str = Field(default="", repr=False)
+    """postgresql://user:password@host:port/name"""
+    redis_url: str = Field(default="", repr=False)
+    """redis://host:port/db: the broker, and nothing else on it."""
+
+    epay_base_url: str = ""
+    """Ends in /capi/openapi (epay-gateway section 1)."""
+    epay_account: str = ""
+    epay_api_key: SecretStr = SecretStr("")
+    epay_api_key_previous: SecretStr | None = None
+    """Still accepted in what EPAY sends, during a change of key."""
+    epay_notify_url: str | None = None
+    """Where EPAY sends callbacks: our POST /epay/callback, as the internet sees it."""
+    epay_success_url_method: Literal["GET", "POST"] | None = None
+    epay_fail_url_method: Literal["GET", "POST"] | None = None
+    epay_sign_nested: NestedForm = NestedForm.COMMA
+    epay_demand_response_signature: bool = False
+    epay_allow_plain_http: bool = False
+    """http:// to a host other than loopback; EPAY's test host needs it, production never should."""
+    epay_connect_timeout: Positive = 3
+    epay_read_timeout: Positive = 20
+    epay_total_timeout: Positive | None = None
+    """No request to EPAY lasts longer than this, whatever comes back; see `total_timeout`."""
+
+    epay_not_found_codes: Codes = frozenset()
+    """EPAY's codes that mean "no such order" (law 3). None is documented: agree them with EPAY."""
+    epay_refused_codes: Codes = frozenset()
+    """EPAY's codes that are definite refusals of a create (law 4). None is documented."""
+    epay_settle_seconds: Positive = 600
+    epay_query_backoff: Seconds = DEFAULT_QUERY_BACKOFF
+    epay_submit_backoff: Seconds = DEFAULT_SUBMIT_BACKOFF
+    """Pauses before a payout that provably never left is sent again."""
+    epay_lease_seconds: Positive = 60
+    epay_resend_horizon_seconds: Positive = 86_400
+    epay_review_after: Positive = 259_200
+    epay_check_limits: Literal["off", "on"] = "off"
+    """Whether an amount is held against getLimit (section 3.3) before it is first sent."""
+    epay_limit_category: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,32}$")] = "BANK"
+    """What getLimit is asked for: EPAY documents BANK and CASH, and nothing for e-wallets."""
+    epay_limit_cache_seconds: Positive = 300
+    """How long all workers go by one answer of getLimit."""
+    epay_max_per_second: Positive | None = None
+    """Requests to EPAY in a second, of all processes together; none set: no bound."""
+    epay_query_batch: Annotated[int, Field(ge=1, le=500)] = 32
+    """Payouts in one `payouts.query` message, and queries under way at once in one process."""
+
+    cap_per_payout: Amounts = Field(default_factory=dict)
+    """Above it a payout is held until a person releases it. `USD:1000,EUR:900`"""
+    cap_per_day: Amounts = Field(default_factory=dict)
+    """The same for what was sent in one currency in the last 24 hours."""
+    breaker_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Sends in a row without an answer of EPAY until new ones wait, in one process."""
+    breaker_pause_seconds: Positive = 5
+    """How long they wait for the first probe; each probe that fails doubles it."""
+    breaker_longest_pause_seconds: Positive = 60
+    resolve_second_person: bool = False
+    """Whether an act on a payout whose outcome is unknown needs a second person's approval."""
+    books: Literal["off", "on"] = "on"
+    """Whether each day's payouts are compared with EPAY's own word for them."""
+    books_after_seconds: Positive = 21_600
+    """How long after the end of a day (UTC) its books are compared."""
+    books_sample: Annotated[int, Field(ge=1)] | None = None
+    """At most so many payouts of a day, spread over it; none set: all."""
+
+    epay_callback_excluded: Names = DEFAULT_EXCLUDED
+    """Fields of a callback that its signature does not cover; `none` for none (section 5)."""
+    epay_callback_parse_message: bool = True
+    """Whether a callback's `message` that is JSON is signed as a nested value (section 5)."""
+    callback_hints_per_minute: Annotated[int, Field(ge=0, le=10_000)] = 30
+    """Callbacks that are not believed and yet bring a query forward, over all webhooks."""
+    callback_rate_limit: Annotated[
+        str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}/(second|minute|hour)$")
+    ] = "300/second"
+    """Failing callbacks from one address until 429, over all webhooks. Signed ones always pass."""
+    callback_allowed_networks: Networks = ()
+    """Networks whose callbacks are read; none named: all."""
+    trusted_proxies: Networks = ()
+    """Networks of the proxies before the webhook, whose X-Forwarded-For is believed."""
+
+    broker_visibility_timeout: Annotated[int, Field(ge=1)] = 120
+    sweep_seconds: Positive = 5
+    sweep_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    notify_seconds: Positive = 1
+    celery_result_backend: str | None = Field(default=None, repr=False)
+    """Off by default: PostgreSQL is the truth. Set it to read the result of `payouts.request`."""
+    worker_concurrency: Annotated[int, Field(ge=1)] = 32
+    db_pool_size: Annotated[int, Field(ge=1)] = 10
+    """Connections of one process for single statements, and as many for transactions."""
+    db_patience_seconds: Positive = 20
+    """How long a task waits in place for PostgreSQL before it gives its message back."""
+    log_format: Literal["console", "json"] = "console"
+    account_encryption_keys: SecretStr | None = None
+    """Comma list, the current key first: encrypts account numbers at rest. `payouts new-key`."""
+
+    @field_validator("epay_callback_excluded")
+    @classmethod
+    def _what_is_read_is_signed(cls, value: frozenset[str]) -> frozenset[str]:
+        if unsafe := value & ACTED_ON:
+            msg = f"the signature must cover {', '.join(sorted(unsafe))}: we act on it"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        if value and not value.startswith(
+            ("postgresql://", "postgres://", "postgresql+psycopg://")
+        ):
+            msg = "must begin with postgresql://"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        if value and not value.startswith(("redis", "sentinel://")):
+            msg = "must begin with redis://, rediss:// or sentinel://"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _codes_mean_one_thing(self) -> Self:
+        both = self.epay_not_found_codes & self.epay_refused_codes
+        if both:
+            msg = f"EPAY_NOT_FOUND_CODES and EPAY_REFUSED_CODES both name {', '.join(sorted(both))}"
+            raise ValueError(msg)
+        if "1" in self.epay_not_found_codes | self.epay_refused_codes:
+            msg = "code 1 is EPAY's success: it can be neither a not-found nor a refused code"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _lease_outlives_request(self) -> Self:
+        if self.epay_lease_seconds <= self.total_timeout:
+            msg = (
+                f"EPAY_LEASE_SECONDS ({self.epay_lease_seconds:g}) must be above EPAY_TOTAL_TIMEOUT"
+                f" ({self.total_timeout:g}): a lease that ends while the request is on the wire"
+                " is no lease"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def total_timeout(self) -> float:
+        """Seconds after which a request is cut off; without a setting, well within the lease."""
+        if self.epay_total_timeout is not None:
+            return self.epay_total_timeout
+        slowest = self.epay_connect_timeout + self.epay_read_timeout + 2
+        return min(slowest, self.epay_lease_seconds * 0.75)
+
+    @property
+    def longest_task(self) -> float:
+        """Seconds that a task may take while everything it needs is there."""
+        return max(self.total_timeout, self.epay_lease_seconds)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a task waits for PostgreSQL: bounded by the message's visibility."""
+        spare = max(1.0, (self.broker_visibility_timeout - self.longest_task) / 2)
+        return min(self.db_patience_seconds, spare)
+
+    def vault(self) -> Vault:
+        """What locks account numbers for the database.
+
+        Raises:
+            SettingsError: a key is no key.
+        """
+        keys = (
+            self.account_encryption_keys.get_secret_value() if self.account_encryption_keys else ""
+        )
+        try:
+            return Vault([key.strip() for key in keys.split(",") if key.strip()])
+        except VaultError as error:
+            raise SettingsError(str(error)) from None
+
+    def need(self, *names: str) -> Self:
+        """Say which of the named settings are missing; returns itself when none is.
+
+        Raises:
+            SettingsError: one line for each missing setting.
+        """
+        missing = [name for name in names if not _is_set(getattr(self, name))]
+        if missing:
+            lines = "\n".join(f"  {name.upper()}: {_HINTS[name]}" for name in missing)
+            msg = f"not set in the environment or .env:\n{lines}"
+            raise SettingsError(msg)
+        return self
+
+    def policy(self) -> Policy:
+        """The part of the settings that the pure lifecycle decides by."""
+        return Policy(
+            lease=timedelta(seconds=self.epay_lease_seconds),
+            settle=timedelta(seconds=self.epay_settle_seconds),
+            resend_horizon=timedelta(seconds=self.epay_resend_horizon_seconds),
+            review_after=timedelta(seconds=self.epay_review_after),
+            query_backoff=self.epay_query_backoff,
+            submit_backoff=self.epay_submit_backoff,
+            not_found_codes=self.epay_not_found_codes,
+            refused_codes=self.epay_refused_codes,
+            cap_per_payout=self.cap_per_payout,
+            cap_per_day=self.cap_per_day,
+        )
+
+    def epay(self) -> EpayConfig:
+        """The part of the settings that the gateway client needs.
+
+        Raises:
+            SettingsError: a setting of the gateway is missing or unsafe.
+        """
+        self.need("epay_base_url", "epay_account", "epay_api_key")
+        try:
+            return EpayConfig(
+                base_url=self.epay_base_url,
+                account=self.epay_account,
+                api_key=self.epay_api_key,
+                previous_api_key=self.epay_api_key_previous,
+                nested=self.epay_sign_nested,
+                notify_url=self.epay_notify_url,
+                success_url_method=self.epay_success_url_method,
+                fail_url_method=self.epay_fail_url_method,
+                connect_timeout=self.epay_connect_timeout,
+                read_timeout=self.epay_read_timeout,
+                total_timeout=self.total_timeout,
+                demand_response_signature=self.epay_demand_response_signature,
+                allow_plain_http=self.epay_allow_plain_http,
+                pool_size=self.worker_concurrency + self.epay_query_batch,
+            )
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+
+_HINTS = {
+    "database_url": "where PostgreSQL is, for example postgresql://payouts:secret@localhost/payouts",
+    "redis_url": "where the broker is, for example redis://localhost:6379/0",
+    "epay_base_url": "the gateway, for example https://api.epay.com/capi/openapi",
+    "epay_account": "your EPAY merchant account",
+    "epay_api_key": "the API key of that account",
+}
+
+
+def _is_set(value: object) -> bool:
+    return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def _secrets_folder() -> Path | None:
+    named = os.environ.get("SECRETS_DIR")
+    if not named:
+        return None
+    folder = Path(named)
+    if not folder.is_dir():
+        msg = f"SECRETS_DIR names no folder: {folder}"
+        raise SettingsError(msg)
+    return folder
+
+
+def load() -> Settings:
+    """Read the settings: environment, then `.env`, then files named like the settings.
+
+    The files are looked for in the folder that SECRETS_DIR names, for example /run/secrets.
+
+    Raises:
+        SettingsError: a value is wrong; one line for each, without the value (it may be a secret).
+    """
+    try:
+        return Settings(_secrets_dir=_secrets_folder())
+    except ValidationError as error:
+        lines = "\n".join(
+            f"  {'.'.join(str(part) for part in item['loc']).upper() or 'settings'}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        msg = f"wrong settings:\n{lines}"
+        raise SettingsError(msg) from None

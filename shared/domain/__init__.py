@@ -1,0 +1,1 @@
+"""How money moves, in pure functions: no I/O, no clock, no randomness. Start with `lifecycle`."""

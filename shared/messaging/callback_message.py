@@ -1,0 +1,62 @@
+"""What the webhook hands to the worker: the fields of a callback that a payout needs, no others.
+
+pinCode, account numbers and free text never get onto the broker.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from shared.domain.gateway import Report
+
+_Short = Annotated[str, StringConstraints(max_length=128)]
+
+
+class CallbackMessage(BaseModel):
+    """The kwargs of `payouts.callback`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verified: bool
+    """Whether the signature held."""
+    merchant_order_no: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    epay_account: _Short | None = None
+    epay_order_no: _Short | None = None
+    status: _Short | None = None
+    amount: Decimal | None = None
+    currency: _Short | None = None
+    fee: Decimal | None = None
+
+    @classmethod
+    def of(cls, report: Report, *, verified: bool) -> CallbackMessage:
+        """The message for a parsed callback.
+
+        Raises:
+            pydantic.ValidationError: it names no order, or a field is absurdly long.
+        """
+        return cls(
+            verified=verified,
+            merchant_order_no=report.merchant_order_no or "",
+            epay_account=report.epay_account,
+            epay_order_no=report.epay_order_no,
+            status=report.status,
+            amount=report.amount,
+            currency=report.currency,
+            fee=report.fee,
+        )
+
+    def report(self) -> Report:
+        """What the callback says, for the lifecycle."""
+        return Report(
+            source="callback",
+            epay_account=self.epay_account,
+            merchant_order_no=self.merchant_order_no,
+            epay_order_no=self.epay_order_no,
+            status=self.status,
+            amount=self.amount,
+            currency=self.currency,
+            fee=self.fee,
+        )

@@ -1,0 +1,1 @@
+"""Logging, health of the service, checks at start."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: tables, migrations, and every SQL statement; encryption of account numbers."""

@@ -1,0 +1,220 @@
+"""Old events leave the database for files; the payouts stay, for their numbers are for ever.
+
+A payout's newest event stays with it, and `payout_archive` says where the ones before it went and
+with which hash they end: the chain holds across the two.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from shared.domain import hash_chain
+from shared.domain.payout import Event, Status, seal
+from shared.storage.journal_audit import Break, event_of
+from shared.storage.row_mapping import plain
+
+_BATCH = 1000
+
+_OLD = text(
+    """
+SELECT p.id, p.epay_account, p.merchant_order_no, p.sequence, p.journal_hash FROM payout p
+WHERE p.id > :last AND p.created_at < :before AND p.finished_at < :before
+AND p.review_reason IS NULL AND p.sequence > 1
+AND NOT EXISTS (SELECT FROM payout_archive a WHERE a.payout_id = p.id)
+AND NOT EXISTS (SELECT FROM payout_outbox o WHERE o.payout_id = p.id AND o.sent_at IS NULL)
+ORDER BY p.id LIMIT :limit FOR UPDATE OF p SKIP LOCKED
+"""
+)
+_COUNT = text(
+    """
+SELECT count(*) AS payouts, coalesce(sum(p.sequence - 1), 0) AS events FROM payout p
+WHERE p.created_at < :before AND p.finished_at < :before
+AND p.review_reason IS NULL AND p.sequence > 1
+AND NOT EXISTS (SELECT FROM payout_archive a WHERE a.payout_id = p.id)
+AND NOT EXISTS (SELECT FROM payout_outbox o WHERE o.payout_id = p.id AND o.sent_at IS NULL)
+"""
+)
+_EVENTS = text(
+    "SELECT * FROM payout_event WHERE payout_id = ANY(CAST(:ids AS bigint[]))"
+    " ORDER BY payout_id, sequence"
+)
+_MESSAGES = text(
+    "SELECT * FROM payout_outbox WHERE payout_id = ANY(CAST(:ids AS bigint[])) ORDER BY id"
+)
+_RECORD = text(
+    """
+INSERT INTO payout_archive (payout_id, upto, hash, file, archived_at)
+SELECT r.payout_id, r.upto, r.hash, :file, :now
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(payout_id bigint, upto int, hash text)
+"""
+)
+_DELETE_EVENTS = text(
+    """
+DELETE FROM payout_event e USING payout_archive a
+WHERE a.payout_id = e.payout_id AND e.sequence <= a.upto
+AND a.payout_id = ANY(CAST(:ids AS bigint[]))
+"""
+)
+_DELETE_MESSAGES = text("DELETE FROM payout_outbox WHERE payout_id = ANY(CAST(:ids AS bigint[]))")
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What one file took."""
+
+    file: Path
+    payouts: int
+    events: int
+
+
+def old(engine: Engine, before: datetime) -> tuple[int, int]:
+    """How many payouts and events there are to archive.
+
+    Payouts that ended before that time, are in nobody's review, and whose asking app was told.
+    """
+    with engine.connect() as connection:
+        row = connection.execute(_COUNT, {"before": before}).one()
+    return int(row.payouts), int(row.events)
+
+
+def archive(engine: Engine, before: datetime, folder: Path, now: datetime) -> Iterator[Archived]:
+    """Move the journals of old payouts, but for each newest event, to files of JSON lines (gzip).
+
+    A file is on disk, whole, before its events leave the database, in one transaction: stopped at
+    any point, it can be run again, and nothing is lost. A payout whose chain does not hold is left
+    where it is: `payouts verify` names it.
+    """
+    last_id = 0
+    while True:
+        with engine.begin() as connection:
+            found = connection.execute(
+                _OLD, {"last": last_id, "before": before, "limit": _BATCH}
+            ).all()
+            if not found:
+                return
+            last_id = found[-1].id
+            moved = _move(connection, found, folder, now)
+        if moved is not None:
+            yield moved
+
+
+def _move(
+    connection: Connection, payouts: Sequence[Any], folder: Path, now: datetime
+) -> Archived | None:
+    ids = [row.id for row in payouts]
+    sealed: dict[int, list[Event]] = {payout_id: [] for payout_id in ids}
+    events: dict[int, list[dict[str, Any]]] = {payout_id: [] for payout_id in ids}
+    messages: dict[int, list[dict[str, Any]]] = {payout_id: [] for payout_id in ids}
+    for row in connection.execute(_EVENTS, {"ids": ids}):
+        sealed[row.payout_id].append(event_of(row))
+        events[row.payout_id].append(_without_ids(row._mapping))  # noqa: SLF001 - public
+    payouts = [row for row in payouts if _is_whole(row, sealed[row.id])]
+    ids = [row.id for row in payouts]
+    if not ids:
+        return None
+    for row in connection.execute(_MESSAGES, {"ids": ids}):
+        messages[row.payout_id].append(_without_ids(row._mapping))  # noqa: SLF001 - public
+    lines = [
+        {
+            "epay_account": row.epay_account,
+            "merchant_order_no": row.merchant_order_no,
+            "events": events[row.id][:-1],
+            "messages": messages[row.id],
+        }
+        for row in payouts
+    ]
+    file = folder / f"payouts-{now:%Y%m%dT%H%M%S}-{ids[0]}-{ids[-1]}.jsonl.gz"
+    _write(file, lines)
+    records = [
+        {"payout_id": row.id, "upto": sealed[row.id][-2].sequence, "hash": sealed[row.id][-2].hash}
+        for row in payouts
+    ]
+    connection.execute(_RECORD, {"rows": json.dumps(records), "file": file.name, "now": now})
+    connection.execute(_DELETE_EVENTS, {"ids": ids})
+    connection.execute(_DELETE_MESSAGES, {"ids": ids})
+    return Archived(file, len(payouts), sum(len(line["events"]) for line in lines))
+
+
+def _is_whole(payout: Any, events: Sequence[Event]) -> bool:
+    order = payout.merchant_order_no, payout.epay_account
+    return _broken_at(order, events) is None and (
+        len(events) == payout.sequence and events[-1].hash == payout.journal_hash
+    )
+
+
+def _write(file: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Whole and on disk, or not there."""
+    unfinished = file.with_suffix(".unfinished")
+    with unfinished.open("wb") as raw:
+        with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as out:
+            for line in lines:
+                out.write(json.dumps(line, default=plain, ensure_ascii=False).encode() + b"\n")
+        raw.flush()
+        os.fsync(raw.fileno())
+    unfinished.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def broken_in(engine: Engine, file: Path) -> Iterator[Break | None]:
+    """Walk one file: each payout's first break, or None when its events are those archived."""
+    with engine.connect() as connection, gzip.open(file, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            story = json.loads(line)
+            order = story["merchant_order_no"], story["epay_account"]
+            record = connection.execute(_RECORDED, {"no": order[0], "account": order[1]}).first()
+            yield _first_break(order, [_read(event) for event in story["events"]], record)
+
+
+_RECORDED = text(
+    "SELECT a.upto, a.hash FROM payout_archive a JOIN payout p ON p.id = a.payout_id"
+    " WHERE p.merchant_order_no = :no AND p.epay_account = :account"
+)
+
+
+def _first_break(order: tuple[str, str], events: list[Event], record: Any) -> Break | None:
+    broken_at = _broken_at(order, events)
+    if broken_at is not None:
+        return Break(*order, broken_at, "is not what was archived")
+    last = events[-1].hash if events else hash_chain.GENESIS
+    if record is None or (record.upto, record.hash) != (len(events), last):
+        return Break(*order, len(events) + 1, "the database names other archived events")
+    return None
+
+
+def _broken_at(order: tuple[str, str], events: Sequence[Event]) -> int | None:
+    order_no, account = order
+    previous = hash_chain.GENESIS
+    for nth, event in enumerate(events, start=1):
+        follows = event.sequence == nth and event.previous_hash == previous
+        if not follows or seal(event, account, order_no) != event.hash:
+            return nth
+        previous = event.hash
+    return None
+
+
+def _read(values: dict[str, Any]) -> Event:
+    at = datetime.fromisoformat(values.pop("at"))
+    before, after = values.pop("status_before"), values.pop("status_after")
+    return Event(
+        **values,
+        at=at,
+        status_before=None if before is None else Status(before),
+        status_after=Status(after),
+    )
+
+
+def _without_ids(row: Any) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in {"id", "payout_id"}}

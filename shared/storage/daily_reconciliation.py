@@ -1,0 +1,199 @@
+"""The SQL of the books: a day's payouts, their totals, and how far their comparison has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Engine, Executable, Row, text
+
+from shared.domain.daily_reconciliation import Verdict, latest_day, span
+
+LOOK_BACK = timedelta(days=6)
+"""How long before the latest day lies the oldest that is still made up for."""
+
+_STANDING = text(
+    "SELECT (SELECT min(day) FROM payout_books WHERE epay_account = :epay_account) AS first_day,"
+    " ARRAY(SELECT day FROM payout_books WHERE epay_account = :epay_account AND day >= :oldest"
+    " AND finished_at IS NOT NULL) AS finished"
+)
+_CLAIM = text(
+    "INSERT INTO payout_mark (name, at) VALUES (:name, :until)"
+    " ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE payout_mark.at <= :now RETURNING at"
+)
+_RELEASE = text("UPDATE payout_mark SET at = :at WHERE name = :name AND at = :until")
+_BEGIN = text(
+    "INSERT INTO payout_books (epay_account, day, last_id, agreed, differing, unanswered,"
+    " started_at) VALUES (:epay_account, :day, 0, 0, 0, 0, :now) ON CONFLICT DO NOTHING"
+)
+_FIND = text("SELECT * FROM payout_books WHERE epay_account = :epay_account AND day = :day")
+_ADVANCE = text(
+    "UPDATE payout_books SET last_id = :last_id, agreed = agreed + :agreed,"
+    " differing = differing + :differs, unanswered = unanswered + :unanswered"
+    " WHERE epay_account = :epay_account AND day = :day AND last_id = :expected"
+    " AND finished_at IS NULL RETURNING *"
+)
+_FINISH = text(
+    "UPDATE payout_books SET finished_at = :now WHERE epay_account = :epay_account AND day = :day"
+    " AND last_id = :expected AND finished_at IS NULL RETURNING *"
+)
+ORDERS = text(
+    """
+WITH of_day AS MATERIALIZED (
+    SELECT id, merchant_order_no FROM payout
+    WHERE created_at >= :begin AND created_at < :end AND epay_account = :epay_account
+    AND id > :last_id
+)
+SELECT id, merchant_order_no FROM of_day ORDER BY id LIMIT :limit
+"""
+)
+"""Materialized, or a walk of the whole history by id looks cheaper for so few."""
+SAMPLED = text(
+    """
+WITH of_day AS MATERIALIZED (
+    SELECT id, merchant_order_no, row_number() OVER (ORDER BY id) - 1 AS nth,
+        count(*) OVER () AS total
+    FROM payout
+    WHERE created_at >= :begin AND created_at < :end AND epay_account = :epay_account
+)
+SELECT id, merchant_order_no FROM of_day
+WHERE id > :last_id AND nth * CAST(:sample AS bigint) % total < CAST(:sample AS bigint)
+ORDER BY id LIMIT :limit
+"""
+)
+_TOTALS = text(
+    "SELECT status, currency, count(*) AS count, sum(amount) AS amount,"
+    " coalesce(sum(fee), 0) AS fee FROM payout WHERE created_at >= :begin AND created_at < :end"
+    " AND epay_account = :epay_account GROUP BY status, currency ORDER BY status, currency"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DayBooks:
+    """How far the comparison of one day has come, and what it found."""
+
+    day: date
+    last_id: int
+    agreed: int
+    differing: int
+    unanswered: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What a day's payouts of one status and currency come to, by our rows."""
+
+    status: str
+    currency: str
+    count: int
+    amount: Decimal
+    fee: Decimal
+
+
+class BooksStore:
+    """The books of one EPAY account. Every call is one transaction."""
+
+    def __init__(self, engine: Engine, epay_account: str) -> None:
+        self._engine = engine
+        self._account = epay_account
+        self._mark = f"books {epay_account}"
+
+    def open_day(self, now: datetime, after: timedelta) -> date | None:
+        """The oldest day whose books are to be compared now; None when none is.
+
+        The first time it is the latest day alone: nobody asked for the books of a long history.
+        """
+        latest = latest_day(now, after)
+        oldest = latest - LOOK_BACK
+        row = self._one(_STANDING, {"oldest": oldest})
+        first = latest if row is None or row.first_day is None else max(oldest, row.first_day)
+        finished = set() if row is None else set(row.finished)
+        days = (first + timedelta(days=nth) for nth in range((latest - first).days + 1))
+        return next((day for day in days if day not in finished), None)
+
+    def claim(self, now: datetime, until: datetime) -> bool:
+        """Keep other ticks from the same work until then; False if another has it.
+
+        Only a courtesy to EPAY: the cursor's compare-and-set is what keeps the books right.
+        """
+        return self._one(_CLAIM, {"name": self._mark, "now": now, "until": until}) is not None
+
+    def release(self, until: datetime, at: datetime) -> None:
+        """Let the next tick come in from `at`, if the claim still is ours."""
+        self._run(_RELEASE, {"name": self._mark, "until": until, "at": at})
+
+    def begin(self, day: date, now: datetime) -> DayBooks:
+        """The day's comparison as it stands, begun if it was not."""
+        self._run(_BEGIN, {"day": day, "now": now})
+        found = self.find(day)
+        if found is None:
+            msg = f"the books of {day} are gone"
+            raise LookupError(msg)
+        return found
+
+    def find(self, day: date) -> DayBooks | None:
+        """What the daily comparison found so far, or None."""
+        return _books(self._one(_FIND, {"day": day}))
+
+    def orders(
+        self, day: date, last_id: int, limit: int, sample: int | None = None
+    ) -> dict[int, str]:
+        """The next payouts of the day after an id: id -> order number, in order of id.
+
+        Args:
+            sample: only so many of the day's payouts, spread evenly over it; always the same ones.
+        """
+        begin, end = span(day)
+        values = {"begin": begin, "end": end, "last_id": last_id, "limit": limit, "sample": sample}
+        found = self._all(ORDERS if sample is None else SAMPLED, values)
+        return {row.id: row.merchant_order_no for row in found}
+
+    def advance(
+        self, day: date, expected: int, last_id: int, verdicts: Mapping[Verdict, int]
+    ) -> DayBooks | None:
+        """Count what was compared, if nobody did in the meantime; None if somebody did."""
+        counts = {verdict.value: verdicts.get(verdict, 0) for verdict in Verdict}
+        values = {"day": day, "expected": expected, "last_id": last_id, **counts}
+        return _books(self._one(_ADVANCE, values))
+
+    def finish(self, day: date, expected: int, now: datetime) -> DayBooks | None:
+        """Close the day; None if somebody else did, or went on with it."""
+        return _books(self._one(_FINISH, {"day": day, "expected": expected, "now": now}))
+
+    def totals(self, day: date) -> list[Total]:
+        """Our rows of the day, per status and currency."""
+        begin, end = span(day)
+        rows = self._all(_TOTALS, {"begin": begin, "end": end})
+        return [Total(**dict(row._mapping)) for row in rows]  # noqa: SLF001 - its public name
+
+    def _run(self, statement: Executable, values: dict[str, Any]) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(statement, {"epay_account": self._account, **values})
+
+    def _all(self, statement: Executable, values: dict[str, Any]) -> list[Row[Any]]:
+        with self._engine.begin() as connection:
+            found = connection.execute(statement, {"epay_account": self._account, **values})
+            return list(found.all())
+
+    def _one(self, statement: Executable, values: dict[str, Any]) -> Row[Any] | None:
+        found = self._all(statement, values)
+        return found[0] if found else None
+
+
+def _books(row: Row[Any] | None) -> DayBooks | None:
+    if row is None:
+        return None
+    return DayBooks(
+        day=row.day,
+        last_id=row.last_id,
+        agreed=row.agreed,
+        differing=row.differing,
+        unanswered=row.unanswered,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,118 @@
+"""Walking the journal: whether a payout's events and row are still what was once sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Engine, Row, select
+
+from shared.domain import hash_chain
+from shared.domain.payout import Event, PayoutState, Status, row_hash, seal
+from shared.storage.encryption import Vault
+from shared.storage.row_mapping import state_of
+from shared.storage.tables import metadata
+
+_PAYOUT = metadata.tables["payout"]
+_EVENT = metadata.tables["payout_event"]
+_ARCHIVE = metadata.tables["payout_archive"]
+_BATCH = 500
+_ONE_VIEW = "REPEATABLE READ"
+"""Rows and their events as of one moment: payouts move on while the journals are walked."""
+_EVENT_FIELDS = [field.name for field in fields(Event)]
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The first place where a payout's chain does not hold."""
+
+    merchant_order_no: str
+    epay_account: str
+    sequence: int
+    """The event at which it shows; one past the last for the row itself."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """The events that are in a file: how many, and the hash of the last."""
+
+    upto: int
+    hash: str
+
+
+NOTHING = Archived(0, hash_chain.GENESIS)
+
+
+def breaks(engine: Engine, vault: Vault) -> Iterator[Break | None]:
+    """Walk every payout, oldest first: its first break, or None when it holds."""
+    last_id = 0
+    while True:
+        with engine.connect().execution_options(isolation_level=_ONE_VIEW) as connection:
+            wanted = select(_PAYOUT).where(_PAYOUT.c.id > last_id).order_by(_PAYOUT.c.id)
+            payouts = [state_of(row, vault) for row in connection.execute(wanted.limit(_BATCH))]
+            if not payouts:
+                return
+            journals: dict[int, list[Event]] = {payout.id: [] for payout in payouts}
+            last_id = payouts[-1].id
+            events = select(_EVENT).where(_EVENT.c.payout_id.between(payouts[0].id, last_id))
+            for row in connection.execute(events.order_by(_EVENT.c.payout_id, _EVENT.c.sequence)):
+                journals[row.payout_id].append(event_of(row))
+            away = select(_ARCHIVE).where(_ARCHIVE.c.payout_id.between(payouts[0].id, last_id))
+            archived = {
+                row.payout_id: Archived(row.upto, row.hash) for row in connection.execute(away)
+            }
+        for payout in payouts:
+            yield first_break(payout, journals[payout.id], archived.get(payout.id, NOTHING))
+
+
+def first_break(
+    payout: PayoutState, events: Sequence[Event], archived: Archived = NOTHING
+) -> Break | None:
+    """Where the chain of one payout breaks first; None when it holds to the row."""
+    previous = archived.hash
+    nth = archived.upto
+    for event in events:
+        nth += 1
+        what = _broken_event(payout, event, nth, previous)
+        if what is not None:
+            return _break(payout, nth, what)
+        previous = event.hash
+    what = _broken_row(payout, events, nth, previous)
+    return None if what is None else _break(payout, nth + 1, what)
+
+
+def _broken_event(payout: PayoutState, event: Event, nth: int, previous: str) -> str | None:
+    if event.sequence != nth:
+        return f"event {nth} is missing"
+    if event.previous_hash != previous:
+        return "does not follow the event before it"
+    if seal(event, payout.epay_account, payout.merchant_order_no) != event.hash:
+        return "is not what was written"
+    return None
+
+
+def _broken_row(
+    payout: PayoutState, events: Sequence[Event], last: int, last_hash: str
+) -> str | None:
+    if payout.sequence != last:
+        return f"event {last + 1} is missing: the row counts {payout.sequence}"
+    if payout.journal_hash != last_hash:
+        return "the row names another last event"
+    if events and events[-1].row_hash != row_hash(payout):
+        return "the row is not as its last event left it"
+    return None
+
+
+def event_of(row: Row[Any]) -> Event:
+    """A row of the journal as the pure code sees it."""
+    values = {name: getattr(row, name) for name in _EVENT_FIELDS}
+    before = values["status_before"]
+    values["status_before"] = None if before is None else Status(before)
+    values["status_after"] = Status(values["status_after"])
+    return Event(**values)
+
+
+def _break(payout: PayoutState, sequence: int, what: str) -> Break:
+    return Break(payout.merchant_order_no, payout.epay_account, sequence, what)

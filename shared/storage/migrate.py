@@ -1,0 +1,90 @@
+"""Bringing a database to the schema that this code needs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from shared.storage.engine import make_engine
+
+_LOCK = 0x65706179
+"""The advisory lock that lets one migration run at a time ("epay" in ASCII)."""
+_PAUSE_SECONDS = 0.2
+
+
+def upgrade(database_url: str) -> tuple[str | None, str]:
+    """Migrate to the newest schema; safe to run twice, and from two places at once.
+
+    Returns:
+        The revision before and after; the former is None for an empty database.
+    """
+    engine = make_engine(database_url, pool_size=1, statement_timeout_seconds=0)
+    try:
+        with engine.connect() as connection:
+            _take_turn(connection)
+            connection.execute(text("SET lock_timeout = '10s'"))
+            connection.commit()
+            before = _current(connection)
+            connection.commit()
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+            connection.commit()
+            return before, newest()
+    finally:
+        engine.dispose()
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait for the lock outside of a transaction: an index made now waits for those to end."""
+    while not connection.execute(
+        text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}
+    ).scalar():
+        connection.commit()
+        time.sleep(_PAUSE_SECONDS)
+    connection.commit()
+
+
+def current(engine: Engine) -> str | None:
+    """The revision of the database, None when it is empty."""
+    with engine.connect() as connection:
+        return _current(connection)
+
+
+def has(revision: str | None) -> bool:
+    """Whether a database at that revision has all that this code needs.
+
+    Raises:
+        alembic.util.CommandError: this code does not know the revision.
+    """
+    if revision is not None:
+        ScriptDirectory.from_config(_config()).get_revision(revision)
+    return revision == newest()
+
+
+def newest() -> str:
+    """The revision that this code needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        msg = "no migrations found"
+        raise RuntimeError(msg)
+    return head
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config

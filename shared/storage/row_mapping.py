@@ -1,0 +1,65 @@
+"""A payout, its events and messages as rows: what goes to PostgreSQL, and what comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row
+
+from shared.contract import AMOUNT_SCALE
+from shared.domain.notifications import Message
+from shared.domain.payout import Event, PayoutState, Status
+from shared.storage.encryption import Vault
+
+_EVENT_FIELDS = [field.name for field in fields(Event)]
+
+
+def state_of(row: Row[Any], vault: Vault) -> PayoutState:
+    """A row of the payout table as the pure code sees it."""
+    values = dict(zip(row._fields, row, strict=True))
+    values["status"] = Status(values["status"])
+    values["absences"] = tuple(values["absences"])
+    values["account_no"] = vault.open(values["account_no"])
+    return PayoutState(**values)
+
+
+def payout_row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:
+    """The named columns. Raises ValueError where an amount would not be stored exactly."""
+    if payout.amount != round(payout.amount, AMOUNT_SCALE):
+        msg = f"the amount of {payout.merchant_order_no} would not be stored exactly"
+        raise ValueError(msg)
+    return {name: getattr(payout, name) for name in names}
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """All columns but the payout's id."""
+    return {name: getattr(event, name) for name in _EVENT_FIELDS}
+
+
+def message_row(message: Message, now: datetime) -> dict[str, Any]:
+    """All columns but the payout's id."""
+    return {
+        "task": message.task,
+        "queue": message.queue,
+        "kwargs": message.kwargs,
+        "created_at": now,
+    }
+
+
+def plain(value: object) -> str:
+    """What JSON has no word for, as the text that stands for it: times and exact decimals."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    msg = f"{type(value).__name__} has no place in a row"
+    raise TypeError(msg)
+
+
+dumps = json.JSONEncoder(default=plain, ensure_ascii=False, separators=(",", ":")).encode
+"""Rows as JSON, the way the writing statements take them."""

@@ -1,0 +1,174 @@
+"""The SQL statements that change a payout, made from the columns of its tables.
+
+The writing ones take their rows, events and messages as JSON: any number of payouts, one statement,
+one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+
+from sqlalchemy import Integer, bindparam, select, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from shared.domain.payout import PayoutState, Status
+from shared.storage.tables import metadata
+
+PAYOUT = metadata.tables["payout"]
+_FIELDS = [field.name for field in fields(PayoutState)]
+INSERTED = [name for name in _FIELDS if name != "id"]
+CHANGED = [
+    "status",
+    "due_at",
+    "sequence",
+    "journal_hash",
+    "claim_id",
+    "attempts",
+    "first_sent_at",
+    "last_sent_at",
+    "queries",
+    "absences",
+    "refusal",
+    "epay_order_no",
+    "epay_status",
+    "fee",
+    "review_reason",
+    "review_since",
+    "updated_at",
+    "finished_at",
+    "released_at",
+]
+
+
+def _typed(names: Iterable[str]) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    types = {name: PAYOUT.c[name].type.compile(dialect=dialect) for name in names}
+    return ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
+
+
+_EVENT = (
+    "sequence int, kind text, actor text, at timestamptz, status_before text, status_after text,"
+    " detail jsonb, row_hash text, previous_hash text, hash text"
+)
+_EVENT_NAMES = (
+    "sequence, kind, actor, at, status_before, status_after, detail, row_hash, previous_hash, hash"
+)
+_MESSAGE = "task text, queue text, kwargs jsonb, created_at timestamptz"
+
+_APPEND = f"""
+journal AS (
+    INSERT INTO payout_event (payout_id, {_EVENT_NAMES})
+    SELECT moved.id, {", ".join(f"e.{name.strip()}" for name in _EVENT_NAMES.split(","))}
+    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e(nth int, {_EVENT})
+    JOIN moved USING (nth)
+), outbox AS (
+    INSERT INTO payout_outbox (payout_id, task, queue, kwargs, created_at)
+    SELECT moved.id, m.task, m.queue, m.kwargs, m.created_at
+    FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS m(nth int, {_MESSAGE})
+    JOIN moved USING (nth)
+)
+SELECT nth, id FROM moved
+"""
+
+ACCEPT = text(
+    f"""
+WITH wanted AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(nth int, {_typed(INSERTED)})
+), new AS (
+    INSERT INTO payout ({", ".join(INSERTED)}) SELECT {", ".join(INSERTED)} FROM wanted
+    ORDER BY epay_account, merchant_order_no
+    ON CONFLICT (epay_account, merchant_order_no) DO NOTHING
+    RETURNING id, epay_account, merchant_order_no
+), moved AS (
+    SELECT wanted.nth, new.id FROM new JOIN wanted USING (epay_account, merchant_order_no)
+), {_APPEND}"""
+)
+
+TAKE = text(
+    f"""
+WITH wanted AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+    AS w(nth int, id bigint, expected int, once boolean, {_typed(CHANGED)})
+), moved AS (
+    UPDATE payout p SET {", ".join(f"{name} = w.{name}" for name in CHANGED)}
+    FROM wanted w WHERE p.id = w.id AND p.sequence = w.expected AND NOT (w.once AND EXISTS (
+        SELECT FROM payout_event old
+        JOIN jsonb_to_recordset(CAST(:events AS jsonb)) AS e(nth int, kind text, detail jsonb)
+        ON e.nth = w.nth AND e.kind = old.kind AND e.detail = old.detail
+        WHERE old.payout_id = w.id
+    ))
+    RETURNING w.nth, p.id
+), {_APPEND}"""
+)
+
+_PSYCOPG = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (ACCEPT, TAKE)}
+"""The two that every payout pays for, as the driver itself takes them."""
+
+CLAIM_DUE = text(
+    """
+WITH mark AS (
+    INSERT INTO payout_mark (name, at) VALUES ('sweep', :now)
+    ON CONFLICT (name) DO UPDATE SET at = excluded.at
+)
+UPDATE payout SET due_at = :until WHERE id IN (
+    SELECT id FROM payout WHERE due_at <= :now AND status <> 'submitting'
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+) RETURNING id, status
+"""
+)
+
+CAP_LOCK = text("SELECT pg_advisory_xact_lock(:key, hashtext(:currency))")
+SENT_SINCE = text(
+    "SELECT coalesce(sum(amount), 0) FROM payout WHERE epay_account = :epay_account"
+    " AND currency = :currency AND first_sent_at > :since"
+    " AND status NOT IN ('rejected', 'failed', 'cancelled')"
+)
+
+LAPSED = (
+    select(PAYOUT)
+    .where(PAYOUT.c.due_at <= text(":now"), PAYOUT.c.status == Status.SUBMITTING)
+    .order_by(PAYOUT.c.due_at)
+    .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+
+_AMONG = text("id = ANY(CAST(:ids AS bigint[]))")
+BY_IDS = select(PAYOUT).where(_AMONG).order_by(PAYOUT.c.id)
+BRIEF_BY_IDS = (
+    select(PAYOUT.c.id, PAYOUT.c.merchant_order_no, PAYOUT.c.status)
+    .where(_AMONG)
+    .order_by(PAYOUT.c.id)
+)
+
+STRAY = text(
+    "INSERT INTO payout_event (kind, actor, at, detail)"
+    " VALUES (:kind, :actor, :at, CAST(:detail AS jsonb))"
+)
+
+STORED_ACCOUNTS = text(
+    "SELECT id, account_no FROM payout WHERE id > :last ORDER BY id LIMIT :limit FOR UPDATE"
+)
+RELOCK = text(
+    """
+UPDATE payout p SET account_no = w.account_no
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(id bigint, account_no text) WHERE p.id = w.id
+"""
+)
+
+ADD_MESSAGES = text(
+    f"""
+INSERT INTO payout_outbox (payout_id, task, queue, kwargs, created_at)
+SELECT m.payout_id, m.task, m.queue, m.kwargs, m.created_at
+FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS m(payout_id bigint, {_MESSAGE})
+"""
+)
+
+RELAY_TRY = text("SELECT pg_try_advisory_xact_lock(:key)")
+UNSENT = text(
+    "SELECT id, task, queue, kwargs FROM payout_outbox WHERE sent_at IS NULL"
+    " ORDER BY id LIMIT :limit"
+)
+SENT = text("UPDATE payout_outbox SET sent_at = :now WHERE id = ANY(CAST(:ids AS bigint[]))")

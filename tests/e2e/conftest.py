@@ -1,0 +1,67 @@
+"""Real processes: worker, beat and webhook, on real PostgreSQL and Redis, before a stand-in EPAY.
+
+Started once for a module; each test asks for payouts under numbers of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from sandbox.settings import Duplicates, SandboxConfig
+from tests.support.databases import fresh_database
+from tests.support.servers import PostgresServer, RedisServer, flush
+from tests.support.service import SHORT, Service, service
+
+Prepare = Callable[..., Service]
+
+
+@pytest.fixture(scope="module")
+def prepare(
+    postgres: PostgresServer,
+    template_database: str,
+    redis_server: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Prepare]:
+    """Make the surroundings of a service; the module starts the processes that it wants."""
+    with ExitStack() as stack:
+
+        def make(
+            settings: Mapping[str, str] | None = None,
+            *,
+            redis_url: str | None = None,
+            **gateway: Any,
+        ) -> Service:
+            if redis_url is None:
+                flush(redis_server.url)
+                stack.callback(flush, redis_server.url)
+            cruel: dict[str, Any] = {
+                "duplicates": Duplicates.PAY,
+                "pay_after": 0.2,
+                "callback_scale": 0.02,
+                "silence_seconds": 4,
+            }
+            return stack.enter_context(
+                service(
+                    stack.enter_context(fresh_database(postgres, template_database)),
+                    redis_url or redis_server.url,
+                    tmp_path_factory.mktemp("logs"),
+                    SandboxConfig(**cruel | gateway),
+                    SHORT | dict(settings or {}),
+                )
+            )
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def everything(prepare: Prepare) -> Service:
+    """The whole service, running: worker, beat, webhook."""
+    running = prepare()
+    running.start_webhook()
+    running.start_beat()
+    running.start_worker()
+    return running

@@ -1,0 +1,274 @@
+"""Asking for payouts with celery alone, and hearing the answer in a celery worker of one's own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from devstack.wait import wait_for
+from tests.support.service import (
+    ACCOUNT,
+    OUTCOME_QUEUE,
+    OUTCOME_TASK,
+    PROGRAMS,
+    START_SECONDS,
+    Service,
+    asked,
+    bare_environment,
+    send,
+)
+
+TOLD = {
+    "merchant_order_no",
+    "epay_account",
+    "status",
+    "previous_status",
+    "epay_order_no",
+    "amount",
+    "currency",
+    "fee",
+    "occurred_at",
+    "sequence",
+}
+"""The kwargs of the message to `notify.task` (docs/producers.md)."""
+
+NOTIFY = {"task": OUTCOME_TASK, "queue": OUTCOME_QUEUE}
+NOTIFY_BOTH = NOTIFY | {"on": ["accepted", "final"]}
+
+SHOP = """
+import json, os
+from celery import Celery
+
+app = Celery("shop", broker=os.environ["BROKER"])
+
+@app.task(name="shop.payout_outcome")
+def payout_outcome(**outcome):
+    with open(os.environ["TOLD"], "a") as told:
+        told.write(json.dumps(outcome) + "\\n")
+"""
+"""The whole of the asking app's other half."""
+
+
+class Shop:
+    """A celery worker of the asking app, which writes down what it is told."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self._told = folder / "told.jsonl"
+        self._told.touch()
+        (folder / "shop.py").write_text(SHOP)
+        log = service.logs / "shop.log"
+        service.processes.start(
+            "shop",
+            [
+                *(str(PROGRAMS / "celery"), "-A", "shop", "--workdir", str(folder), "worker"),
+                *("-Q", OUTCOME_QUEUE, "-P", "solo", "-l", "INFO", "-n", "shop@%h"),
+            ],
+            env=bare_environment() | {"BROKER": service.redis_url, "TOLD": str(self._told)},
+            log_path=log,
+        )
+        wait_for(lambda: " ready." in log.read_text(), START_SECONDS, "the shop's worker")
+
+    def told(self, order_no: str) -> list[dict[str, Any]]:
+        """What it was told about an order, in the order of arrival."""
+        lines = [json.loads(line) for line in self._told.read_text().splitlines()]
+        return [line for line in lines if line["merchant_order_no"] == order_no]
+
+    def wait_for(self, order_no: str, count: int) -> list[dict[str, Any]]:
+        """What it was told about an order, once it is so much."""
+
+        def enough() -> list[dict[str, Any]] | None:
+            told = self.told(order_no)
+            return told if len(told) >= count else None
+
+        return wait_for(enough, 15, f"the shop to be told {count} time(s) of {order_no}")
+
+
+@pytest.fixture(scope="module")
+def shop(everything: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    yield Shop(everything, tmp_path_factory.mktemp("shop"))
+    everything.processes.stop("shop")
+
+
+def received(service: Service, message_id: str) -> int:
+    """How often a worker took that message from the broker."""
+    return service.log("worker1").count(f"payouts.request[{message_id}] succeeded")
+
+
+def test_asker_imports_nothing_of_ours() -> None:
+    """What the asking app runs is celery and the standard library."""
+    imported = {line.split()[1] for line in SHOP.splitlines() if "import" in line.split()}
+    assert {name.strip(",") for name in imported} <= {"celery"} | sys.stdlib_module_names
+
+
+def test_payout_is_paid_and_told(everything: Service, shop: Shop) -> None:
+    """One message in, one payment at the gateway, one outcome with the documented kwargs."""
+    everything.ask("paid-1", notify=NOTIFY)
+    (outcome,) = shop.wait_for("paid-1", 1)
+    ledger = everything.ledger_of("paid-1")
+    assert (ledger["creates_received"], ledger["payments"]) == (1, 1)
+    assert (ledger["amount"], ledger["currency"]) == ("10.50", "USD")
+    assert set(outcome) == TOLD
+    row = everything.row("paid-1")
+    assert outcome["status"] == row.status == "succeeded"
+    assert outcome["previous_status"] in {"submitting", "processing"}
+    assert outcome["epay_account"] == ACCOUNT
+    assert outcome["epay_order_no"] == row.epay_order_no
+    assert outcome["epay_order_no"].isdecimal()
+    assert (outcome["amount"], outcome["currency"]) == ("10.50", "USD")
+    assert Decimal(outcome["fee"]) == Decimal("0.10")
+    assert datetime.fromisoformat(outcome["occurred_at"]) == row.finished_at
+    assert outcome["sequence"] == row.sequence
+
+
+ENDS = {
+    "sandbox:fail": "failed",
+    "sandbox:refuse": "rejected",
+    "sandbox:cancelled": "cancelled",
+    "sandbox:closed": "closed",
+    "sandbox:fee_kept": "failed_fee_kept",
+}
+
+
+def test_every_other_end_is_told(everything: Service, shop: Shop) -> None:
+    """An end that is no payment is told as what it is, and nothing is paid."""
+    for remark, status in ENDS.items():
+        everything.ask(f"end-{status}", notify=NOTIFY, remark=remark)
+    for status in ENDS.values():
+        (outcome,) = shop.wait_for(f"end-{status}", 1)
+        assert outcome["status"] == status
+        assert everything.ledger_of(f"end-{status}")["payments"] == 0
+
+
+def test_receipt_comes_before_the_end(everything: Service, shop: Shop) -> None:
+    """Who wants a receipt gets one, and then the end, in the order of sequence."""
+    everything.ask("receipt-1", notify=NOTIFY_BOTH)
+    receipt, end = shop.wait_for("receipt-1", 2)
+    assert (receipt["status"], receipt["previous_status"]) == ("submitting", None)
+    assert end["status"] == "succeeded"
+    assert receipt["sequence"] < end["sequence"]
+    assert set(receipt) == TOLD
+
+
+def test_nobody_is_told_who_did_not_ask(everything: Service) -> None:
+    """Without `notify` the payout is paid and nothing waits to be told."""
+    everything.ask("silent-1")
+    everything.wait_for_status("silent-1", "succeeded")
+    written = everything.sql(
+        "SELECT 1 FROM payout_outbox o JOIN payout p ON p.id = o.payout_id"
+        " WHERE p.merchant_order_no = 'silent-1'"
+    )
+    assert written == []
+
+
+def test_same_message_five_times_at_once_and_again(everything: Service, shop: Shop) -> None:
+    """The same request over and over is one create, one row; each time it is answered."""
+    for _ in range(5):
+        everything.ask("again-1", notify=NOTIFY_BOTH)
+    told = shop.wait_for("again-1", 6)  # five receipts and the end
+    final = everything.wait_for_status("again-1", "succeeded")
+    assert sum(outcome["status"] == "succeeded" for outcome in told) >= 1
+    everything.ask("again-1", notify=NOTIFY_BOTH)
+    told = shop.wait_for("again-1", 7)
+    everything.wait_until_idle()
+    assert len(shop.told("again-1")) == 7
+    assert told[-1]["status"] == "succeeded"
+    assert told[-1]["sequence"] == final.sequence
+    ledger = everything.ledger_of("again-1")
+    assert (ledger["creates_received"], ledger["payments"]) == (1, 1)
+    assert everything.row("again-1").attempts == 1
+
+
+OTHERWISE = {"amount": "10.51", "currency": "EUR", "account_no": "U1", "remark": "another"}
+
+
+def test_same_number_for_something_else_is_a_conflict(everything: Service, shop: Shop) -> None:
+    """The asker is told which field differs, it is on record, and nothing is sent."""
+    for name in OTHERWISE:
+        everything.ask(f"conflict-{name}")
+    for name, value in OTHERWISE.items():
+        everything.wait_for_status(f"conflict-{name}", "succeeded")
+        everything.ask(f"conflict-{name}", notify=NOTIFY, **{name: value})
+    for name in OTHERWISE:
+        order_no = f"conflict-{name}"
+        (outcome,) = shop.wait_for(order_no, 1)
+        assert set(outcome) == TOLD | {"error"}
+        assert outcome["status"] == "conflict"
+        assert outcome["error"]["field"] == name
+        assert everything.events(order_no)[-1].kind == "conflict"
+        assert everything.ledger_of(order_no)["creates_received"] == 1
+        row = everything.row(order_no)
+        assert (row.status, str(row.amount), row.account_no) == (
+            "succeeded",
+            "10.50",
+            "U1234567890",
+        )
+
+
+INVALID: dict[str, dict[str, Any]] = {
+    "amount-float": {"amount": 10.5},
+    "amount-negative": {"amount": "-1"},
+    "amount-zero": {"amount": "0.00"},
+    "amount-too-fine": {"amount": "1.001"},
+    "amount-exponent": {"amount": "1e3"},
+    "amount-nan": {"amount": "NaN"},
+    "amount-huge": {"amount": "9" * 30},
+    "amount-missing": {"amount": None},
+    "misspelt": {"notfy": {}},
+    "line-break": {"account_no": "U1\nU2"},
+    "nul": {"account_no": "U1\x00"},
+    "other-account": {"epay_account": "somebody@else"},
+    "extend-fields": {"extend_fields": {"a": {"b": "c"}}},
+    "name-nul": {"\x00": "1"},
+    "name-surrogate": {"a\ud800": "1"},
+    "name-nul-within": {"extend_fields": {"\x00": "1"}},
+    "name-surrogate-within": {"extend_fields": {"\ud800": "1"}},
+    "value-surrogate": {"remark": "\ud800"},
+}
+"""By order number; the last five cannot be stored by PostgreSQL."""
+
+
+def test_invalid_request_is_told_and_does_not_come_again(everything: Service, shop: Shop) -> None:
+    """What cannot be a payout is answered once, stored nowhere, and off the queue for good."""
+    ids = {
+        everything.ask(order_no, notify=NOTIFY, **changes) for order_no, changes in INVALID.items()
+    }
+    everything.ask("behind-the-invalid", notify=NOTIFY)
+    shop.wait_for("behind-the-invalid", 1)
+    everything.wait_until_idle()
+    told = {order_no: shop.told(order_no) for order_no in INVALID}
+    statuses = {no: [one["status"] for one in told[no]] for no in INVALID}
+    assert statuses == {no: ["invalid"] for no in INVALID}
+    for order_no, (outcome,) in told.items():
+        assert set(outcome) == TOLD | {"error"}
+        assert set(outcome["error"]) == {"code", "field", "message"}
+        assert everything.row(order_no) is None
+        assert everything.ledger_of(order_no)["creates_received"] == 0
+    assert [received(everything, one) for one in ids] == [1] * len(INVALID)
+
+
+def test_request_that_names_nobody_to_tell_is_dropped(everything: Service) -> None:
+    """Kwargs without an address, or none at all: nobody is told, and the message is gone."""
+    ids = [
+        send(everything.asker, {}),
+        send(everything.asker, {"merchant_order_no": None}),
+        send(everything.asker, asked("bad-notify") | {"notify": {"task": "a b", "queue": "shop"}}),
+        everything.asker.send_task("payouts.request", args=["order-1"], queue="payouts").id,
+    ]
+    wait_for(lambda: all(received(everything, one) for one in ids), 15, "all to be received")
+    everything.wait_until_idle()
+    assert [received(everything, one) for one in ids] == [1] * 4
+    assert everything.row("bad-notify") is None
+
+
+def test_no_result_is_kept(everything: Service) -> None:
+    """Without CELERY_RESULT_BACKEND the broker holds no results."""
+    with redis.Redis.from_url(everything.redis_url) as client:
+        assert list(client.scan_iter("celery-task-meta-*")) == []

@@ -1,0 +1,107 @@
+"""`payouts archive`, and `payouts verify --archive`, as a person runs them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from shared.clock import utcnow
+from shared.domain import lifecycle
+from shared.domain.gateway import Report
+from shared.domain.lifecycle import Policy
+from shared.domain.payout import PayoutState, Status
+from shared.storage.engine import make_engine
+from shared.storage.payout_store import Store
+
+LONG_AGO = utcnow() - timedelta(days=500)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url, pool_size=1)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def paid_long_ago(engine: Engine) -> None:
+    """One payout that ended 500 days ago."""
+    store = Store(engine)
+    new = PayoutState(
+        epay_account="test2020@epay.com",
+        merchant_order_no="order-1",
+        amount=Decimal("10.50"),
+        currency="USD",
+        channel_code="11",
+        account_no="U1234567890",
+        remark=None,
+        extend_fields=None,
+        notify=None,
+        status=Status.QUEUED,
+        due_at=LONG_AGO,
+        created_at=LONG_AGO,
+        updated_at=LONG_AGO,
+    )
+    step = lifecycle.accept(new, claim_id="c", now=LONG_AGO, policy=Policy())
+    [payout] = store.accept([step])
+    assert payout is not None
+    paid = Report(
+        "create", "test2020@epay.com", "order-1", "E1", "7", Decimal("10.50"), "USD", Decimal(0)
+    )
+    store.take(
+        lifecycle.on_create_answer(
+            payout, paid, claim_id="c", now=LONG_AGO, policy=Policy(), jitter=0
+        )
+    )
+
+
+@pytest.mark.usefixtures("paid_long_ago")
+def test_it_counts_first_and_moves_when_told(
+    payouts: Any, database_url: str, tmp_path: Path
+) -> None:
+    call = ("archive", "--older-than", "400d", "--to", str(tmp_path))
+    counted = payouts(*call, DATABASE_URL=database_url)
+    assert counted.code == 0
+    assert "1 payouts ended before" in counted.out
+    assert list(tmp_path.iterdir()) == []
+    done = payouts(*call, "--confirm", DATABASE_URL=database_url)
+    assert done.code == 0
+    [file] = tmp_path.iterdir()
+    assert f"{file.name}: 1 payouts, 1 events" in done.out
+    assert b"U1234567890" not in gzip.decompress(file.read_bytes())
+    for checked in (("verify",), ("verify", "--archive", str(file))):
+        found = payouts(*checked, DATABASE_URL=database_url)
+        assert (found.code, "1 payouts: every chain holds" in found.out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("age", "folder", "words"),
+    [
+        ("29d", ".", "30d at least"),
+        ("1 year", ".", "takes days"),
+        ("400d", "nowhere", "names no folder"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    payouts: Any, database_url: str, tmp_path: Path, age: str, folder: str, words: str
+) -> None:
+    call = ("archive", "--older-than", age, "--to", str(tmp_path / folder), "--confirm")
+    refused = payouts(*call, DATABASE_URL=database_url)
+    assert refused.code == 2
+    assert words in refused.err
+
+
+def test_a_file_that_is_no_archive_is_named(
+    payouts: Any, database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.gz").write_text("no archive")
+    refused = payouts("verify", "--archive", str(tmp_path / "x.gz"), DATABASE_URL=database_url)
+    assert refused.code == 2
+    assert "an archive could not be read" in refused.err

@@ -1,0 +1,153 @@
+"""`payouts verify`, `doctor`, `new-key` and `rotate-keys`, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from sandbox.server import Gateway
+from sandbox.settings import SandboxConfig
+from shared.clock import utcnow
+from shared.domain import lifecycle
+from shared.domain.lifecycle import Policy
+from shared.domain.payout import PayoutState, Status
+from shared.storage.encryption import new_key
+from shared.storage.engine import make_engine
+from shared.storage.payout_store import Store
+
+ACCOUNT_NO = "U1234567890"
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url, pool_size=1)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def payout(engine: Engine) -> PayoutState:
+    """One payout on disk."""
+    now = datetime.now(UTC)
+    new = PayoutState(
+        epay_account="test2020@epay.com",
+        merchant_order_no="order-1",
+        amount=Decimal("10.50"),
+        currency="USD",
+        channel_code="11",
+        account_no=ACCOUNT_NO,
+        remark=None,
+        extend_fields=None,
+        notify=None,
+        status=Status.QUEUED,
+        due_at=now,
+        created_at=now,
+        updated_at=now,
+    )
+    step = lifecycle.accept(new, claim_id="c", now=now, policy=Policy())
+    accepted = Store(engine).accept([step])[0]
+    assert accepted is not None
+    return accepted
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with Gateway(SandboxConfig()) as gateway:
+        yield gateway
+
+
+def service(database_url: str, redis_url: str, gateway: Gateway) -> dict[str, str]:
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "EPAY_BASE_URL": gateway.base_url,
+        "EPAY_ACCOUNT": "test2020@epay.com",
+        "EPAY_API_KEY": "TESTKEY123",
+    }
+
+
+def test_verify_names_a_changed_payout(
+    payouts: Any, payout: PayoutState, engine: Engine, database_url: str
+) -> None:
+    """Whole chains: exit 0. An amount changed behind our back: its name, and exit 1."""
+    assert payout.id
+    whole = payouts("verify", DATABASE_URL=database_url)
+    assert (whole.code, "every chain holds" in whole.out) == (0, True)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE payout SET amount = 99"))
+    broken = payouts("verify", DATABASE_URL=database_url)
+    assert broken.code == 1
+    assert "order-1" in broken.out
+
+
+def test_doctor_finds_a_healthy_service_healthy(
+    payouts: Any, engine: Engine, database_url: str, redis_url: str, gateway: Gateway
+) -> None:
+    """Settings, servers, schema, clock, sweep and gateway are in order: exit 0."""
+    Store(engine).claim_due(utcnow(), utcnow(), 1)
+    ran = payouts(
+        "doctor", "--json", **service(database_url, redis_url, gateway), EPAY_NOT_FOUND_CODES="2001"
+    )
+    findings = {one["what"]: one for one in json.loads(ran.out)}
+    assert ran.code == 0, findings
+    assert "understands us" in findings["gateway"]["words"]
+    assert "ago" in findings["sweep"]["words"]
+
+
+def test_doctor_names_what_is_ill(payouts: Any, empty_database_url: str, gateway: Gateway) -> None:
+    """No sweep, no tables, no Redis, a wrong key: each in words that say what to do, and exit 1."""
+    environment = service(empty_database_url, "redis://127.0.0.1:1/0", gateway)
+    ran = payouts(
+        "doctor", **(environment | {"EPAY_API_KEY": "wrong"}), EPAY_NOT_FOUND_CODES="2001"
+    )
+    assert ran.code == 1
+    assert "ILL  redis: does not answer" in ran.out
+    assert "payouts migrate" in ran.out
+    assert "EPAY_SIGN_NESTED" in ran.out
+    assert "wrong" not in ran.out.replace("a wrong signature", "")
+
+
+def test_doctor_misses_the_sweep(
+    payouts: Any, payout: PayoutState, database_url: str, redis_url: str, gateway: Gateway
+) -> None:
+    """Nothing swept ever: it says which processes to look at."""
+    assert payout.due_at
+    ran = payouts("doctor", **service(database_url, redis_url, gateway))
+    assert ran.code == 1
+    assert "ILL  sweep: none ever ran" in ran.out
+
+
+def test_keys_are_made_and_changed(
+    payouts: Any, payout: PayoutState, engine: Engine, database_url: str
+) -> None:
+    """A new key, then every stored number under it; show goes on masking the same number."""
+    assert payout.id
+    key = payouts("new-key").out.strip()
+    ran = payouts("rotate-keys", DATABASE_URL=database_url, ACCOUNT_ENCRYPTION_KEYS=key)
+    assert "1 account number(s)" in ran.out
+    with engine.connect() as connection:
+        stored = connection.execute(text("SELECT account_no FROM payout")).scalar_one()
+    assert ACCOUNT_NO not in stored
+    shown = payouts("show", "order-1", DATABASE_URL=database_url, ACCOUNT_ENCRYPTION_KEYS=key)
+    assert "*******7890" in shown.out
+    locked_out = payouts(
+        "rotate-keys", DATABASE_URL=database_url, ACCOUNT_ENCRYPTION_KEYS=new_key()
+    )
+    assert locked_out.code == 2
+    assert "ACCOUNT_ENCRYPTION_KEYS lacks" in locked_out.err
+
+
+def test_an_exported_journal_has_its_hashes(
+    payouts: Any, payout: PayoutState, database_url: str
+) -> None:
+    """For a dispute: every event with its hash, the row with the last one, no account number."""
+    ran = payouts("show", "order-1", "--export", DATABASE_URL=database_url)
+    [story] = json.loads(ran.out)
+    assert story["events"][-1]["hash"] == story["payout"]["journal_hash"] == payout.journal_hash
+    assert ACCOUNT_NO not in ran.out

@@ -1,0 +1,57 @@
+"""The `payouts` command as a person runs it: arguments in, words and an exit code out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ops import cli, console
+from ops.console import PIPE_WIDTH
+from shared.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Payouts = Callable[..., Ran]
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither this machine's environment nor anybody's .env speaks to the command."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("COLUMNS", "FORCE_COLOR", "TERMINAL_WIDTH"):
+        monkeypatch.delenv(name, raising=False)
+    # it was set when the module was imported, by the terminal there was then
+    monkeypatch.setattr(console.out, "width", PIPE_WIDTH)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def payouts(
+    no_settings: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Payouts:
+    """Run `payouts` in this process, its output going into a pipe; keywords are its environment."""
+
+    def run(*arguments: str, **environment: str) -> Ran:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("sys.argv", ["payouts", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Ran(code, said.out, said.err)
+
+    return run

@@ -1,0 +1,512 @@
+"""A person's act: by the workers' claim, on EPAY's fresh answer, and never beside a worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ops.resolution.actions import Act, Decision, NotAllowed
+from ops.resolution.service import Desk, Done, Overtaken
+from shared.domain.gateway import OrderAnswer, OutcomeUnknown, Refused, Report
+from shared.domain.payout import PayoutState, Status
+from shared.storage import journal_audit
+from shared.storage.encryption import PLAIN
+from shared.storage.engine import make_engine
+from shared.storage.payout_store import Store
+from shared.storage.story import events_of
+from tests.support.jobs import (
+    NOTIFY,
+    Between,
+    Clock,
+    ask_epay,
+    claim_id,
+    controlled,
+    deliver,
+    kinds,
+    of_ledger,
+    outbox,
+    put_queued,
+    put_submitting,
+    put_unknown,
+    tick,
+    until_epay_says,
+)
+from worker.jobs.query import query
+from worker.jobs.submit import submit
+from worker.jobs.sweep import sweep
+from worker.send_guard.interface import GO, OpenGate, Verdict
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import MakeWorld, World
+
+RESEND = Decision(Act.RESEND, "Ann", "EPAY has no such order, ticket 7")
+REJECT = Decision(Act.REJECT, "Ann", "no longer wanted")
+PAID = Decision(Act.ACCEPT_AS, "Ann", "EPAY says paid, ticket 8", end=Status.SUCCEEDED)
+
+
+@pytest.fixture
+def clock(world: World) -> Clock:
+    return controlled(world)
+
+
+@pytest.fixture(autouse=True)
+def _every_chain_holds(world: World) -> Iterator[None]:
+    """Whatever was done, the journals are whole."""
+    yield
+    assert not [found for found in journal_audit.breaks(world.engine, PLAIN) if found]
+
+
+def at_desk(world: World, **changes: Any) -> Desk:
+    """A desk on the parts of the workers."""
+    ctx = world.context
+    made = Desk(
+        store=ctx.store,
+        ask=ctx.gateway.query,
+        journal=lambda payout_id: events_of(world.engine, payout_id),
+        account=ctx.account,
+        policy=ctx.policy,
+        clock=ctx.clock,
+        jitter=ctx.jitter,
+    )
+    return replace(made, **changes)
+
+
+def meanwhile(world: World, happens: Callable[[], object]) -> Callable[[str], OrderAnswer]:
+    """A way to ask EPAY, with something that happens just before the question leaves."""
+    return Between(world.context.gateway, lambda _: happens()).query
+
+
+def settled(world: World, clock: Clock) -> PayoutState:
+    """A payout of which EPAY knows nothing, the settle time over."""
+    put_unknown(world, "order-1")
+    clock.forward(world.context.policy.settle.total_seconds() + 60)
+    return world.row()
+
+
+def refused(at: Desk, payout: PayoutState, decision: Decision) -> str:
+    with pytest.raises(NotAllowed) as error:
+        at.act(payout, decision)
+    return str(error.value)
+
+
+def test_a_resend_is_sent_and_paid_once(world: World, clock: Clock) -> None:
+    """Asked, queued, sent by a worker under the same number; on record with name and reason."""
+    done = at_desk(world).act(settled(world, clock), RESEND)
+    assert isinstance(done.answer, Refused)
+    assert (done.payout.status, done.payout.due_at) == (Status.QUEUED, clock.now)
+    event = world.events()[-1]
+    assert (event.kind, event.actor) == ("resend", "person:Ann")
+    assert event.detail["reason"] == RESEND.reason
+    assert event.detail["epay_code"] == "2001"
+    tick(world)
+    until_epay_says(world, "7")
+    assert ask_epay(world).status is Status.SUCCEEDED
+    assert (of_ledger(world)["creates_received"], of_ledger(world)["payments"]) == (1, 1)
+
+
+def test_a_resend_is_refused_where_epay_shows_the_order(world: World, clock: Clock) -> None:
+    """EPAY took it, only the answer was lost: what it says is recorded, nothing is sent again."""
+    assert world.ask(remark="sandbox:accept_then_close")["status"] == "unknown"
+    clock.forward(700)
+    until_epay_says(world, "7")
+    words = refused(at_desk(world), world.row(), RESEND)
+    assert "it is succeeded" in words
+    assert kinds(world)[-1] == "query_report"
+    assert world.row().status is Status.SUCCEEDED
+    tick(world)
+    assert (of_ledger(world)["creates_received"], of_ledger(world)["payments"]) == (1, 1)
+
+
+def test_an_order_under_way_is_followed_and_not_sent_again(world: World, clock: Clock) -> None:
+    """EPAY's report is news: it moves the payout before the act is looked at."""
+    assert world.ask(remark="sandbox:accept_then_close sandbox:pending=60")["status"] == "unknown"
+    clock.forward(700)
+    until_epay_says(world, "19")
+    words = refused(at_desk(world), world.row(), REJECT)
+    assert "EPAY has it" in words
+    payout = world.row()
+    assert payout.status is Status.PENDING_WITHDRAWAL
+    assert payout.due_at is not None
+    assert payout.due_at > clock.now
+
+
+def test_an_end_that_epay_says_by_itself_needs_no_person(world: World, clock: Clock) -> None:
+    world.ask(remark="sandbox:no_callback")
+    until_epay_says(world, "7")
+    clock.forward(700)
+    done = at_desk(world).act(world.row(), PAID)
+    assert (done.by_epay, done.payout.status) == (True, Status.SUCCEEDED)
+    assert world.events()[-1].actor == "query"
+
+
+def test_an_end_is_accepted_against_a_mismatch(world: World, clock: Clock) -> None:
+    """EPAY paid another amount: a person settles that with EPAY, and takes the end; it is told."""
+    world.ask(notify=NOTIFY | {"on": ["final"]})
+    until_epay_says(world, "7")
+    order = world.gateway.state.book.find("order-1")
+    assert order is not None
+    order.amount = Decimal("9.99")
+    clock.forward(700)
+    assert ask_epay(world).status is Status.PROCESSING
+    done = at_desk(world).act(world.row(), PAID)
+    assert (done.payout.status, done.payout.review_reason) == (Status.SUCCEEDED, None)
+    assert isinstance(done.answer, Report)
+    assert [told["status"] for told in outbox(world)] == ["succeeded"]
+
+
+@pytest.mark.parametrize("act", [RESEND, REJECT, PAID], ids=lambda one: one.act)
+def test_with_epay_away_nothing_changes(world: World, clock: Clock, act: Decision) -> None:
+    """Not even when the payout is looked at next."""
+    before = settled(world, clock)
+    at = at_desk(world, ask=lambda _: OutcomeUnknown("read timeout"))
+    assert "EPAY could not be asked (read timeout)" in refused(at, before, act)
+    assert world.row() == before
+
+
+def test_within_the_settle_time_nothing_changes(world: World, clock: Clock) -> None:
+    put_unknown(world, "order-1")
+    before = world.row()
+    assert "EPAY_SETTLE_SECONDS" in refused(at_desk(world), before, RESEND)
+    assert world.row() == before
+
+
+def test_a_payout_of_another_account_is_never_asked_about(world: World, clock: Clock) -> None:
+    """Under our own key EPAY would say that it has no such order, and it would be paid twice."""
+    before = settled(world, clock)
+
+    def never(_: str) -> OrderAnswer:
+        raise AssertionError
+
+    at = at_desk(world, account="other@example.com", ask=never)
+    assert "EPAY_ACCOUNT is other@example.com" in refused(at, before, RESEND)
+    with pytest.raises(NotAllowed, match="EPAY_ACCOUNT"):
+        at.refresh(before)
+    assert world.row() == before
+
+
+def test_nobody_acts_while_a_worker_sends(world: World, clock: Clock) -> None:
+    """Until its lease is over: then it is unknown, as the sweep would have it."""
+    [payout] = put_submitting(world, "order-1")
+    assert "a worker is sending it" in refused(at_desk(world), payout, RESEND)
+    assert world.row() == payout
+    clock.forward(700)
+    assert at_desk(world).act(payout, RESEND).payout.status is Status.QUEUED
+    assert kinds(world) == ["accepted", "lease_over", "resend"]
+
+
+def test_no_connection_is_held_while_epay_is_asked(
+    world: World, clock: Clock, database_url: str
+) -> None:
+    """Law 9: with one connection in all, others get through meanwhile."""
+    payout = settled(world, clock)
+    engine = make_engine(database_url, pool_size=1)
+    was, world.engine = world.engine, engine
+    try:
+        at = at_desk(
+            world, store=Store(engine), ask=meanwhile(world, lambda: world.sql("SELECT 1"))
+        )
+        assert at.act(payout, RESEND).payout.status is Status.QUEUED
+    finally:
+        world.engine = was
+        engine.dispose()
+
+
+def test_what_asks_nothing_of_epay(world: World, clock: Clock) -> None:
+    """A note leaves the clock alone; a cap is released; what was looked into is settled."""
+    before = settled(world, clock)
+    at = at_desk(world, ask=None)
+    noted = at.act(before, Decision(Act.NOTE, "Ann", "asked EPAY"))
+    assert (noted.payout.due_at, noted.payout.status) == (before.due_at, before.status)
+    put_queued(world, "order-2")
+    world.sql(
+        "UPDATE payout SET review_reason = 'above_cap: words', review_since = now()"
+        " WHERE merchant_order_no = 'order-2'"
+    )
+    released = at.act(world.row("order-2"), Decision(Act.RELEASE, "Ann", "it is right"))
+    assert released.payout.released_at == clock.now
+    world.sql(
+        "UPDATE payout SET review_reason = 'mismatch: words', review_since = now()"
+        " WHERE merchant_order_no = 'order-1'"
+    )
+    done = at.act(world.row(), Decision(Act.SETTLE, "Ann", "a typing error of theirs"))
+    assert done.payout.review_reason is None
+
+
+def test_what_changed_since_a_person_looked_is_not_decided(world: World, clock: Clock) -> None:
+    """Another status, or another reason for review: the person had something else in mind."""
+    seen = settled(world, clock)
+    world.sql("UPDATE payout SET review_reason = 'mismatch: words', review_since = now()")
+    with pytest.raises(Overtaken, match="it is unknown, in review for mismatch now"):
+        at_desk(world).act(seen, Decision(Act.SETTLE, "Ann", "why"))
+    world.sql("UPDATE payout SET review_reason = NULL, review_since = NULL")
+
+
+def test_a_note_may_be_made_while_a_worker_sends(world: World, clock: Clock) -> None:
+    """It moves nothing, and the sender's answer is recorded all the same."""
+
+    def note(_: str) -> None:
+        at.act(world.row(), Decision(Act.NOTE, "Ann", "watching this one"))
+
+    at = at_desk(world)
+    world.context = replace(world.context, gateway=Between(world.context.gateway, note))
+    assert world.ask()["status"] == "processing"
+    assert kinds(world) == ["accepted", "note", "create_report"]
+
+
+def test_a_person_who_dies_holds_nothing_up(world: World, clock: Clock) -> None:
+    """The claim is a lease like the sweep's: when it is over, the payout is followed again."""
+    payout = settled(world, clock)
+
+    def dies(_: str) -> OrderAnswer:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        at_desk(world, ask=dies).act(payout, RESEND)
+    assert world.row().due_at == clock.now + world.context.policy.lease
+    assert tick(world)["query"] == 0
+    clock.forward(world.context.policy.lease.total_seconds())
+    assert tick(world)["query"] == 1
+
+
+# a worker and a person at once
+
+
+def test_a_worker_acts_while_a_person_asks(world: World, clock: Clock) -> None:
+    """A query's answer comes in between: nothing is done for the person."""
+    payout = settled(world, clock)
+    at = at_desk(world, ask=meanwhile(world, lambda: query(world.context, [payout.id], None)))
+    with pytest.raises(Overtaken, match="look again"):
+        at.act(payout, RESEND)
+    assert world.row().status is Status.UNKNOWN
+    assert kinds(world)[-1] == "no_such_order"
+
+
+def test_the_sweep_leaves_to_a_person_what_a_person_has(world: World, clock: Clock) -> None:
+    """What is due is claimed by the person first: the sweep finds nothing to hand out."""
+    payout = settled(world, clock)
+    swept: list[dict[str, int]] = []
+    at = at_desk(world, ask=meanwhile(world, lambda: swept.append(sweep(world.context))))
+    assert at.act(payout, RESEND).payout.status is Status.QUEUED
+    assert swept == [{"lapsed": 0, "submit": 0, "query": 0}]
+
+
+def test_a_worker_sends_what_a_person_is_about_to_reject(world: World, clock: Clock) -> None:
+    """It comes first, so the person is told to look again, and it is not rejected."""
+    [payout] = put_queued(world, "order-1")
+    at = at_desk(
+        world, ask=meanwhile(world, lambda: submit(world.context, payout.id, None, claim_id()))
+    )
+    with pytest.raises((Overtaken, NotAllowed)):
+        at.act(payout, REJECT)
+    until_epay_says(world, "7")
+    assert ask_epay(world).status is Status.SUCCEEDED
+    assert of_ledger(world)["payments"] == 1
+
+
+@dataclass
+class Gap(OpenGate):
+    """What happens between a worker's look at a payout and its claim."""
+
+    happens: Callable[[], object]
+
+    def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
+        self.happens()
+        return GO
+
+
+def test_a_person_rejects_what_a_worker_is_about_to_send(world: World, clock: Clock) -> None:
+    """The person comes first: nothing leaves for EPAY."""
+    [payout] = put_queued(world, "order-1")
+    at = at_desk(world)
+    world.context = replace(world.context, gate=Gap(lambda: at.act(payout, REJECT)))
+    assert submit(world.context, payout.id, None, claim_id()) == "rejected"
+    assert of_ledger(world)["creates_received"] == 0
+
+
+def test_a_person_resends_what_a_worker_is_asking_about(world: World, clock: Clock) -> None:
+    """The worker's answer comes after the act, and says nothing of what is sent later."""
+    payout = settled(world, clock)
+    at, sent = at_desk(world), []
+
+    def act(_: str) -> None:
+        if not sent:
+            sent.append(at.act(payout, RESEND))
+            clock.forward(1)
+
+    gateway = world.context.gateway
+
+    def asking(orders: dict[int, str], _patience: timedelta) -> Iterator[Any]:
+        yield [(nth, Between(gateway, act).query(number)) for nth, number in orders.items()]
+
+    sweep(world.context)
+    world.context = replace(world.context, ask_many=asking)
+    deliver(world)
+    assert world.row().status is Status.QUEUED
+    tick(world)
+    assert of_ledger(world)["creates_received"] == 1
+
+
+def test_at_one_moment_either_a_worker_or_a_person(world: World) -> None:
+    """Eight payouts, a worker and a person at each at once: sent and followed, or rejected."""
+    orders = [f"order-{nth}" for nth in range(8)]
+    payouts = put_queued(world, *orders)
+    together = threading.Barrier(2)
+    at = at_desk(world)
+
+    def person(payout: PayoutState) -> bool:
+        together.wait(timeout=5)
+        try:
+            return isinstance(at.act(payout, REJECT), Done)
+        except NotAllowed:
+            return False
+
+    def worker(payout: PayoutState) -> None:
+        together.wait(timeout=5)
+        submit(world.context, payout.id, None, claim_id())
+
+    rejected = {}
+    with ThreadPoolExecutor(2) as pool:
+        for payout in payouts:
+            decided = pool.submit(person, payout)
+            pool.submit(worker, payout).result(timeout=10)
+            rejected[payout.merchant_order_no] = decided.result(timeout=10)
+    for order_no, was_rejected in rejected.items():
+        received = of_ledger(world, order_no)["creates_received"]
+        status = world.row(order_no).status
+        if was_rejected:
+            assert (status, received) == (Status.REJECTED, 0)
+        else:
+            assert status is not Status.REJECTED
+            assert received <= 1
+
+
+def test_of_two_people_one_acts(world: World, clock: Clock) -> None:
+    """While Ann's question is under way Bob rejects: Ann is told, and nothing is sent."""
+    payout = settled(world, clock)
+    bob = Decision(Act.REJECT, "Bob", "no longer wanted")
+    at = at_desk(world, ask=meanwhile(world, lambda: at_desk(world).act(payout, bob)))
+    with pytest.raises(Overtaken):
+        at.act(payout, RESEND)
+    assert world.row().status is Status.REJECTED
+    assert kinds(world).count("resend") == 0
+
+
+def test_a_report_does_not_hide_that_somebody_was_quicker(world: World, clock: Clock) -> None:
+    """EPAY's report is recorded, but nothing is decided on a payout that Bob has just acted on."""
+    world.ask()
+    order = world.gateway.state.book.find("order-1")
+    assert order is not None
+    order.amount = Decimal("9.99")
+    until_epay_says(world, "7")
+    clock.forward(700)
+    payout = ask_epay(world)
+    bob = Decision(Act.SETTLE, "Bob", "I take care of it")
+    at = at_desk(world, ask=meanwhile(world, lambda: at_desk(world).act(payout, bob)))
+    with pytest.raises(Overtaken):
+        at.act(payout, PAID)
+    assert world.row().status is Status.PROCESSING
+    assert kinds(world)[-2:] == ["settle", "query_report"]
+
+
+# a second person
+
+
+def test_a_second_person_approves(world: World, clock: Clock) -> None:
+    """Proposed and on record; the same person is refused; another one's yes asks EPAY again."""
+    before = settled(world, clock)
+    at = at_desk(world, second_person=True)
+    done = at.act(before, RESEND)
+    assert (done.proposed, done.payout.status) == (True, Status.UNKNOWN)
+    assert done.payout.due_at == before.due_at
+    with pytest.raises(NotAllowed, match="another person must approve"):
+        at.approve(world.row(), "ann", "yes")
+    assert world.row() == done.payout
+    queries = world.gateway.ledger()["totals"]["queries"]
+    assert at.approve(world.row(), "Bob", "checked").payout.status is Status.QUEUED
+    assert world.gateway.ledger()["totals"]["queries"] == queries + 1
+    event = world.events()[-1]
+    assert (event.kind, event.actor, event.detail["proposed_by"]) == ("resend", "person:Bob", "Ann")
+    with pytest.raises(NotAllowed, match="nothing is proposed"):
+        at.approve(world.row(), "Bob", "again")
+
+
+def test_what_is_no_longer_allowed_is_not_approved(world: World, clock: Clock) -> None:
+    """EPAY shows the order by now: the proposal is over, and the payout followed."""
+    assert world.ask(remark="sandbox:accept_then_close sandbox:hidden=60")["status"] == "unknown"
+    clock.forward(700)
+    at = at_desk(world, second_person=True)
+    assert at.act(world.row(), RESEND).proposed
+    order = world.gateway.state.book.find("order-1")
+    assert order is not None
+    order.visible_at = 0.0
+    until_epay_says(world, "7")
+    with pytest.raises(NotAllowed, match="it is succeeded"):
+        at.approve(world.row(), "Bob", "yes")
+    assert world.row().status is Status.SUCCEEDED
+    assert of_ledger(world)["payments"] == 1
+
+
+def test_what_is_refused_is_not_even_proposed(world: World, clock: Clock) -> None:
+    put_unknown(world, "order-1")
+    at = at_desk(world, second_person=True)
+    assert "EPAY_SETTLE_SECONDS" in refused(at, world.row(), RESEND)
+    assert kinds(world)[-1] == "outcome_unknown"
+
+
+def test_only_the_proposal_that_was_shown_is_approved(world: World, clock: Clock) -> None:
+    """Between look and yes it became another one."""
+    at = at_desk(world, second_person=True)
+    at.act(settled(world, clock), RESEND)
+    at.act(world.row(), REJECT)
+    with pytest.raises(Overtaken, match="another act was proposed"):
+        at.approve(world.row(), "Bob", "yes", seen=RESEND)
+    assert at.approve(world.row(), "Bob", "yes", seen=REJECT).payout.status is Status.REJECTED
+
+
+def test_a_sure_act_needs_one_person(world: World, clock: Clock) -> None:
+    """The setting is for what nobody knows: what was never sent is rejected by one."""
+    put_queued(world, "order-1")
+    at = at_desk(world, second_person=True)
+    assert at.act(world.row(), REJECT).payout.status is Status.REJECTED
+
+
+# asking EPAY now
+
+
+def test_a_refresh_records_what_epay_says(world: World, clock: Clock) -> None:
+    """As the sweep's query would: a report moves it, an absence counts."""
+    world.ask(remark="sandbox:no_callback")
+    until_epay_says(world, "7")
+    payout, answer = at_desk(world).refresh(world.row())
+    assert (payout.status, payout.fee) == (Status.SUCCEEDED, Decimal("0.1"))
+    assert isinstance(answer, Report)
+    put_unknown(world, "order-2")
+    payout, answer = at_desk(world).refresh(world.row("order-2"))
+    assert len(payout.absences) == 0 or payout.status is Status.UNKNOWN
+    assert isinstance(answer, Refused)
+    assert kinds(world, "order-2")[-1] == "no_such_order"
+
+
+def test_a_look_records_a_report_alone(world: World, clock: Clock) -> None:
+    """A person who only looks does not add to the proof of absence."""
+    before = settled(world, clock)
+    payout, answer = at_desk(world).look(before)
+    assert payout == before == world.row()
+    assert isinstance(answer, Refused)
+
+
+def test_a_second_desk_needs_the_code_that_was_read(make_world: MakeWorld) -> None:
+    """With no code configured the words are a person's to read: unread, nothing is sent."""
+    world = make_world(not_found_codes=frozenset())
+    clock = controlled(world)
+    payout = settled(world, clock)
+    assert "--code 2001" in refused(at_desk(world), payout, RESEND)
+    done = at_desk(world).act(payout, replace(RESEND, code="2001"))
+    assert done.payout.status is Status.QUEUED

@@ -1,0 +1,86 @@
+"""Starting a process without its settings: it ends at once and says which are missing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import PROGRAMS
+
+WORKER = ("DATABASE_URL", "REDIS_URL", "EPAY_BASE_URL", "EPAY_ACCOUNT", "EPAY_API_KEY")
+WEBHOOK = ("REDIS_URL", "EPAY_ACCOUNT", "EPAY_API_KEY")
+SETTINGS = {
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "EPAY_BASE_URL": "https://127.0.0.1:1/capi/openapi",
+    "EPAY_ACCOUNT": "merchant@example.com",
+    "EPAY_API_KEY": "an-api-key",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended; None when it did not."""
+
+    code: int | None
+    err: str
+
+
+def _start(folder: Path, *command: str, **settings: str) -> Ended:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in {"PATH", "HOME", "LANG"} or name.startswith("COVERAGE_")
+    }
+    with (folder / "err").open("wb") as err:
+        started = subprocess.Popen(
+            [str(PROGRAMS / command[0]), *command[1:]],
+            cwd=folder,
+            env=kept | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=err,
+            start_new_session=True,
+        )
+    try:
+        code = started.wait(timeout=8)
+    except subprocess.TimeoutExpired:
+        code = None
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+    return Ended(code, (folder / "err").read_text())
+
+
+@pytest.mark.parametrize("part", ["worker", "beat"])
+def test_celery_names_every_missing_setting(tmp_path: Path, part: str) -> None:
+    """`celery -A worker worker` and `beat` without settings: exit code, all names, no traceback."""
+    ended = _start(tmp_path, "celery", "-A", "worker", part)
+    assert ended.code not in {0, None}
+    assert all(f"{name}: " in ended.err for name in WORKER)
+    assert "Traceback" not in ended.err
+
+
+def test_celery_names_a_wrong_setting(tmp_path: Path) -> None:
+    """A setting that cannot be is named, without its value."""
+    ended = _start(
+        tmp_path, "celery", "-A", "worker", "worker", **SETTINGS | {"EPAY_READ_TIMEOUT": "s3cret"}
+    )
+    assert ended.code not in {0, None}
+    assert "EPAY_READ_TIMEOUT" in ended.err
+    assert "s3cret" not in ended.err
+    assert "an-api-key" not in ended.err
+
+
+def test_webhook_names_every_missing_setting_and_ends(tmp_path: Path) -> None:
+    """gunicorn ends with an error; a webhook that starts over and over would look alive."""
+    ended = _start(
+        tmp_path,
+        *("gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket", "webhook:create_app()"),
+    )
+    assert ended.code not in {0, None}
+    assert all(f"{name}: " in ended.err for name in WEBHOOK)

@@ -1,0 +1,449 @@
+"""Pace, breaker and limits through a real Redis: what processes share, and what if it is away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from devstack.ports import free_port
+from devstack.redis import LocalRedis
+from sandbox.server import Gateway
+from sandbox.settings import SandboxConfig
+from shared.clock import utcnow
+from shared.config.settings import Settings
+from shared.domain.circuit_breaker import KEY, Rules, read
+from shared.domain.gateway import NeverSent, OrderAnswer, Report
+from shared.epay.client import EpayClient
+from shared.epay.config import EpayConfig
+from shared.redis_client import QuickRedis, RedisAway
+from shared.storage import pauses
+from tests.support.jobs import kinds, of_ledger, put_unknown
+from worker.context import ThreadedAsking
+from worker.jobs.query import query
+from worker.send_guard.breaker_store import RedisBoard, SharedBoard
+from worker.send_guard.circuit_breaker import Breaker
+from worker.send_guard.factory import make_gate, make_pace, make_turn
+from worker.send_guard.guard import WorkerGate
+from worker.send_guard.interface import GO, Outside, Wait
+from worker.send_guard.rate_limit import SHARE, NoTurn, Pace
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import World
+
+PATIENT = timedelta(seconds=5)
+PAID = Report("create", "a", "o", "e", "1", None, None)
+AWAY = NeverSent("connection refused")
+
+
+@pytest.fixture
+def connect(redis_url: str) -> Iterator[Callable[[], QuickRedis]]:
+    """A process's way to Redis, one for each call."""
+    made: list[QuickRedis] = []
+
+    def one() -> QuickRedis:
+        made.append(QuickRedis(redis_url))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def nowhere() -> Iterator[QuickRedis]:
+    redis = QuickRedis(f"redis://127.0.0.1:{free_port()}/0")
+    yield redis
+    redis.close()
+
+
+def gate_of(world: World, redis: QuickRedis, **settings: Any) -> WorkerGate:
+    """The gate of a worker process with these settings, and the pace of its queries."""
+    made = Settings(_env_file=None, redis_url="redis://x", **settings)
+    pace = make_pace(made, redis)
+    client = world.context.gateway
+    assert isinstance(client, EpayClient)
+    gate = make_gate(made, world.engine, redis, client.limit, pace)
+    asking = ThreadedAsking(client, 8, make_turn(pace))
+    world.context = replace(world.context, gate=gate, ask_many=asking)
+    return gate
+
+
+def calls(redis: QuickRedis) -> int:
+    """How often the server was ever asked for anything of ours: all goes by scripts."""
+    counted = redis.client.info("commandstats")
+    return int(counted.get("cmdstat_evalsha", {}).get("calls", 0))
+
+
+# Pace
+
+
+def test_turns_of_many_processes_are_evenly_spaced(connect: Callable[[], QuickRedis]) -> None:
+    """100 a second, four processes of eight threads: 150 turns last a second and a half."""
+    paces = [Pace(connect(), 100) for _ in range(4)]
+    with ThreadPoolExecutor(32) as pool:
+        turns = sorted(pool.map(lambda nth: paces[nth % 4].reserve(5), range(150)))
+    assert turns[-1] - turns[0] >= 1.4
+
+
+def test_idle_time_is_not_saved_up(connect: Callable[[], QuickRedis]) -> None:
+    """No burst after a pause: the turns begin now, one interval apart."""
+    pace = Pace(connect(), 20)
+    pace.reserve(0)
+    time.sleep(0.5)
+    began = time.monotonic()
+    turns = [pace.reserve(5) - began for _ in range(5)]
+    assert turns[0] <= 0.03
+    assert turns[4] >= 0.19
+
+
+def test_no_turn_within_the_patience_takes_none(connect: Callable[[], QuickRedis]) -> None:
+    pace = Pace(connect(), 1)
+    first = pace.reserve(0)
+    with pytest.raises(NoTurn) as caught:
+        pace.reserve(0.5)
+    apart = 1 / SHARE
+    assert 0.5 < caught.value.seconds <= apart
+    assert pace.reserve(2) - first == pytest.approx(apart, abs=0.2), "the refused took no turn"
+
+
+def test_a_clock_that_went_back_stops_nobody(connect: Callable[[], QuickRedis]) -> None:
+    redis = connect()
+    redis.client.set("payouts:pace", str((int(time.time()) + 86_400) * 1_000_000))
+    assert Pace(redis, 10).reserve(0) <= time.monotonic()
+
+
+def test_without_a_rate_and_in_health_redis_is_hardly_asked(
+    world: World, connect: Callable[[], QuickRedis]
+) -> None:
+    """Thirty payouts and a query: the breaker's look at most once a second, and nothing else."""
+    gate_of(world, connect())
+    watching = connect()
+    before, began = calls(watching), time.monotonic()
+    for nth in range(30):
+        assert world.ask(f"order-{nth}")["status"] == "processing"
+    query(world.context, [world.row("order-0").id], None)
+    looks = int(time.monotonic() - began) + 1
+    assert 1 <= calls(watching) - before <= looks + 1, "once more for a script not yet known"
+
+
+def test_creates_and_queries_take_turns(world: World, connect: Callable[[], QuickRedis]) -> None:
+    """Eight creates and eight queries at ten a second last one and a half."""
+    gate_of(world, connect(), epay_max_per_second=10)
+    ids = [row.id for row in put_unknown(world, *[f"asked-{nth}" for nth in range(8)])]
+    began = time.monotonic()
+    with ThreadPoolExecutor(9) as pool:
+        answered = pool.submit(query, world.context, ids, None)
+        sent = list(pool.map(lambda nth: world.ask(f"sent-{nth}"), range(8)))
+    assert answered.result() == 8
+    assert {each["status"] for each in sent} == {"processing"}
+    assert time.monotonic() - began >= 1.4
+    at = sorted(moment for moment, _, _ in world.gateway.state.log.since(0))
+    assert max(sum(one <= other < one + 0.5 for other in at) for one in at) <= 6
+
+
+def test_redis_away_with_a_rate_nothing_is_sent_unpaced(world: World, nowhere: QuickRedis) -> None:
+    """New sends wait, a query stays unanswered and changes nothing."""
+    gate = gate_of(world, nowhere, epay_max_per_second=10)
+    [asked] = put_unknown(world, "asked")
+    assert world.ask()["status"] == "queued"
+    assert gate.in_the_way(world.row()) == "Redis is away, and a rate is set"
+    assert query(world.context, [asked.id], None) == 0
+    assert world.row("asked") == asked
+    assert world.gateway.state.log.since(0) == []
+
+
+def test_redis_away_without_a_rate_sends_go_on(world: World, nowhere: QuickRedis) -> None:
+    gate_of(world, nowhere)
+    assert world.ask()["status"] == "processing"
+
+
+def test_a_turn_that_passed_is_taken_anew(world: World, connect: Callable[[], QuickRedis]) -> None:
+    """Ten senders held up between turn and send do not leave together."""
+    gate = gate_of(world, connect(), epay_max_per_second=20)
+    payouts = put_unknown(world, *[f"order-{nth}" for nth in range(10)])
+    barrier, left = threading.Barrier(10), []
+
+    def late(payout: Any) -> None:
+        assert gate.look(payout, patience=PATIENT) == GO
+        barrier.wait()
+        time.sleep(0.3)
+        assert gate.in_the_way(payout) is None
+        left.append(time.monotonic())
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(late, payouts))
+    assert max(left) - min(left) >= 0.3
+
+
+# Breaker
+
+
+def breaker_on(redis: QuickRedis, clock: Callable[[], float], **rules: Any) -> Breaker:
+    return Breaker(SharedBoard(RedisBoard(redis)), Rules(**rules), clock)
+
+
+class Clock:
+    """A process's monotonic clock that can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def fails(breaker: Breaker, clock: Clock, answer: OrderAnswer = AWAY) -> None:
+    for _ in range(5):
+        breaker.note(answer, begun_at=clock(), probe=None)
+
+
+def test_all_processes_wait_and_one_probes(connect: Callable[[], QuickRedis]) -> None:
+    """Eight processes at the moment of the retry: one is let through."""
+    clock = Clock()
+    breakers = [breaker_on(connect(), clock, pause=0.2) for _ in range(8)]
+    assert breakers[0].wait() is None
+    with structlog.testing.capture_logs() as logs:
+        fails(breakers[0], clock)
+        fails(breakers[1], clock)
+        clock.ahead += 1
+        assert all(breaker.wait() is not None for breaker in breakers)
+        time.sleep(0.25)
+        with ThreadPoolExecutor(8) as pool:
+            tokens = list(pool.map(lambda breaker: breaker.take_probe(), breakers))
+        [(nth, token)] = [(nth, token) for nth, token in enumerate(tokens) if token]
+        breakers[nth].note(PAID, begun_at=clock(), probe=token)
+    clock.ahead += 1
+    assert all(breaker.wait() is None for breaker in breakers)
+    assert [entry["event"] for entry in logs] == ["breaker_open", "breaker_closed"]
+    assert logs[1]["probes"] == 1
+
+
+def test_what_is_open_outlives_the_process(connect: Callable[[], QuickRedis]) -> None:
+    """A worker that starts anew does not begin with a crowd of sends."""
+    clock, redis = Clock(), connect()
+    fails(breaker_on(redis, clock), clock)
+    kept = read(redis.client.get(KEY))
+    assert kept is not None
+    assert "5 creates in a row" in kept.why
+    assert breaker_on(connect(), clock).wait() == pytest.approx(5, abs=0.5)
+
+
+def test_without_redis_each_goes_by_what_it_saw() -> None:
+    """It opens, probes and closes; and what it found is told when Redis is back."""
+    clock = Clock()
+    with LocalRedis() as server:
+        redis, other = QuickRedis(server.url), QuickRedis(server.url)
+        breaker = breaker_on(redis, clock, pause=0.1)
+        assert breaker.wait() is None
+        server.kill()
+        fails(breaker, clock)
+        assert breaker.wait() is not None
+        time.sleep(0.15)
+        token = breaker.take_probe()
+        assert token is not None
+        assert breaker.take_probe() is None
+        breaker.note(AWAY, begun_at=clock(), probe=token)
+        server.start()
+        time.sleep(2.1)
+        clock.ahead += 1
+        breaker.wait()
+        assert read(other.client.get(KEY)) is not None
+        redis.close()
+        other.close()
+
+
+def test_our_own_brakes_are_no_evidence(
+    world: World, connect: Callable[[], QuickRedis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was never asked of EPAY says nothing of EPAY: neither an old lease, nor a pause."""
+    redis = connect()
+    gate = gate_of(world, redis, breaker_failures=1)
+    world.context = replace(world.context, total_timeout=timedelta(seconds=60))
+    for nth in range(3):
+        assert world.ask(f"order-{nth}")["status"] == "queued"
+    world.context = replace(world.context, total_timeout=timedelta(seconds=5))
+    assert gate.look(world.row("order-0"), patience=PATIENT) == GO
+    pauses.pause(world.engine, pauses.Scope(), "Ann", "audit", utcnow())
+    gate = gate_of(world, redis, breaker_failures=1)
+    monkeypatch.setattr(gate, "look", lambda *_, **__: GO)
+    assert world.ask("paused")["status"] == "queued"
+    assert kinds(world, "paused") == ["accepted", "never_sent"]
+    assert redis.client.get(KEY) is None
+
+
+def test_new_sends_wait_while_epay_is_away(world: World, connect: Callable[[], QuickRedis]) -> None:
+    """Five creates find it out; the others wait; queries are asked; the probe lets all go on."""
+    gate = gate_of(world, connect(), breaker_pause_seconds=0.5)
+    [asked] = put_unknown(world, "asked")
+    world.gateway.set_faults(down_seconds=60, mode="drop")
+    for nth in range(12):
+        world.ask(f"order-{nth}")
+    tried = [nth for nth in range(12) if world.row(f"order-{nth}").attempts]
+    assert tried == [0, 1, 2, 3, 4]
+    assert all(world.row(f"order-{nth}").status == "queued" for nth in range(5, 12))
+    world.gateway.clear_faults()
+    assert query(world.context, [asked.id], None) == 1, "queries are never held"
+    time.sleep(0.6)
+    [waiting] = [world.row("order-5")]
+    assert gate.look(waiting, patience=timedelta(0)) != GO, "without patience there is no probe"
+    assert world.ask("probe")["status"] == "processing"
+    assert world.ask("after")["status"] == "processing"
+
+
+def test_a_probe_that_was_not_sent_is_another_s(
+    world: World, connect: Callable[[], QuickRedis]
+) -> None:
+    """The thread that had it turned to another payout."""
+    redis = connect()
+    gate = gate_of(world, redis, breaker_pause_seconds=0.1, breaker_failures=1)
+    one, other = put_unknown(world, "one", "other")
+    assert gate.look(one, patience=PATIENT) == GO
+    assert gate.in_the_way(one) is None
+    gate.note(AWAY)
+    assert read(redis.client.get(KEY)) is not None
+    time.sleep(0.15)
+    assert gate.look(one, patience=PATIENT) == GO
+    standing = read(redis.client.get(KEY))
+    assert standing is not None
+    assert standing.probe is not None
+    assert gate.look(other, patience=PATIENT) == GO
+    again = read(redis.client.get(KEY))
+    assert again is not None
+    assert again.probe not in {None, standing.probe}
+    assert again.probes == 1
+
+
+# Limits
+
+LIMITED = "USD=10:500,EUR=0:9999999"
+
+
+@pytest.fixture
+def limiting(world: World) -> Iterator[World]:
+    """EPAY takes 10 to 500 USD."""
+    with Gateway(SandboxConfig(limits=LIMITED, pay_after=0.05)) as gateway:
+        client = EpayClient(
+            EpayConfig(
+                base_url=gateway.base_url,
+                account="test2020@epay.com",
+                api_key=SecretStr("TESTKEY123"),
+                connect_timeout=1,
+                read_timeout=1,
+                total_timeout=5,
+            )
+        )
+        world.gateway = gateway
+        world.context = replace(world.context, gateway=client)
+        yield world
+        client.close()
+
+
+def asked_limits(world: World) -> int:
+    return [call for _, call, _ in world.gateway.state.log.since(0)].count("getLimit")
+
+
+@pytest.mark.parametrize("amount", ["9.99", "500.01"])
+def test_an_amount_outside_is_rejected_with_the_limit(
+    limiting: World, connect: Callable[[], QuickRedis], amount: str
+) -> None:
+    gate_of(limiting, connect(), epay_check_limits="on")
+    assert limiting.ask(amount=amount)["status"] == "rejected"
+    words = f"{amount} USD is outside EPAY's limit: EPAY's limit is 10 to 500 USD for channel 11"
+    assert limiting.row().refusal == words
+    assert of_ledger(limiting)["creates_received"] == 0
+
+
+@pytest.mark.parametrize("amount", ["10", "500"])
+def test_an_end_of_the_range_is_for_epay_to_decide(
+    limiting: World, connect: Callable[[], QuickRedis], amount: str
+) -> None:
+    """Not documented whether it belongs to the range."""
+    gate_of(limiting, connect(), epay_check_limits="on")
+    assert limiting.ask(amount=amount)["status"] == "processing"
+
+
+def test_processes_share_one_answer_for_its_time(
+    limiting: World, connect: Callable[[], QuickRedis]
+) -> None:
+    """Five processes, ten payouts each: EPAY is asked once for each currency and channel."""
+    for nth in range(5):
+        gate_of(limiting, connect(), epay_check_limits="on", epay_limit_cache_seconds=1.5)
+        for each in range(5):
+            assert limiting.ask(f"order-{nth}-{each}")["status"] == "processing"
+    assert asked_limits(limiting) == 1
+    limiting.ask("euro", currency="EUR")
+    limiting.ask("advcash", channel_code="12")
+    assert asked_limits(limiting) == 3
+    time.sleep(1.6)
+    gate_of(limiting, connect(), epay_check_limits="on")
+    limiting.ask("later")
+    assert asked_limits(limiting) == 4
+
+
+def test_a_limit_that_epay_does_not_tell_lets_the_payout_wait(
+    limiting: World, connect: Callable[[], QuickRedis]
+) -> None:
+    """Refused, or EPAY away: queued, nothing is sent, nothing rejected; it asks again later."""
+    gate = gate_of(limiting, connect(), epay_check_limits="on")
+    assert limiting.ask("refused", currency="GBP")["status"] == "queued"
+    limiting.gateway.set_faults(down_seconds=60)
+    assert limiting.ask("away")["status"] == "queued"
+    for no in ("refused", "away"):
+        assert limiting.row(no).due_at is not None
+        assert limiting.row(no).review_reason is None
+        assert limiting.row(no).attempts == 0
+    assert isinstance(gate.look(limiting.row("away"), patience=PATIENT), Wait)
+    limiting.gateway.clear_faults()
+    gate_of(limiting, connect(), epay_check_limits="on")
+    assert limiting.ask("back")["status"] == "processing"
+
+
+def test_what_was_sent_before_is_not_held_against_a_limit(
+    limiting: World, connect: Callable[[], QuickRedis]
+) -> None:
+    """EPAY may have it: only a payout never sent can be rejected for its amount."""
+    gate = gate_of(limiting, connect(), epay_check_limits="on")
+    [sent] = put_unknown(limiting, "order-1", amount=Decimal("9.00"))
+    assert gate.look(sent, patience=PATIENT) == GO
+    fresh = replace(sent, first_sent_at=None)
+    assert isinstance(gate.look(fresh, patience=PATIENT), Outside)
+
+
+def test_a_limit_takes_a_turn_too(limiting: World, connect: Callable[[], QuickRedis]) -> None:
+    gate_of(limiting, connect(), epay_check_limits="on", epay_max_per_second=2)
+    assert limiting.ask()["status"] == "processing"
+    at = [moment for moment, _, _ in limiting.gateway.state.log.since(0)]
+    assert len(at) == 2
+    assert at[1] - at[0] >= 0.45
+
+
+def test_without_redis_a_limit_is_asked_for_and_kept_for_a_moment(
+    limiting: World, nowhere: QuickRedis
+) -> None:
+    gate_of(limiting, nowhere, epay_check_limits="on")
+    for nth in range(5):
+        assert limiting.ask(f"order-{nth}")["status"] == "processing"
+    assert asked_limits(limiting) == 1
+
+
+def test_a_silent_redis_is_found_out_once(nowhere: QuickRedis) -> None:
+    """The others are told at once."""
+    tried = []
+
+    def attempt() -> None:
+        tried.append(nowhere.client.ping())
+
+    for _ in range(3):
+        with pytest.raises(RedisAway):
+            nowhere.run(attempt)
+    assert tried == []

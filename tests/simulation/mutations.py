@@ -1,0 +1,269 @@
+"""Each law broken on purpose, one at a time: a simulation that does not notice is worth nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from unittest import mock
+
+from ops.resolution import actions
+from shared.domain import lifecycle, transitions
+from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
+from shared.domain.payout import PayoutState, Status, Step
+from tests.simulation.memory_store import MemoryStore
+from worker.jobs import query as query_job
+from worker.jobs import request as request_job
+from worker.jobs import submission
+
+Break = Callable[[], contextlib.AbstractContextManager[Any]]
+
+_create = submission._create
+_accept_row = MemoryStore.accept
+_on_create_answer = lifecycle.on_create_answer
+_on_refusal = lifecycle._on_refusal
+_on_report = lifecycle._on_report
+_write = MemoryStore._write
+_insert = MemoryStore._insert
+_record = lifecycle.record
+
+
+def _effect_before_intent() -> contextlib.AbstractContextManager[Any]:
+    """Law 1: the request leaves first, the row is written when its answer is in."""
+    answers: dict[str, Any] = {}
+
+    def send_first(ctx: Any, asked: Any) -> PayoutState:
+        payout = wanted(ctx, asked)
+        if ctx.store.find(payout.epay_account, payout.merchant_order_no) is None:
+            claimed = replace(payout, due_at=ctx.clock() + ctx.policy.lease)
+            answers[payout.merchant_order_no] = _create(ctx, claimed)
+        return payout
+
+    def answered(ctx: Any, payout: PayoutState) -> Any:
+        return answers.pop(payout.merchant_order_no, None) or _create(ctx, payout)
+
+    wanted = request_job._wanted
+    stack = contextlib.ExitStack()
+    stack.enter_context(mock.patch.object(request_job, "_wanted", send_first))
+    stack.enter_context(mock.patch.object(submission, "_create", answered))
+    return stack
+
+
+def _resend_after_read_timeout() -> contextlib.AbstractContextManager[Any]:
+    """Law 2: silence is taken for proof that nothing arrived."""
+
+    def create(ctx: Any, payout: PayoutState) -> Any:
+        answer = _create(ctx, payout)
+        return NeverSent(answer.reason) if isinstance(answer, OutcomeUnknown) else answer
+
+    return mock.patch.object(submission, "_create", create)
+
+
+def _one_absence_is_enough() -> contextlib.AbstractContextManager[Any]:
+    """Law 3: the first "no such order" is believed, however soon it comes."""
+    return mock.patch.object(lifecycle.absence, "proven", lambda *_, **__: True)
+
+
+def _no_settle_time() -> contextlib.AbstractContextManager[Any]:
+    """Law 3: three answers count however close together, and the settle time is not waited for."""
+
+    def noted(absences: tuple[str, ...], asked_at: datetime, **_: Any) -> tuple[str, ...]:
+        return (*absences, asked_at.isoformat())
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(mock.patch.object(lifecycle.absence, "noted", noted))
+    stack.enter_context(
+        mock.patch.object(lifecycle.absence, "proven", lambda absences, *_, **__: len(absences) > 2)
+    )
+    return stack
+
+
+def _every_code_is_no_such_order() -> contextlib.AbstractContextManager[Any]:
+    """Law 3: a query refused with any code counts as absence."""
+
+    class AnyCode(frozenset[str]):
+        def __contains__(self, _code: object) -> bool:
+            return True
+
+    def patched(payout: PayoutState, answer: Any, *, policy: Any, **kwargs: Any) -> Step | None:
+        policy = replace(policy, not_found_codes=AnyCode({"x"}))
+        return on_query_answer(payout, answer, policy=policy, **kwargs)
+
+    on_query_answer = lifecycle.on_query_answer
+    return mock.patch.object(query_job.lifecycle, "on_query_answer", patched)
+
+
+def _refused_is_rejected() -> contextlib.AbstractContextManager[Any]:
+    """Law 4: any refusal of a create is taken for the end."""
+
+    def on_refusal(
+        payout: PayoutState,
+        refused: Refused,
+        claim_id: str,
+        now: datetime,
+        policy: Any,
+        jitter: float,
+    ) -> PayoutState:
+        codes = policy.refused_codes | {refused.code}
+        policy = replace(policy, refused_codes=codes)
+        return _on_refusal(payout, refused, claim_id, now, policy, jitter)
+
+    return mock.patch.object(lifecycle, "_on_refusal", on_refusal)
+
+
+def _the_end_is_overwritten() -> contextlib.AbstractContextManager[Any]:
+    """Law 5: a later report replaces the end."""
+
+    def after_the_end(payout: PayoutState, report: Any, _source: str, now: datetime) -> PayoutState:
+        status = transitions.meaning(report.status or "")
+        if status not in transitions.FINAL:
+            return payout
+        return replace(payout, status=status, finished_at=now)
+
+    return mock.patch.object(lifecycle, "_after_the_end", after_the_end)
+
+
+def _any_report_counts() -> contextlib.AbstractContextManager[Any]:
+    """Law 6: amount, currency and account are not compared."""
+    return mock.patch.object(lifecycle, "disagreements", lambda *_: [])
+
+
+def _no_event_for_ends() -> contextlib.AbstractContextManager[Any]:
+    """Law 7: a callback's end is written without an event."""
+
+    def record(before: PayoutState | None, after: PayoutState, **kwargs: Any) -> Step:
+        if kwargs["kind"] == "callback_report" and before is not None:
+            return Step(before, after)
+        return _record(before, after, **kwargs)
+
+    return mock.patch.object(lifecycle, "record", record)
+
+
+def _no_compare_and_set() -> contextlib.AbstractContextManager[Any]:
+    """Law 7: a step is taken whatever the row has become meanwhile."""
+
+    def take(self: MemoryStore, step: Step) -> PayoutState | None:
+        self._write(step)
+        return step.after
+
+    return mock.patch.object(MemoryStore, "take", take)
+
+
+def _message_after_the_commit() -> contextlib.AbstractContextManager[Any]:
+    """Law 8: the message is written after the commit, and some processes die in between."""
+    written = [0]
+
+    def write(self: MemoryStore, step: Step) -> None:
+        outbox = list(self.outbox)
+        _write(self, step)
+        written[0] += 1
+        if written[0] % 7 == 0:
+            self.outbox = outbox
+
+    return mock.patch.object(MemoryStore, "_write", write)
+
+
+def _messages_out_of_order() -> contextlib.AbstractContextManager[Any]:
+    """Law 8: the newest message goes out first."""
+
+    def relay(self: MemoryStore, publish: Callable[[Any], None], now: datetime, limit: int) -> int:
+        self.outbox.reverse()
+        try:
+            return _relay(self, publish, now, limit)
+        finally:
+            self.outbox.reverse()
+
+    _relay = MemoryStore.relay
+    return mock.patch.object(MemoryStore, "relay", relay)
+
+
+def _request_within_a_transaction() -> contextlib.AbstractContextManager[Any]:
+    """Law 9: EPAY is asked while the row is locked."""
+
+    def query(ctx: Any, payout_ids: Any, lease: datetime | None) -> int:
+        def decide(payout: PayoutState) -> Step | None:
+            if not lifecycle.is_followed(payout):
+                return None
+            answer = ctx.gateway.query(payout.merchant_order_no)
+            return lifecycle.on_query_answer(
+                payout, answer, asked_at=ctx.clock(), now=ctx.clock(), policy=ctx.policy, jitter=0
+            )
+
+        del lease
+        return len(ctx.store.change_many(payout_ids, decide))
+
+    from tests.simulation import world
+
+    return mock.patch.object(world, "query", query)
+
+
+def _an_open_payout_is_not_due() -> contextlib.AbstractContextManager[Any]:
+    """The clock: a payout whose outcome is unknown is due in a hundred years."""
+
+    def to_unknown(payout: PayoutState, now: datetime, *_: Any) -> PayoutState:
+        moved = transitions.move(payout, Status.UNKNOWN)
+        return replace(moved, due_at=now + timedelta(days=36_500))
+
+    return mock.patch.object(lifecycle, "_to_unknown", to_unknown)
+
+
+def _the_cap_forgets_the_day() -> contextlib.AbstractContextManager[Any]:
+    """Our caps: what was sent before is not counted."""
+
+    def forgetful(self: MemoryStore, payout: PayoutState, _since: Any, decide: Any) -> Any:
+        return self.change(payout.id, decide)
+
+    return mock.patch.object(MemoryStore, "change_within_cap", forgetful)
+
+
+def _a_brake_after_the_claim_ends_it() -> contextlib.AbstractContextManager[Any]:
+    """Our brakes: a payout that is put off is not due any more for a long time."""
+
+    def put_off(payout: PayoutState, *, until: datetime) -> Step | None:
+        return Step(payout, replace(payout, due_at=until + timedelta(days=36_500)))
+
+    return mock.patch.object(lifecycle, "put_off", put_off)
+
+
+def _a_person_does_not_wait() -> contextlib.AbstractContextManager[Any]:
+    """Law 3, by hand: what was sent a moment ago is sent again, since EPAY does not show it."""
+    return mock.patch.object(actions, "_is_settled", lambda *_: None)
+
+
+def _a_person_does_not_listen() -> contextlib.AbstractContextManager[Any]:
+    """Law 3, by hand: EPAY shows the order, or gives no answer, and a person goes on."""
+    return mock.patch.object(actions, "_has_no_order", lambda *_: None)
+
+
+BREAKS: dict[str, Break] = {
+    "1-effect-before-intent": _effect_before_intent,
+    "2-resend-after-read-timeout": _resend_after_read_timeout,
+    "3-one-absence-is-enough": _one_absence_is_enough,
+    "3-no-settle-time": _no_settle_time,
+    "3-every-code-is-no-such-order": _every_code_is_no_such_order,
+    "4-refused-is-rejected": _refused_is_rejected,
+    "5-the-end-is-overwritten": _the_end_is_overwritten,
+    "6-any-report-counts": _any_report_counts,
+    "7-no-event": _no_event_for_ends,
+    "7-no-compare-and-set": _no_compare_and_set,
+    "8-message-after-the-commit": _message_after_the_commit,
+    "8-messages-out-of-order": _messages_out_of_order,
+    "9-request-within-a-transaction": _request_within_a_transaction,
+    "clock-open-and-not-due": _an_open_payout_is_not_due,
+    "clock-put-off-for-ever": _a_brake_after_the_claim_ends_it,
+    "person-does-not-wait": _a_person_does_not_wait,
+    "person-does-not-listen": _a_person_does_not_listen,
+    "caps-forget-the-day": _the_cap_forgets_the_day,
+}
+
+
+@contextlib.contextmanager
+def broken(law: str | None) -> Iterator[None]:
+    """Break the named law for a while; None breaks none."""
+    if law is None:
+        yield
+        return
+    with BREAKS[law]():
+        yield

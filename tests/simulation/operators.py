@@ -1,0 +1,100 @@
+"""People at the desk, at random: they read what they are shown, and act beside the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import OperationalError
+
+from ops.resolution import actions
+from ops.resolution.actions import Act, Decision, NotAllowed
+from ops.resolution.service import Desk
+from shared.domain.payout import Event, PayoutState, Status
+from shared.domain.transitions import EPAY_STATUS
+from tests.simulation.gateway import ACCOUNT, NOT_FOUND
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_ACTS = (Act.NOTE, Act.RESEND, Act.REJECT, Act.ACCEPT_AS, Act.SETTLE, Act.RELEASE)
+_EVENT = [field.name for field in fields(Event)]
+
+
+@dataclass
+class Person:
+    """One who looks at a payout, decides, and is told what came of it."""
+
+    world: World
+    name: str
+    second_person: bool
+
+    def act(self, payout: PayoutState) -> None:
+        """Look at a payout as it stands, then act on it; the world goes on in between."""
+        world = self.world
+        act = self._choose(payout)
+        desk = self._desk()
+        try:
+            if world.choices.pick((3, 1)) == 1 and self.second_person:
+                desk.approve(payout, self.name, "I looked too")
+                self._tell(payout, "approves")
+                return
+            end = self._told_by_epay(payout) if act is Act.ACCEPT_AS else None
+            decision = Decision(act, self.name, "I looked", end=end, code=NOT_FOUND)
+            done = desk.act(payout, decision)
+        except NotAllowed:
+            self._tell(payout, f"may not {act}")
+        except OperationalError:
+            self._tell(payout, "finds PostgreSQL away")
+        else:
+            self._tell(payout, f"{act}{', to be approved' if done.proposed else ''}")
+
+    def settle(self, payout: PayoutState) -> None:
+        """Do what `payouts review` asks for: EPAY has no such order, so send it again or end it."""
+        for act in (Act.RESEND, Act.REJECT):
+            try:
+                done = self._desk().act(payout, Decision(act, self.name, "asked", code=NOT_FOUND))
+                if done.proposed:
+                    self._desk().approve(done.payout, "carol", "I asked too")
+            except NotAllowed:
+                continue
+            self._tell(payout, f"settles it: {act}")
+            return
+
+    def _choose(self, payout: PayoutState) -> Act:
+        """Mostly one that `payouts review` offers; at times what comes to mind."""
+        choices = self.world.choices
+        offered = [act for act, _ in reversed(actions.choices(payout))]
+        every = list(_ACTS) if choices.pick((4, 1)) == 1 else offered
+        return every[choices.between(0, len(every) - 1)]
+
+    def _desk(self) -> Desk:
+        world = self.world
+        return Desk(
+            store=world.context.store,
+            ask=world.gateway.query,
+            journal=self._journal,
+            account=ACCOUNT,
+            policy=world.policy,
+            second_person=self.second_person,
+            clock=lambda: world.now,
+            jitter=lambda: 0.0,
+        )
+
+    def _journal(self, payout_id: int) -> list[Mapping[str, Any]]:
+        events = self.world.store.events[payout_id]
+        return [{name: getattr(event, name) for name in _EVENT} for event in events]
+
+    def _told_by_epay(self, payout: PayoutState) -> Status | None:
+        """What EPAY says on the telephone: the truth, once there is an end."""
+        orders = self.world.gateway.orders.get(payout.merchant_order_no, [])
+        if not orders or not orders[0].ended:
+            return None
+        code = orders[0].end
+        self.world.gateway.said[payout.merchant_order_no].add(code)
+        return EPAY_STATUS[code]
+
+    def _tell(self, payout: PayoutState, what: str) -> None:
+        self.world.gateway.played[f"a person: {what}"] += 1
+        self.world.say(f"{self.name}, {payout.merchant_order_no}: {what}")

@@ -1,0 +1,190 @@
+"""What the tests of the task bodies share: a clock to be set, rows to begin with, a hand broker."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from devstack.wait import wait_for
+from shared.contract import TASK_QUERY, TASK_SUBMIT
+from shared.domain import lifecycle
+from shared.domain.gateway import CreateOrder, OrderAnswer, OutcomeUnknown
+from shared.domain.payout import PayoutState, Status
+from shared.messaging.callback_message import CallbackMessage
+from worker.jobs.query import query
+from worker.jobs.submit import submit
+from worker.jobs.sweep import sweep
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import World
+
+ACCOUNT = "test2020@epay.com"
+NOTIFY = {"task": "shop.told", "queue": "shop", "on": ["accepted", "final"]}
+
+
+class Clock:
+    """The time of day, as far as a context is concerned."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def controlled(world: World) -> Clock:
+    """Give the world a clock that stands still, and no jitter."""
+    clock = Clock()
+    world.context = replace(world.context, clock=clock, jitter=lambda: 0.0)
+    return clock
+
+
+@dataclass
+class Between:
+    """A gateway with something that happens just before each request leaves."""
+
+    gateway: Any
+    before: Callable[[str], object]
+
+    def create(self, order: CreateOrder) -> OrderAnswer:
+        self.before(order.merchant_order_no)
+        return self.gateway.create(order)
+
+    def query(self, merchant_order_no: str) -> OrderAnswer:
+        self.before(merchant_order_no)
+        return self.gateway.query(merchant_order_no)
+
+
+def claim_id() -> str:
+    return uuid.uuid4().hex
+
+
+def new(world: World, order_no: str, **changes: Any) -> PayoutState:
+    now = world.context.clock()
+    payout = PayoutState(
+        epay_account=ACCOUNT,
+        merchant_order_no=order_no,
+        amount=Decimal("10.50"),
+        currency="USD",
+        channel_code="11",
+        account_no="U1234567890",
+        remark=None,
+        extend_fields=None,
+        notify=None,
+        status=Status.QUEUED,
+        due_at=now,
+        created_at=now,
+        updated_at=now,
+    )
+    return replace(payout, **changes)
+
+
+def put_queued(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
+    """Payouts that somebody else will send, due now."""
+    now = world.context.clock()
+    steps = [lifecycle.enqueue(new(world, no, **changes), now=now) for no in order_nos]
+    return [payout for payout in world.context.store.accept(steps) if payout]
+
+
+def put_submitting(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
+    """Payouts claimed by a sender of whom nothing is heard."""
+    ctx = world.context
+    steps = [
+        lifecycle.accept(
+            new(world, no, **changes), claim_id="c", now=ctx.clock(), policy=ctx.policy
+        )
+        for no in order_nos
+    ]
+    return [payout for payout in ctx.store.accept(steps) if payout]
+
+
+def put_unknown(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
+    """Payouts that were sent, nobody knows to what end; due when the first pause is over."""
+    ctx, unknown = world.context, []
+    for payout in put_submitting(world, *order_nos, **changes):
+        step = lifecycle.on_create_answer(
+            payout,
+            OutcomeUnknown("read timeout"),
+            claim_id="c",
+            now=ctx.clock(),
+            policy=ctx.policy,
+            jitter=0.0,
+        )
+        unknown.append(ctx.store.take(step) or payout)
+    return unknown
+
+
+def ask_epay(world: World, order_no: str = "order-1") -> PayoutState:
+    """One query about a payout, now, whatever is due."""
+    query(world.context, [world.row(order_no).id], None)
+    return world.row(order_no)
+
+
+def deliver(world: World) -> None:
+    """Run what was published, as a worker would."""
+    messages, world.published[:] = list(world.published), []
+    for task, kwargs in messages:
+        lease = datetime.fromisoformat(kwargs["lease"])
+        if task == TASK_SUBMIT:
+            submit(world.context, kwargs["payout_id"], lease, claim_id())
+        else:
+            assert task == TASK_QUERY
+            query(world.context, kwargs["payout_ids"], lease)
+
+
+def tick(world: World) -> dict[str, int]:
+    """One sweep, and all that it dispatched."""
+    counts = sweep(world.context)
+    deliver(world)
+    return counts
+
+
+def until_due(world: World, clock: Clock, order_no: str = "order-1") -> PayoutState:
+    """Set the clock to the payout's due_at, tick once; the payout as it then stands."""
+    due_at = world.row(order_no).due_at
+    assert due_at is not None, "the payout is final"
+    clock.now = max(clock.now, due_at)
+    tick(world)
+    return world.row(order_no)
+
+
+def of_ledger(world: World, order_no: str = "order-1") -> dict[str, Any]:
+    """What the gateway has on its books under a number."""
+    nothing = {"creates_received": 0, "creates_accepted": 0, "payments": 0, "status": None}
+    return world.gateway.ledger()["orders"].get(order_no, nothing)
+
+
+def until_epay_says(world: World, status: str, order_no: str = "order-1") -> None:
+    """Wait until the gateway has moved an order."""
+    wait_for(lambda: of_ledger(world, order_no)["status"] == status, 5, f"EPAY to say {status}")
+
+
+def outbox(world: World) -> list[Any]:
+    """The messages to asking apps, oldest first."""
+    return [row.kwargs for row in world.sql("SELECT kwargs FROM payout_outbox ORDER BY id")]
+
+
+def kinds(world: World, order_no: str = "order-1") -> list[str]:
+    """The kinds of a payout's events."""
+    return [event.kind for event in world.events(order_no)]
+
+
+def said(order_no: str = "order-1", *, verified: bool = True, **changes: Any) -> CallbackMessage:
+    """A callback as the webhook hands it on: paid, unless told otherwise."""
+    fields: dict[str, Any] = {
+        "epay_account": ACCOUNT,
+        "merchant_order_no": order_no,
+        "epay_order_no": "E1",
+        "status": "7",
+        "amount": "10.50",
+        "currency": "USD",
+        "fee": "0.10",
+    }
+    return CallbackMessage.model_validate({"verified": verified} | fields | changes)

@@ -1,0 +1,80 @@
+"""What `payouts show` says that a payout waits for; amounts as people read them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from ops.console import exact
+from ops.wording.next_step import waits_for
+from shared.domain.lifecycle import Policy
+from shared.domain.payout import PayoutState, Status
+from shared.domain.transitions import FINAL
+from shared.storage.pauses import Pause, Scope
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+POLICY = Policy(settle=timedelta(seconds=600))
+QUEUED = PayoutState(
+    epay_account="a@example.com",
+    merchant_order_no="order-1",
+    amount=Decimal("10.50"),
+    currency="USD",
+    channel_code="11",
+    account_no="U1234567",
+    remark=None,
+    extend_fields=None,
+    notify=None,
+    status=Status.QUEUED,
+    due_at=NOW,
+    created_at=NOW,
+    updated_at=NOW,
+)
+UNKNOWN = replace(QUEUED, status=Status.UNKNOWN, first_sent_at=NOW, last_sent_at=NOW)
+
+
+def paused(scope: Scope) -> Pause:
+    return Pause(1, scope, NOW, "Ann", "wrong rates", None, None, None)
+
+
+def words(payout: PayoutState, *pauses: Pause, policy: Policy = POLICY) -> str:
+    return waits_for(payout, pauses, policy) or ""
+
+
+def test_a_queued_payout_names_the_pause_that_holds_it() -> None:
+    """With who and why; a pause of another currency is not its reason."""
+    euro = paused(Scope(currency="EUR"))
+    assert "payouts brakes" in words(QUEUED, euro)
+    assert "Ann" not in words(QUEUED, euro)
+    held = words(QUEUED, euro, paused(Scope(currency="USD")))
+    assert "currency USD paused by Ann since 2026-11-23 12:00:00 (wrong rates)" in held
+    assert "EUR" not in held
+
+
+def test_an_unknown_payout_says_what_settles_it_and_when() -> None:
+    """By itself where a code means `no such order`; else by a person."""
+    alone = words(UNKNOWN)
+    assert "it may be paid" in alone
+    assert "a person decides, from 2026-11-23 12:10:00 on" in alone
+    policy = replace(POLICY, not_found_codes=frozenset({"2001"}))
+    assert "then it is sent again" in words(UNKNOWN, policy=policy)
+    refused = replace(UNKNOWN, refusal="EPAY code 2005: refused")
+    assert "then it is rejected" in words(refused, policy=policy)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_what_has_ended_waits_for_nothing_but_a_person(status: Status) -> None:
+    """And every other status waits for something."""
+    payout = replace(UNKNOWN, status=status)
+    assert (words(payout) == "") == (status in FINAL)
+    assert "payouts review" in words(replace(payout, review_reason="books: another fee"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [("0.1", "0.10"), ("5", "5.00"), ("1E+3", "1000.00"), ("0.125", "0.125"), ("0", "0.00")],
+)
+def test_amounts_have_all_their_digits_and_two_places(amount: str, text: str) -> None:
+    assert exact(Decimal(amount)) == text

@@ -1,0 +1,411 @@
+"""The settings: every name of the environment, its default, and what is said of a wrong value."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from shared.config import settings as module
+from shared.config.settings import Settings, SettingsError, load
+from shared.domain.lifecycle import Policy
+from tests.support.paths import ROOT
+
+KEY = "sk-7Kq2-very-secret"
+ENV_EXAMPLE = ROOT / ".env.example"
+
+PROXY, PROXIES = IPv4Network("192.0.2.1/32"), IPv6Network("2001:db8::/32")
+
+CAPS = {"USD": Decimal(1000), "EUR": Decimal("900.50")}
+CASES: list[tuple[str, object, str, object]] = [
+    # name, default, text in the environment, value read
+    ("DATABASE_URL", "", "postgresql://u@h/d", "postgresql://u@h/d"),
+    ("REDIS_URL", "", "redis://h/0", "redis://h/0"),
+    ("EPAY_BASE_URL", "", "https://x/capi/openapi", "https://x/capi/openapi"),
+    ("EPAY_ACCOUNT", "", "shop@example.com", "shop@example.com"),
+    ("EPAY_API_KEY", SecretStr(""), KEY, SecretStr(KEY)),
+    ("EPAY_API_KEY_PREVIOUS", None, KEY, SecretStr(KEY)),
+    ("EPAY_NOTIFY_URL", None, "https://us/epay/callback", "https://us/epay/callback"),
+    ("EPAY_SUCCESS_URL_METHOD", None, "GET", "GET"),
+    ("EPAY_FAIL_URL_METHOD", None, "POST", "POST"),
+    ("EPAY_SIGN_NESTED", "comma", "java", "java"),
+    ("EPAY_DEMAND_RESPONSE_SIGNATURE", False, "true", True),
+    ("EPAY_ALLOW_PLAIN_HTTP", False, "1", True),
+    ("EPAY_CONNECT_TIMEOUT", 3, "1.5", 1.5),
+    ("EPAY_READ_TIMEOUT", 20, "10", 10),
+    ("EPAY_TOTAL_TIMEOUT", None, "30", 30),
+    ("EPAY_NOT_FOUND_CODES", frozenset(), "404, 405 ,,406", frozenset({"404", "405", "406"})),
+    ("EPAY_REFUSED_CODES", frozenset(), "0012", frozenset({"0012"})),
+    ("EPAY_SETTLE_SECONDS", 600, "900", 900),
+    (
+        "EPAY_QUERY_BACKOFF",
+        (30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600),
+        "1, 2,3",
+        (1, 2, 3),
+    ),
+    ("EPAY_SUBMIT_BACKOFF", (2, 5, 15, 30, 60, 120, 300), "7", (7,)),
+    ("EPAY_LEASE_SECONDS", 60, "90", 90),
+    ("EPAY_RESEND_HORIZON_SECONDS", 86_400, "3600", 3600),
+    ("EPAY_REVIEW_AFTER", 259_200, "60", 60),
+    ("EPAY_QUERY_BATCH", 32, "16", 16),
+    (
+        "EPAY_CALLBACK_EXCLUDED",
+        frozenset({"isForward", "payUrl"}),
+        "isForward, extra",
+        frozenset({"isForward", "extra"}),
+    ),
+    ("EPAY_CALLBACK_PARSE_MESSAGE", True, "false", False),
+    ("CALLBACK_HINTS_PER_MINUTE", 30, "0", 0),
+    ("CALLBACK_RATE_LIMIT", "300/second", "5/minute", "5/minute"),
+    ("CALLBACK_ALLOWED_NETWORKS", (), "192.0.2.0/24", (IPv4Network("192.0.2.0/24"),)),
+    ("TRUSTED_PROXIES", (), "192.0.2.1, 2001:db8::/32", (PROXY, PROXIES)),
+    ("BROKER_VISIBILITY_TIMEOUT", 120, "300", 300),
+    ("SWEEP_SECONDS", 5, "0.5", 0.5),
+    ("SWEEP_BATCH", 500, "10", 10),
+    ("NOTIFY_SECONDS", 1, "2", 2),
+    ("CELERY_RESULT_BACKEND", None, "redis://h/1", "redis://h/1"),
+    ("WORKER_CONCURRENCY", 32, "8", 8),
+    ("DB_POOL_SIZE", 10, "4", 4),
+    ("DB_PATIENCE_SECONDS", 20, "5", 5),
+    ("LOG_FORMAT", "console", "json", "json"),
+    ("EPAY_CHECK_LIMITS", "off", "on", "on"),
+    ("EPAY_LIMIT_CATEGORY", "BANK", "CASH", "CASH"),
+    ("EPAY_LIMIT_CACHE_SECONDS", 300, "60", 60),
+    ("EPAY_MAX_PER_SECOND", None, "50", 50),
+    ("CAP_PER_PAYOUT", {}, "USD:1000, EUR:900.50", CAPS),
+    ("CAP_PER_DAY", {}, "USD:1000, EUR:900.50", CAPS),
+    ("BREAKER_FAILURES", 5, "3", 3),
+    ("BREAKER_PAUSE_SECONDS", 5, "1", 1),
+    ("BREAKER_LONGEST_PAUSE_SECONDS", 60, "30", 30),
+    ("RESOLVE_SECOND_PERSON", False, "true", True),
+    ("BOOKS", "on", "off", "off"),
+    ("BOOKS_AFTER_SECONDS", 21_600, "60", 60),
+    ("BOOKS_SAMPLE", None, "100", 100),
+    ("ACCOUNT_ENCRYPTION_KEYS", None, KEY, SecretStr(KEY)),
+]
+OF_THE_DESIGN = {
+    "DATABASE_URL", "REDIS_URL", "EPAY_BASE_URL", "EPAY_ACCOUNT", "EPAY_API_KEY",
+    "EPAY_API_KEY_PREVIOUS", "EPAY_NOTIFY_URL", "EPAY_NOT_FOUND_CODES", "EPAY_REFUSED_CODES",
+    "EPAY_SETTLE_SECONDS", "EPAY_QUERY_BACKOFF", "EPAY_LEASE_SECONDS",
+    "EPAY_RESEND_HORIZON_SECONDS", "BROKER_VISIBILITY_TIMEOUT", "EPAY_CONNECT_TIMEOUT",
+    "EPAY_READ_TIMEOUT", "SWEEP_SECONDS", "EPAY_SIGN_NESTED", "EPAY_CHECK_LIMITS",
+    "EPAY_REVIEW_AFTER",
+}  # fmt: skip
+WORKER = ("database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key")
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting from outside: neither the environment nor a .env file."""
+    for name in list(os.environ):
+        if name.lower() in Settings.model_fields:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def failure(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    """What is said when the settings are wrong."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "default", "text", "value"), CASES, ids=[c[0] for c in CASES])
+def test_every_name_is_read(
+    name: str, default: object, text: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its default without it, its value with it."""
+    assert getattr(load(), name.lower()) == default
+    monkeypatch.setenv(name, text)
+    assert getattr(load(), name.lower()) == value
+
+
+def test_the_names_of_the_design_are_all_there() -> None:
+    """And each setting has a case above."""
+    names = {name.upper() for name in Settings.model_fields}
+    assert names >= OF_THE_DESIGN
+    assert not names - {case[0] for case in CASES}
+
+
+@pytest.mark.parametrize("form", ["comma", "ampersand", "json", "java"])
+def test_every_form_of_the_signature(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The four of the design."""
+    monkeypatch.setenv("EPAY_SIGN_NESTED", form)
+    assert load().epay_sign_nested == form
+
+
+def test_a_file_is_read_and_the_environment_goes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """.env in the working directory; names that are not ours are left alone."""
+    (tmp_path / ".env").write_text("EPAY_ACCOUNT=file\nREDIS_URL=redis://file\nOTHER_APP=1\n")
+    monkeypatch.setenv("REDIS_URL", "redis://environment")
+    assert (load().epay_account, load().redis_url) == ("file", "redis://environment")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DATABASE_URL", f"mysql://u:{KEY}@h/d"),
+        ("DATABASE_URL", f"sqlite:///{KEY}"),
+        ("REDIS_URL", f"amqp://u:{KEY}@h"),
+        ("EPAY_CONNECT_TIMEOUT", "0"),
+        ("EPAY_CONNECT_TIMEOUT", "-1"),
+        ("EPAY_READ_TIMEOUT", "fast"),
+        ("EPAY_TOTAL_TIMEOUT", "0"),
+        ("EPAY_SETTLE_SECONDS", "0"),
+        ("EPAY_SETTLE_SECONDS", "nan"),
+        ("EPAY_LEASE_SECONDS", "-60"),
+        ("EPAY_RESEND_HORIZON_SECONDS", "1 day"),
+        ("EPAY_REVIEW_AFTER", "0"),
+        ("EPAY_QUERY_BACKOFF", ","),
+        ("EPAY_QUERY_BACKOFF", "30,0"),
+        ("EPAY_QUERY_BACKOFF", "30,-5"),
+        ("EPAY_QUERY_BACKOFF", "30,1m"),
+        ("EPAY_QUERY_BACKOFF", "0.5"),
+        ("EPAY_SUBMIT_BACKOFF", ",,"),
+        ("EPAY_SIGN_NESTED", "xml"),
+        ("EPAY_CHECK_LIMITS", "maybe"),
+        ("EPAY_LIMIT_CATEGORY", "e-wallet"),
+        ("EPAY_LIMIT_CACHE_SECONDS", "0"),
+        ("EPAY_MAX_PER_SECOND", "0"),
+        ("CAP_PER_PAYOUT", "1000"),
+        ("CAP_PER_PAYOUT", "USD:1000,USD:2000"),
+        ("CAP_PER_PAYOUT", "USD:-5"),
+        ("CAP_PER_DAY", "usd:5"),
+        ("CAP_PER_DAY", "USD:NaN"),
+        ("BREAKER_FAILURES", "0"),
+        ("BREAKER_PAUSE_SECONDS", "-1"),
+        ("RESOLVE_SECOND_PERSON", "sometimes"),
+        ("BOOKS", "maybe"),
+        ("BOOKS_SAMPLE", "0"),
+        ("EPAY_SUCCESS_URL_METHOD", "PUT"),
+        ("EPAY_FAIL_URL_METHOD", "post"),
+        ("EPAY_DEMAND_RESPONSE_SIGNATURE", "perhaps"),
+        ("EPAY_ALLOW_PLAIN_HTTP", "2"),
+        ("EPAY_QUERY_BATCH", "0"),
+        ("EPAY_QUERY_BATCH", "501"),
+        ("BROKER_VISIBILITY_TIMEOUT", "0"),
+        ("BROKER_VISIBILITY_TIMEOUT", "1.5"),
+        ("SWEEP_SECONDS", "0"),
+        ("SWEEP_BATCH", "10001"),
+        ("NOTIFY_SECONDS", "0"),
+        ("WORKER_CONCURRENCY", "0"),
+        ("DB_POOL_SIZE", "x"),
+        ("DB_PATIENCE_SECONDS", "-1"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_value_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with the name as it stands in the environment."""
+    said = failure(monkeypatch, **{name: text})
+    assert re.search(rf"^  {name}(\.\d+)?: .+", said, re.MULTILINE)
+    assert KEY not in said
+
+
+def test_every_wrong_value_has_its_line_and_none_is_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A secret in the wrong place stays out of the log."""
+    said = failure(
+        monkeypatch,
+        EPAY_API_KEY=KEY,
+        EPAY_READ_TIMEOUT=KEY,
+        EPAY_SIGN_NESTED=KEY,
+        EPAY_QUERY_BACKOFF=f"30,{KEY}",
+        WORKER_CONCURRENCY=KEY,
+    )
+    assert KEY not in said
+    assert len(said.splitlines()) == 5
+
+
+@pytest.mark.parametrize("name", ["EPAY_NOT_FOUND_CODES", "EPAY_REFUSED_CODES"])
+def test_success_is_no_failure(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code 1 as "not found" would have payouts sent twice."""
+    assert "code 1 is EPAY's success" in failure(monkeypatch, **{name: "404,1"})
+
+
+def test_a_code_means_one_thing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not found or refused."""
+    said = failure(monkeypatch, EPAY_NOT_FOUND_CODES="8,9,7", EPAY_REFUSED_CODES="9,8")
+    assert "both name 8, 9" in said
+
+
+@pytest.mark.parametrize(("lease", "total"), [("30", "30"), ("30", "31")])
+def test_a_lease_outlives_the_request(
+    lease: str, total: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law 1: else a second sender could start while the first is on the wire."""
+    said = failure(monkeypatch, EPAY_LEASE_SECONDS=lease, EPAY_TOTAL_TIMEOUT=total)
+    assert f"EPAY_LEASE_SECONDS ({lease}) must be above EPAY_TOTAL_TIMEOUT ({total})" in said
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, 25),
+        ({"EPAY_LEASE_SECONDS": "20"}, 15),
+        ({"EPAY_READ_TIMEOUT": "100"}, 45),
+        ({"EPAY_CONNECT_TIMEOUT": "1", "EPAY_READ_TIMEOUT": "2"}, 5),
+        ({"EPAY_TOTAL_TIMEOUT": "50"}, 50),
+    ],
+)
+def test_the_total_timeout_fits_into_the_lease(
+    environment: dict[str, str], seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a setting it is worked out."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+    assert settings.total_timeout == seconds < settings.epay_lease_seconds
+
+
+@pytest.mark.parametrize(
+    ("environment", "longest", "patience"),
+    [
+        ({}, 60, 20),
+        ({"EPAY_LEASE_SECONDS": "100"}, 100, 10),
+        ({"BROKER_VISIBILITY_TIMEOUT": "70"}, 60, 5),
+        ({"BROKER_VISIBILITY_TIMEOUT": "10"}, 60, 1),
+        ({"DB_PATIENCE_SECONDS": "3"}, 60, 3),
+    ],
+)
+def test_waiting_for_the_database_ends_before_the_message_comes_back(
+    environment: dict[str, str],
+    longest: float,
+    patience: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half of what the broker's visibility timeout leaves beside the longest task."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+    assert (settings.longest_task, settings.patience) == (longest, patience)
+
+
+def test_what_is_missing_is_named_with_what_to_do() -> None:
+    """One line each, and only those."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(redis_url="redis://h").need(*WORKER)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "not set in the environment or .env:"
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "DATABASE_URL", "EPAY_BASE_URL", "EPAY_ACCOUNT", "EPAY_API_KEY",
+    ]  # fmt: skip
+
+
+def test_what_is_there_is_not_missing() -> None:
+    """It returns itself, so that it can be chained."""
+    settings = whole()
+    assert settings.need(*WORKER) is settings
+
+
+def test_every_setting_that_a_process_needs_has_a_hint() -> None:
+    """No newcomer is left without one."""
+    assert set(module._HINTS) == set(WORKER)
+
+
+def test_the_key_is_in_no_text() -> None:
+    """Neither in the settings' own nor in the client's configuration."""
+    settings = whole(epay_api_key_previous=SecretStr(KEY + "-old"))
+    for text in (repr(settings), str(settings), repr(settings.epay()), str(settings.model_dump())):
+        assert KEY not in text
+
+
+def test_settings_cannot_be_changed() -> None:
+    """A process decides by one set of them."""
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().epay_account = "x"  # type: ignore[misc]
+
+
+def test_the_policy_is_that_of_the_settings() -> None:
+    """Every field of it; the defaults on both sides are the same."""
+    assert Settings().policy() == Policy()
+    assert Settings(
+        epay_lease_seconds=90,
+        epay_settle_seconds=61,
+        epay_resend_horizon_seconds=62,
+        epay_review_after=63,
+        epay_query_backoff=(1,),
+        epay_submit_backoff=(2,),
+        epay_not_found_codes=frozenset({"a"}),
+        epay_refused_codes=frozenset({"b"}),
+    ).policy() == Policy(
+        lease=timedelta(seconds=90),
+        settle=timedelta(seconds=61),
+        resend_horizon=timedelta(seconds=62),
+        review_after=timedelta(seconds=63),
+        query_backoff=(1,),
+        submit_backoff=(2,),
+        not_found_codes=frozenset({"a"}),
+        refused_codes=frozenset({"b"}),
+    )
+
+
+def whole(**changes: Any) -> Settings:
+    """Settings with which a worker could start."""
+    fields: dict[str, Any] = {
+        "database_url": "postgresql://u@h/d",
+        "redis_url": "redis://h",
+        "epay_base_url": "https://gateway.example/capi/openapi/",
+        "epay_account": "shop@example.com",
+        "epay_api_key": SecretStr(KEY),
+    }
+    return Settings(**{**fields, **changes})
+
+
+def test_the_client_gets_its_part() -> None:
+    """Address, keys, timeouts, and a connection for everybody who may ask at once."""
+    config = whole(
+        epay_api_key_previous=SecretStr("old"),
+        epay_notify_url="https://us/cb",
+        epay_success_url_method="GET",
+        epay_fail_url_method="POST",
+        epay_demand_response_signature=True,
+        epay_sign_nested="json",
+        worker_concurrency=3,
+        epay_query_batch=4,
+    ).epay()
+    assert (config.base_url, config.account) == (
+        "https://gateway.example/capi/openapi",
+        "shop@example.com",
+    )
+    assert config.api_keys == (KEY, "old")
+    assert (config.notify_url, config.nested) == ("https://us/cb", "json")
+    assert (config.success_url_method, config.fail_url_method) == ("GET", "POST")
+    assert (config.connect_timeout, config.read_timeout, config.total_timeout) == (3, 20, 25)
+    assert config.demand_response_signature
+    assert not config.allow_plain_http
+    assert config.pool_size == 7
+
+
+@pytest.mark.parametrize("url", ["http://x/capi/openapi", "ftp://x", "x", "https://u:p@x/"])
+def test_an_unsafe_gateway_is_refused(url: str) -> None:
+    """As a setting that is wrong, without the key."""
+    with pytest.raises(SettingsError, match="EPAY_BASE_URL") as caught:
+        whole(epay_base_url=url).epay()
+    assert KEY not in str(caught.value)
+
+
+def test_the_client_without_its_settings() -> None:
+    """What is missing is named before anything is tried."""
+    with pytest.raises(SettingsError, match="EPAY_API_KEY"):
+        whole(epay_api_key=SecretStr("")).epay()
+
+
+def test_the_example_file_names_every_setting_and_no_other() -> None:
+    """`.env.example`, commented out or not."""
+    text = ENV_EXAMPLE.read_text(encoding="utf-8")
+    named = re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", text, re.MULTILINE)
+    assert sorted(named) == sorted(name.upper() for name in Settings.model_fields)

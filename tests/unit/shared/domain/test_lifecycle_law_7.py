@@ -1,0 +1,306 @@
+"""Law 7, its pure part: every change has its event, and the events are a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared.domain import hash_chain, lifecycle, transitions
+from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
+from shared.domain.payout import Event, PayoutState, Status, Step, record, row_hash
+from shared.domain.transitions import MOVES
+from tests.support.lifecycle import (
+    ABSENT,
+    LOST,
+    MOVING,
+    POLICY,
+    T0,
+    VAGUE,
+    after_send,
+    assert_chained,
+    independent_hash,
+    independent_row_hash,
+    new_payout,
+    report,
+    standing,
+    unknown,
+)
+
+NOW = after_send(700)
+AT = {"now": NOW, "policy": POLICY, "jitter": 0.0}
+
+
+def query(payout: PayoutState, answer: OrderAnswer) -> Step | None:
+    """A query asked and answered at once."""
+    return lifecycle.on_query_answer(payout, answer, asked_at=NOW, **AT)
+
+
+def create(payout: PayoutState, answer: OrderAnswer) -> Step:
+    """The end of a create request of the current claim."""
+    return lifecycle.on_create_answer(payout, answer, claim_id="c1", **AT)
+
+
+ENTRIES: list[tuple[str, str, Callable[[], Step | None]]] = [
+    ("accepted", "asker", lambda: lifecycle.enqueue(new_payout(), now=T0)),
+    (
+        "accepted",
+        "asker",
+        lambda: lifecycle.accept(new_payout(), claim_id="c1", now=T0, policy=POLICY),
+    ),
+    (
+        "submitting",
+        "worker",
+        lambda: lifecycle.begin_send(
+            standing(Status.QUEUED), claim_id="c1", now=NOW, policy=POLICY
+        ),
+    ),
+    ("never_sent", "worker", lambda: create(standing(Status.SUBMITTING), NeverSent("refused"))),
+    ("create_refused", "worker", lambda: create(standing(Status.SUBMITTING), VAGUE)),
+    ("outcome_unknown", "worker", lambda: create(standing(Status.SUBMITTING), LOST)),
+    ("create_report", "worker", lambda: create(standing(Status.SUBMITTING), report("1", "create"))),
+    ("query_report", "query", lambda: query(unknown(), report("7"))),
+    ("no_such_order", "query", lambda: query(unknown(), ABSENT)),
+    ("no_such_order", "query", lambda: query(standing(Status.PROCESSING), ABSENT)),
+    ("query_refused", "query", lambda: query(unknown(), VAGUE)),
+    (
+        "callback_report",
+        "epay",
+        lambda: lifecycle.on_callback(standing(Status.PROCESSING), report("7", "callback"), **AT),
+    ),
+    (
+        "callback_unverified",
+        "anybody",
+        lambda: lifecycle.on_unverified_callback(
+            standing(Status.PROCESSING), now=NOW, detail={"status": "7"}
+        ),
+    ),
+    ("lease_over", "sweep", lambda: lifecycle.on_lease_over(standing(Status.SUBMITTING), now=NOW)),
+    (
+        "conflict",
+        "asker",
+        lambda: lifecycle.on_conflict(
+            standing(Status.PROCESSING), now=NOW, differing=["amount", "currency"]
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "actor", "make"), ENTRIES, ids=[entry[0] for entry in ENTRIES])
+def test_every_change_has_its_event(kind: str, actor: str, make: Callable[[], Step | None]) -> None:
+    """Kind, actor, time, both statuses, the next number, and the hash over them."""
+    step = make()
+    assert step is not None
+    event = step.event
+    assert event is not None
+    assert (event.kind, event.actor) == (kind, actor)
+    assert event.at == step.after.updated_at
+    assert event.status_before == (step.before.status if step.before else None)
+    assert event.status_after == step.after.status
+    assert event.sequence == (step.before.sequence if step.before else 0) + 1
+    assert event.previous_hash == (step.before.journal_hash if step.before else hash_chain.GENESIS)
+    assert event.row_hash == independent_row_hash(step.after)
+    assert event.hash == independent_hash(event, step.after)
+    assert (step.after.sequence, step.after.journal_hash) == (event.sequence, event.hash)
+
+
+def test_details_say_what_was_said() -> None:
+    """A report's own words are in the event, and what it left out is not."""
+    step = query(unknown(), report("7", fee=None))
+    assert step is not None
+    assert step.event is not None
+    assert step.event.detail == {
+        "epay_status": "7",
+        "epay_order_no": "E-9",
+        "amount": "10",
+        "currency": "USD",
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (VAGUE, {"code": "500", "message": "busy", "asked_at": NOW.isoformat()}),
+        (ABSENT, {"code": "404", "message": "order does not exist", "asked_at": NOW.isoformat()}),
+    ],
+)
+def test_a_refused_query_is_on_record(answer: Refused, detail: dict[str, Any]) -> None:
+    """With the time at which EPAY was asked: law 3 counts by it."""
+    step = query(unknown(), answer)
+    assert step is not None
+    assert step.event is not None
+    assert step.event.detail == detail
+
+
+def test_a_conflict_names_the_fields_and_not_their_values() -> None:
+    """Nothing moves."""
+    step = lifecycle.on_conflict(
+        standing(Status.PROCESSING), now=NOW, differing=["account_no", "amount"]
+    )
+    assert step.event is not None
+    assert step.event.detail == {"differing": "account_no, amount"}
+    assert step.after.status is standing(Status.PROCESSING).status
+    assert step.after.due_at == standing(Status.PROCESSING).due_at
+
+
+def test_a_whole_life_is_one_chain() -> None:
+    """From the request to the end and the contradiction after it."""
+    steps = [lifecycle.accept(new_payout(), claim_id="c1", now=T0, policy=POLICY)]
+
+    def go(step: Step | None) -> PayoutState:
+        assert step is not None
+        steps.append(step)
+        return step.after
+
+    payout = steps[0].after
+    payout = go(create(payout, NeverSent("refused")))
+    payout = go(lifecycle.begin_send(payout, claim_id="c1", now=NOW, policy=POLICY))
+    payout = go(lifecycle.on_lease_over(payout, now=NOW + timedelta(days=1)))
+    payout = go(query(payout, VAGUE))
+    payout = go(query(payout, report("19")))
+    payout = go(query(payout, report("7", amount=None)))
+    payout = go(query(payout, report("7")))
+    payout = go(lifecycle.on_callback(payout, report("6", "callback"), **AT))
+    assert [step.after.sequence for step in steps] == list(range(1, 10))
+    assert_chained(steps)
+
+
+def sealed() -> tuple[Event, PayoutState]:
+    """An event and the payout that it belongs to."""
+    step = record(None, new_payout(), kind="k", actor="a", now=T0, detail={"x": "1"})
+    assert step.event is not None
+    return step.event, step.after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sequence": 2},
+        {"kind": "other"},
+        {"actor": "other"},
+        {"at": T0 + timedelta(microseconds=1)},
+        {"status_before": Status.UNKNOWN},
+        {"status_after": Status.SUCCEEDED},
+        {"detail": {"x": "2"}},
+        {"detail": {}},
+        {"row_hash": "1" * 64},
+        {"previous_hash": "1" * 64},
+    ],
+    ids=str,
+)
+def test_a_changed_event_shows(change: dict[str, Any]) -> None:
+    """Whatever is altered, the hash is another."""
+    event, payout = sealed()
+    assert independent_hash(replace(event, **change), payout) != event.hash
+
+
+@pytest.mark.parametrize("change", [{"epay_account": "x"}, {"merchant_order_no": "x"}], ids=str)
+def test_an_event_cannot_be_given_to_another_payout(change: dict[str, Any]) -> None:
+    """The payout's name is under the hash."""
+    event, payout = sealed()
+    assert independent_hash(event, replace(payout, **change)) != event.hash
+
+
+def test_record_leaves_out_what_is_none() -> None:
+    """An absent detail and a null are one."""
+    step = record(
+        None, new_payout(), kind="k", actor="a", now=T0, detail={"a": None, "b": "", "c": 0}
+    )
+    assert step.event is not None
+    assert step.event.detail == {"b": "", "c": 0}
+
+
+def test_record_keeps_the_rest_of_the_payout() -> None:
+    """Only number, hash and time are its own."""
+    payout = new_payout()
+    after = record(None, payout, kind="k", actor="a", now=NOW, detail={}).after
+    assert after == replace(payout, sequence=1, journal_hash=after.journal_hash, updated_at=NOW)
+
+
+def test_the_same_row_has_the_same_digest_however_it_is_written() -> None:
+    """A moment in another zone, or a decimal with more zeros, comes back from the database."""
+    payout = new_payout(fee=Decimal("0.30"), finished_at=T0)
+    elsewhere = T0.astimezone(timezone(timedelta(hours=8)))
+    again = replace(
+        payout,
+        amount=Decimal(10),
+        fee=Decimal("0.300"),
+        finished_at=elsewhere,
+        created_at=elsewhere,
+    )
+    assert row_hash(payout) == row_hash(again) == independent_row_hash(payout)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(PayoutState)])
+def test_a_changed_row_shows(name: str) -> None:
+    """Every field is under the digest, but for the payout's clock and the journal's own."""
+    payout = new_payout()
+    changed = replace(payout, **{name: "something else"})
+    assert (row_hash(changed) == row_hash(payout)) == (name in MOVING)
+
+
+def test_the_nonce_is_not_shown() -> None:
+    """It keeps the digest from telling the account number to who can only read the journal."""
+    assert "n0nce" not in repr(new_payout(nonce="n0nce"))
+
+
+def test_what_has_no_place_in_a_journal_is_refused() -> None:
+    """No guess at a spelling: it could come back as another."""
+    with pytest.raises(TypeError, match="bytes has no place in a journal"):
+        hash_chain.digest({"a": b"x"})
+
+
+def test_the_seal_does_not_depend_on_the_order_of_keys() -> None:
+    """JSONB gives keys back in its own order."""
+    assert hash_chain.seal("0", {"a": "ü", "b": 2}) == hash_chain.seal("0", {"b": 2, "a": "ü"})
+    assert hash_chain.seal("0", {"a": 1}) != hash_chain.seal("1", {"a": 1})
+
+
+def test_the_seal_is_the_documented_one() -> None:
+    """Anybody can check a journal with sha256 and JSON."""
+    assert hash_chain.seal("00", {"b": "ü", "a": None}) == (
+        "140a65e8b8eca17892d0887b26ef620fc44bfc12051dcfc8f60aafafc4901a05"
+    )
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_has_its_row_of_moves(status: Status) -> None:
+    """And a move that is not in it is refused."""
+    payout = replace(new_payout(), status=status)
+    for target in Status:
+        if target is status or target in MOVES[status]:
+            assert transitions.move(payout, target).status is target
+        else:
+            with pytest.raises(transitions.ForbiddenMove, match=f"^{status} -> {target}$"):
+                transitions.move(payout, target)
+
+
+def test_the_account_number_is_in_no_text() -> None:
+    """Neither in a payout's repr nor in any event."""
+    payout = new_payout()
+    step = lifecycle.accept(payout, claim_id="c1", now=T0, policy=POLICY)
+    assert payout.account_no not in repr(payout)
+    assert payout.account_no not in repr(step)
+
+
+def test_reports_of_every_source_are_events() -> None:
+    """Also one that changes nothing at all."""
+    payout = standing(Status.SUCCEEDED)
+    said: list[Report] = [report("7", source) for source in ("create", "query", "callback")]
+    kinds = []
+    for one in said:
+        step = (
+            create(payout, one)
+            if one.source == "create"
+            else query(payout, one)
+            if one.source == "query"
+            else lifecycle.on_callback(payout, one, **AT)
+        )
+        assert step is not None
+        assert step.event is not None
+        kinds.append(step.event.kind)
+    assert kinds == ["create_report", "query_report", "callback_report"]

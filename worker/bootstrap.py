@@ -1,0 +1,128 @@
+"""What one worker process holds: its settings, its context, made when the first task needs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import redis
+import structlog
+from celery.signals import setup_logging, worker_init, worker_process_shutdown, worker_shutdown
+from kombu.exceptions import OperationalError
+
+from shared import contract
+from shared.config.settings import Settings, load
+from shared.domain.notifications import Message
+from shared.epay.client import EpayClient
+from shared.messaging.celery_config import PUBLISH_RETRY
+from shared.observability.logging import configure_logging
+from shared.redis_client import QuickRedis
+from shared.storage.engine import make_engine, make_single_engine
+from shared.storage.payout_store import Store
+from worker.celery import app
+from worker.context import Context, ThreadedAsking
+from worker.database_retry import WaitingPatience
+from worker.log_filters import leave_out_noise
+from worker.send_guard.factory import make_gate, make_pace, make_turn
+from worker.startup import refuse_unsafe_ground
+
+log = structlog.get_logger(__name__)
+
+
+class Process:
+    """The long-lived parts of a worker process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = EpayClient(settings.epay())
+        self._redis = QuickRedis(settings.redis_url)
+        pool_size = settings.db_pool_size
+        self._engine = make_engine(settings.database_url, pool_size=pool_size)
+        self._single = make_single_engine(settings.database_url, pool_size=pool_size)
+        pace = make_pace(settings, self._redis)
+        turn = make_turn(pace)
+        self._asking = ThreadedAsking(self._client, settings.epay_query_batch, turn)
+        self.context = Context(
+            account=settings.epay_account,
+            policy=settings.policy(),
+            total_timeout=timedelta(seconds=settings.total_timeout),
+            store=Store(self._engine, settings.vault(), single=self._single),
+            gateway=self._client,
+            ask_many=self._asking,
+            publish=publish,
+            tell=tell,
+            patience=WaitingPatience(settings.patience),
+            gate=make_gate(settings, self._single, self._redis, self._client.limit, pace),
+            sweep_batch=settings.sweep_batch,
+            query_batch=settings.epay_query_batch,
+            books_after=timedelta(seconds=settings.books_after_seconds),
+            books_sample=settings.books_sample,
+        )
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        self._asking.close()
+        self._client.close()
+        self._redis.close()
+        self._engine.dispose()
+        self._single.dispose()
+
+
+_lock = threading.Lock()
+_process: Process | None = None
+
+
+def process() -> Process:
+    """The parts of this process; made at the first call, so after any fork."""
+    global _process  # noqa: PLW0603 - one process, one set of connections
+    if _process is None:
+        with _lock:
+            if _process is None:
+                _process = Process(load())
+    return _process
+
+
+def publish(task: str, kwargs: Mapping[str, Any]) -> None:
+    """Put one of our own tasks on its queue."""
+    app.send_task(
+        task, kwargs=dict(kwargs), queue=contract.QUEUE_OF[task], retry_policy=PUBLISH_RETRY
+    )
+
+
+def tell(message: Message) -> None:
+    """Send a message to an asking app."""
+    try:
+        app.send_task(
+            message.task,
+            kwargs=dict(message.kwargs),
+            queue=message.queue,
+            retry_policy=PUBLISH_RETRY,
+        )
+    except (OperationalError, redis.ResponseError) as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        # the key of that name is no list and will never be: nobody else is to wait for it
+        log.error("outcome_has_no_queue", queue=message.queue, task=message.task)  # noqa: TRY400
+
+
+@worker_init.connect
+def _look_at_the_ground(**_: object) -> None:
+    settings = load()
+    configure_logging(settings.log_format)
+    refuse_unsafe_ground(settings)
+
+
+@setup_logging.connect
+def _log_our_way(**_: object) -> None:
+    configure_logging(load().log_format)
+    leave_out_noise()
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def _close(**_: object) -> None:
+    global _process  # noqa: PLW0603 - see process()
+    if _process is not None:
+        _process.close()
+        _process = None

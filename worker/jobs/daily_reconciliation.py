@@ -1,0 +1,149 @@
+"""`payouts.books`: a day's payouts are held against EPAY's own word for them, bit by bit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+import structlog
+
+from shared.domain import daily_reconciliation as comparing
+from shared.domain.daily_reconciliation import Compared
+from shared.domain.gateway import OrderAnswer, OutcomeUnknown
+from shared.domain.payout import PayoutState, Step
+from shared.storage.daily_reconciliation import BooksStore, DayBooks
+from worker.context import Context, chunked
+
+_BUDGET = timedelta(seconds=8)
+"""After this a tick begins no other chunk; the next tick goes on."""
+_ORDERS_READ = 2_000
+_SHARE = 2
+"""The part of the queries under way that is for the books: the others are for open payouts."""
+_AWAY_PAUSE = timedelta(seconds=60)
+_AWAY_PATIENCE = timedelta(days=1)
+"""How long a day waits for a gateway that answers nothing; then it is closed as unanswered."""
+_NO_ANSWER = OutcomeUnknown("no answer in time")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    ctx: Context
+    store: BooksStore
+    began: datetime
+
+
+def books(ctx: Context) -> int:
+    """Compare the next payouts of the oldest day that is to do; how many were.
+
+    The cursor moves by compare-and-set, and a difference is recorded once: a chunk that is done
+    twice, by two ticks or after a crash, changes nothing.
+    """
+    began = ctx.clock()
+    store = BooksStore(ctx.store.engine, ctx.account)
+    day = store.open_day(began, ctx.books_after)
+    if day is None:
+        return 0
+    until = began + _BUDGET + ctx.policy.lease
+    if not store.claim(began, until):
+        return 0
+    tick = _Tick(ctx, store, began)
+    standing: DayBooks | None = store.begin(day, began)
+    compared, next_at = 0, began
+    while standing is not None and standing.finished_at is None:
+        before = standing
+        standing = _go_on(tick, standing)
+        compared += 0 if standing is None else _count(standing) - _count(before)
+        if standing == before:  # EPAY is away
+            next_at = ctx.clock() + _AWAY_PAUSE
+            break
+        if ctx.clock() - began >= _BUDGET:
+            break
+    store.release(until, next_at)
+    return compared
+
+
+def _go_on(tick: _Tick, standing: DayBooks) -> DayBooks | None:
+    """Compare what one reading finds, or close the day.
+
+    Returns:
+        How the day stands: as it stood when EPAY is away; None when another tick was faster.
+    """
+    ctx = tick.ctx
+    orders = tick.store.orders(standing.day, standing.last_id, _ORDERS_READ, ctx.books_sample)
+    if not orders:
+        return _close(tick, standing)
+    for ids in chunked(list(orders), max(1, ctx.query_batch // _SHARE)):
+        before = standing
+        found = _chunk(tick, standing, {payout_id: orders[payout_id] for payout_id in ids})
+        if found is None or found == before:
+            return found
+        standing = found
+        if standing.last_id != ids[-1] or ctx.clock() - tick.began >= _BUDGET:
+            break
+    return standing
+
+
+def _chunk(tick: _Tick, standing: DayBooks, orders: Mapping[int, str]) -> DayBooks | None:
+    """Ask, record, advance: three things, and no connection is held during the first (law 9)."""
+    ctx = tick.ctx
+    asked_at = ctx.clock()
+    answers: dict[int, OrderAnswer] = {}
+    patience = max(ctx.total_timeout, ctx.policy.lease - _BUDGET)  # as long as any task at most
+    for wave in ctx.ask_many(orders, patience):
+        answers.update(wave)
+    if not any(map(comparing.was_heard, answers.values())):
+        if ctx.clock() - standing.started_at < _AWAY_PATIENCE:
+            return standing
+        answers = {payout_id: answers.get(payout_id, _NO_ANSWER) for payout_id in orders}
+    ids = list(takewhile(answers.__contains__, orders))
+    if not ids:
+        return standing  # the first of them was not asked in time; the others were, for nothing
+    verdicts = _record(ctx, {payout_id: answers[payout_id] for payout_id in ids}, asked_at)
+    counts = Counter(compared.verdict for compared in verdicts.values())
+    return tick.store.advance(standing.day, standing.last_id, ids[-1], counts)
+
+
+def _record(
+    ctx: Context, answers: Mapping[int, OrderAnswer], asked_at: datetime
+) -> dict[int, Compared]:
+    """Hold the answers against the rows as they stand now, and put differences on record."""
+    now = ctx.clock()
+    found: dict[int, Compared] = {}
+
+    def decide(payout: PayoutState) -> Step | None:
+        answer = answers[payout.id]
+        found[payout.id] = comparing.compare(payout, answer, asked_at=asked_at, policy=ctx.policy)
+        return comparing.step(
+            payout,
+            answer,
+            asked_at=asked_at,
+            now=now,
+            policy=ctx.policy,
+            jitter=ctx.jitter(),
+        )
+
+    ctx.store.change_many(list(answers), decide)
+    return found
+
+
+def _close(tick: _Tick, standing: DayBooks) -> DayBooks | None:
+    closed = tick.store.finish(standing.day, standing.last_id, tick.ctx.clock())
+    if closed is not None:
+        tell = log.warning if closed.differing or closed.unanswered else log.info
+        tell(
+            "books_compared",
+            day=closed.day.isoformat(),
+            agreed=closed.agreed,
+            differing=closed.differing,
+            unanswered=closed.unanswered,
+        )
+    return closed
+
+
+def _count(standing: DayBooks) -> int:
+    return standing.agreed + standing.differing + standing.unanswered
