@@ -18,6 +18,7 @@ COPY worker worker
 COPY webhook webhook
 COPY ops ops
 COPY sandbox sandbox
+COPY devstack devstack
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
     && /opt/payouts/bin/pip install --no-cache-dir --no-deps --no-index wheels/*.whl \
     && /opt/payouts/bin/pip uninstall --yes pip

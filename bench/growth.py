@@ -25,9 +25,9 @@ from shared.domain.gateway import CreateOrder, OrderAnswer, OutcomeUnknown, Repo
 from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
-from worker.context import Context, ThreadedAsking
-from worker.database_retry import WaitingPatience
+from shared.storage.payout_store import PayoutStore
+from worker.context import Context, QueryPool
+from worker.database_retry import DatabaseRetry
 from worker.jobs.request import request
 from worker.jobs.sweep import sweep
 
@@ -180,18 +180,18 @@ def _another(parameters: Any) -> Any:
 def _context(url: str) -> Iterator[Context]:
     gateway = PromptGateway()
     engine: Engine = make_engine(url)
-    asking = ThreadedAsking(gateway, 1)
+    asking = QueryPool(gateway, 1)
     try:
         yield Context(
             account=ACCOUNT,
             policy=_policy(),
             total_timeout=timedelta(seconds=25),
-            store=Store(engine),
+            store=PayoutStore(engine),
             gateway=gateway,
-            ask_many=asking,
+            query_many=asking,
             publish=_nowhere,
-            tell=_nobody,
-            patience=WaitingPatience(5),
+            publish_outcome=_nobody,
+            database_retry=DatabaseRetry(5),
             sweep_batch=DUE,
             clock=lambda: datetime.now(UTC),
         )

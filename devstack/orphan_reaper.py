@@ -20,7 +20,7 @@ from pathlib import Path
 from devstack import orphan_reaper_main
 
 
-class _Leash:
+class _Reaper:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owner = os.getpid()
@@ -53,25 +53,25 @@ class _Leash:
 
 
 @cache
-def _leash() -> _Leash:
-    return _Leash()
+def _reaper() -> _Reaper:
+    return _Reaper()
 
 
-def hold(pid: int, stop_signal: int = signal.SIGTERM) -> None:
+def watch(pid: int, stop_signal: int = signal.SIGTERM) -> None:
     """End this leader of a process group, by this signal first, when we are gone."""
-    _leash().tell("hold", pid, int(stop_signal))
+    _reaper().tell("hold", pid, int(stop_signal))
 
 
 def release(pid: int) -> None:
     """The process has ended; its number may soon be somebody else's."""
-    _leash().tell("release", pid)
+    _reaper().tell("release", pid)
 
 
-def hold_folder(folder: Path) -> None:
+def watch_folder(folder: Path) -> None:
     """Remove this folder, with all that is in it, when we are gone."""
-    _leash().tell("hold_folder", str(folder))
+    _reaper().tell("hold_folder", str(folder))
 
 
 def release_folder(folder: Path) -> None:
     """The folder is gone, or is to stay."""
-    _leash().tell("release_folder", str(folder))
+    _reaper().tell("release_folder", str(folder))

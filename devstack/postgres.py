@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from devstack import databases, orphan_reaper
 from devstack.binaries import bundled_file
-from devstack.process import Child
+from devstack.process import ChildProcess
 from devstack.unprivileged import reachable, reachable_copy, server_account
 from devstack.wait import wait_for
 
@@ -60,7 +60,7 @@ class LocalPostgres:
         self._keeps_data = folder is not None
         self._folder = folder.resolve() if folder is not None else None
         self._socket_folder: Path | None = None
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -109,7 +109,7 @@ class LocalPostgres:
             self._socket_folder = self._choose_socket_folder(folder / "data")
         settings = {"unix_socket_directories": f'"{self._socket_folder}"', **self._settings}
         options = [part for item in settings.items() for part in ("-c", "=".join(item))]
-        child = Child.launch(
+        child = ChildProcess.launch(
             [str(self._programs), "-D", str(folder / "data"), *options],
             folder / "postgres.log",
             env=_environment(),
@@ -169,7 +169,7 @@ class LocalPostgres:
 
     def _temporary_folder(self, base: str | None = None) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="payouts-pg-", dir=base)).resolve()
-        orphan_reaper.hold_folder(folder)
+        orphan_reaper.watch_folder(folder)
         self._temporary.append(folder)
         self._account.own(folder)
         return folder
@@ -217,7 +217,7 @@ class LocalPostgres:
         short = _is_short(Path(base, "payouts-pg-12345678"))
         return self._temporary_folder(base if short else "/tmp")  # noqa: S108 - mkdtemp makes it ours
 
-    def _answers(self, child: Child) -> bool:
+    def _answers(self, child: ChildProcess) -> bool:
         import psycopg  # noqa: PLC0415 - `payouts --help` need not wait for it
 
         if (code := child.returncode()) is not None:

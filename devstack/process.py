@@ -18,7 +18,7 @@ _KILL_SECONDS = 10.0
 _TAIL_BYTES = 4000
 
 
-class Child:
+class ChildProcess:
     """A running or ended process of ours.
 
     Signals go to it only while it is not reaped: until then the kernel keeps its number for us, so
@@ -69,7 +69,7 @@ class Child:
                 extra_groups=None if user is None else [],
                 start_new_session=True,
             )
-        orphan_reaper.hold(popen.pid, stop_signal)
+        orphan_reaper.watch(popen.pid, stop_signal)
         return cls(popen, log_path)
 
     @property

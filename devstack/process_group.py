@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devstack.process import Child
+from devstack.process import ChildProcess
 
 DEFAULT_GRACE_SECONDS = 10.0
 """From SIGTERM to SIGKILL, where nothing else is said."""
@@ -23,7 +23,7 @@ class Process:
     name: str
     argv: tuple[str, ...]
     log_path: Path
-    child: Child
+    child: ChildProcess
     env: Mapping[str, str] | None = field(default=None, repr=False)
     """The whole environment, None for ours. Not shown: it may hold secrets."""
 
@@ -75,7 +75,7 @@ class ProcessGroup:
         """
         if name in self._processes and self._processes[name].returncode is None:
             raise ValueError(f"{name} is running already (pid {self._processes[name].pid})")
-        child = Child.launch(argv, log_path, env=env)
+        child = ChildProcess.launch(argv, log_path, env=env)
         self._processes[name] = Process(name, tuple(argv), log_path, child, env)
         return self._processes[name]
 

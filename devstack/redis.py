@@ -16,7 +16,7 @@ from typing import Self
 from devstack import orphan_reaper
 from devstack.binaries import bundled_file
 from devstack.ports import free_port
-from devstack.process import Child
+from devstack.process import ChildProcess
 from devstack.wait import wait_for
 
 _START_SECONDS = 30.0
@@ -40,7 +40,7 @@ class LocalRedis:
         self._temporary = folder is None
         self._folder = folder.resolve() if folder is not None else None
         self._port: int | None = None
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -146,7 +146,7 @@ class LocalRedis:
     def _prepare_folder(self, *, wipe: bool) -> Path:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="payouts-redis-"))
-            orphan_reaper.hold_folder(self._folder)
+            orphan_reaper.watch_folder(self._folder)
         data = self._folder / "data"
         if wipe:
             shutil.rmtree(data, ignore_errors=True)
@@ -167,12 +167,12 @@ class LocalRedis:
         argv = [part for name, value in options.items() for part in (f"--{name}", value)]
         log_path = folder / "redis.log"
         log_path.unlink(missing_ok=True)
-        child = Child.launch([str(self._program), *argv], log_path)
+        child = ChildProcess.launch([str(self._program), *argv], log_path)
         self._child = child
         wait_for(lambda: _answers(child, port), _START_SECONDS, f"Redis on port {port} to answer")
 
 
-def _answers(child: Child, port: int) -> bool:
+def _answers(child: ChildProcess, port: int) -> bool:
     """Whether this very process answers: another Redis may hold the port."""
     if (code := child.returncode()) is not None:
         tail = child.log_tail()

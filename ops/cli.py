@@ -30,7 +30,7 @@ from ops.commands import (
 from ops.console import fail
 from ops.errors import UserError
 from shared.config.settings import SettingsError
-from shared.storage.encryption import VaultError
+from shared.storage.encryption import CipherError
 
 app = typer.Typer(
     help="Payouts over the EPAY gateway: set up, try out, look at, answer for.",
@@ -72,6 +72,6 @@ def main() -> None:
     """Run the command; a known error is one clear message on stderr and exit code 2."""
     try:
         app()
-    except (UserError, SettingsError, VaultError) as error:
+    except (UserError, SettingsError, CipherError) as error:
         fail(str(error))
         sys.exit(getattr(error, "exit_code", 2))

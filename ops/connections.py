@@ -9,12 +9,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ops.errors import UserError, unreadable
-from ops.resolution.service import Desk
+from ops.resolution.service import ResolutionService
 from shared.config.settings import Settings
 from shared.epay.client import EpayClient
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
-from shared.storage.story import Story, events_of, stories
+from shared.storage.payout_store import PayoutStore
+from shared.storage.story import PayoutDetail, events_of, find_details
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def database(settings: Settings) -> Iterator[Engine]:
 
 
 @contextmanager
-def desk(settings: Settings, engine: Engine) -> Iterator[Desk]:
+def resolution_service(settings: Settings, engine: Engine) -> Iterator[ResolutionService]:
     """Where a person acts on payouts.
 
     Raises:
@@ -44,13 +44,13 @@ def desk(settings: Settings, engine: Engine) -> Iterator[Desk]:
     """
     client = EpayClient(settings.epay())
     try:
-        yield Desk(
-            store=Store(engine, settings.vault()),
+        yield ResolutionService(
+            store=PayoutStore(engine, settings.account_cipher()),
             ask=client.query,
             journal=lambda payout_id: events_of(engine, payout_id),
             account=settings.epay_account,
             policy=settings.policy(),
-            second_person=settings.resolve_second_person,
+            needs_approval=settings.resolve_second_person,
         )
     finally:
         client.close()
@@ -58,13 +58,13 @@ def desk(settings: Settings, engine: Engine) -> Iterator[Desk]:
 
 def find(
     settings: Settings, engine: Engine, merchant_order_no: str, epay_account: str | None
-) -> list[Story]:
+) -> list[PayoutDetail]:
     """The payouts of an order number, one for each EPAY account that has it.
 
     Raises:
         UserError: there is none.
     """
-    found = stories(engine, settings.vault(), merchant_order_no, epay_account)
+    found = find_details(engine, settings.account_cipher(), merchant_order_no, epay_account)
     if not found:
         raise UserError(
             f"there is no payout {merchant_order_no}. If it was just asked for, it may still wait"

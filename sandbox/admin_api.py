@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, request
 from sandbox.state import SandboxState
 
 
-class Control:
+class AdminApi:
     """The paths by which tests and people look into the sandbox and disturb it."""
 
     def __init__(self, state: SandboxState) -> None:

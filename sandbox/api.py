@@ -28,7 +28,7 @@ _FIRST_ANSWER_FAULTS = (
 )
 
 
-class Calls:
+class GatewayApi:
     """The calls, each from an envelope to a response."""
 
     def __init__(self, state: SandboxState) -> None:

@@ -28,8 +28,8 @@ from shared.contract import (
 from shared.domain.intake import conflict, payout_of
 from shared.messaging.celery_config import PUBLISH_RETRY, make_celery
 from shared.storage import after_commit
-from shared.storage.bulk_insert import admit_on
-from shared.storage.encryption import PLAIN, Vault
+from shared.storage.bulk_insert import insert_or_compare
+from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Producer:
         *,
         account: str,
         publish: Publish,
-        vault: Vault = PLAIN,
+        vault: AccountCipher = NO_ENCRYPTION,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         """Take the parts; `from_settings` makes them.
@@ -80,8 +80,8 @@ class Producer:
         app = celery or make_celery("payouts-producer", settings)
         return cls(
             account=settings.epay_account,
-            publish=lambda payout_id: submit_hint(app, payout_id),
-            vault=settings.vault(),
+            publish=lambda payout_id: publish_submit(app, payout_id),
+            vault=settings.account_cipher(),
         )
 
     def enqueue(self, within: Session | Connection, /, **asked: Any) -> RequestResult:
@@ -104,25 +104,27 @@ class Producer:
             parse_request(asked), account=self._account, now=now, nonce=secrets.token_hex(16)
         )
         connection = within if isinstance(within, Connection) else within.connection()
-        (found,) = admit_on(connection, [wanted], now=now, due_at=now, vault=self._vault)
-        if found.differing:
-            raise Conflict(wanted.merchant_order_no, conflict(list(found.differing)))
+        (found,) = insert_or_compare(connection, [wanted], now=now, due_at=now, vault=self._vault)
+        if found.conflicting:
+            raise Conflict(wanted.merchant_order_no, conflict(list(found.conflicting)))
         if found.is_new:
-            after_commit.after_commit(connection, lambda: self._hint(found.payout.id))
+            after_commit.after_commit(
+                connection, lambda: self._publish_after_commit(found.payout.id)
+            )
         return RequestResult(
             merchant_order_no=wanted.merchant_order_no,
             status=found.payout.status.value,
             duplicate=not found.is_new,
         )
 
-    def _hint(self, payout_id: int) -> None:
+    def _publish_after_commit(self, payout_id: int) -> None:
         try:
             self._publish(payout_id)
         except Exception as error:  # noqa: BLE001 - committed: it must look so, and the sweep sees it
             log.warning("hint_not_published", payout_id=payout_id, error=type(error).__name__)
 
 
-def submit_hint(celery: Celery, payout_id: int) -> None:
+def publish_submit(celery: Celery, payout_id: int) -> None:
     """Tell the workers of a queued payout that no sweep has claimed.
 
     Raises:

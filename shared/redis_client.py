@@ -19,11 +19,11 @@ _TIMEOUT_SECONDS = 2
 _PAUSE_SECONDS = 2
 
 
-class RedisAway(Exception):
+class RedisUnavailable(Exception):
     """Redis does not answer, or did not a moment ago."""
 
 
-class QuickRedis:
+class RedisClient:
     """A connection pool to Redis that remembers for a moment that Redis is away."""
 
     def __init__(
@@ -52,7 +52,7 @@ class QuickRedis:
         """
         now = self._clock()
         if self._away_until > now:
-            raise RedisAway
+            raise RedisUnavailable
         probing = self._away_until > 0
         if probing:
             self._away_until = now + _PAUSE_SECONDS
@@ -60,7 +60,7 @@ class QuickRedis:
             result = action()
         except (redis.RedisError, OSError) as error:
             self._away_until = self._clock() + _PAUSE_SECONDS
-            raise RedisAway from error
+            raise RedisUnavailable from error
         if probing:
             self._away_until = 0.0
         return result

@@ -10,16 +10,16 @@ from flask import Flask
 from shared.config.settings import Settings, SettingsError, load
 from shared.messaging.celery_config import make_celery
 from shared.observability.logging import configure_logging
-from webhook.callbacks import Callbacks
+from webhook.callbacks import CallbackReceiver
 from webhook.callbacks import blueprint as callbacks
-from webhook.error_handlers import short_errors
+from webhook.error_handlers import install_error_handlers
 from webhook.health import Health
 from webhook.health import blueprint as health
 from webhook.parsing import MAX_BODY_BYTES
-from webhook.publisher import Broker
+from webhook.publisher import CallbackPublisher
 from webhook.shared_redis import SharedRedis
-from webhook.source_policy import Sources
-from webhook.unverified import Hints
+from webhook.source_policy import SourcePolicy
+from webhook.unverified import UnverifiedCallbackBudget
 
 _GUNICORN_HALT = 3
 """The exit code that ends gunicorn, which starts its workers again after any other."""
@@ -38,25 +38,25 @@ def create_app(settings: Settings | None = None) -> Flask:
         print(f"The webhook cannot start: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(_GUNICORN_HALT) from None
     configure_logging(settings.log_format)
-    logging.getLogger("gunicorn.error").addFilter(_quote_nobody)
-    return wire(settings, Broker(make_celery("webhook", settings)))
+    logging.getLogger("gunicorn.error").addFilter(_redact_gunicorn_error)
+    return assemble(settings, CallbackPublisher(make_celery("webhook", settings)))
 
 
-def _quote_nobody(record: logging.LogRecord) -> bool:
+def _redact_gunicorn_error(record: logging.LogRecord) -> bool:
     """Shorten gunicorn's line about what is no HTTP, which repeats what was sent."""
     if str(record.msg).startswith("Invalid request from ip="):
         record.msg = str(record.msg).partition(": ")[0]
     return True
 
 
-def wire(settings: Settings, broker: Broker) -> Flask:
+def assemble(settings: Settings, broker: CallbackPublisher) -> Flask:
     """The app of these parts."""
     redis = SharedRedis(settings.redis_url)
-    hints = Hints(redis, settings.callback_hints_per_minute)
-    sources = Sources(settings, redis)
+    hints = UnverifiedCallbackBudget(redis, settings.callback_hints_per_minute)
+    sources = SourcePolicy(settings, redis)
     app = Flask("webhook")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.register_blueprint(callbacks(Callbacks(settings, broker, hints, sources)))
+    app.register_blueprint(callbacks(CallbackReceiver(settings, broker, hints, sources)))
     app.register_blueprint(health(Health(settings, redis)))
-    short_errors(app)
+    install_error_handlers(app)
     return app

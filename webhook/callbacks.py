@@ -18,7 +18,7 @@ from shared.epay import callbacks
 from shared.messaging.callback_message import CallbackMessage
 from webhook.metrics import CALLBACKS
 from webhook.parsing import Malformed, read_fields
-from webhook.publisher import Broker
+from webhook.publisher import CallbackPublisher
 from webhook.responses import (
     ACCEPTED,
     BAD_SIGNATURE,
@@ -29,27 +29,33 @@ from webhook.responses import (
     Refused,
 )
 from webhook.shared_redis import BrokerAway
-from webhook.source_policy import Sources
-from webhook.unverified import Hints
+from webhook.source_policy import SourcePolicy
+from webhook.unverified import UnverifiedCallbackBudget
 
 log = structlog.get_logger(__name__)
 
 METHODS = ("GET", "POST")
 
 
-class Callbacks:
+class CallbackReceiver:
     """Checks callbacks, the cheap checks first, and hands them to the workers."""
 
-    def __init__(self, settings: Settings, broker: Broker, hints: Hints, sources: Sources) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        broker: CallbackPublisher,
+        hints: UnverifiedCallbackBudget,
+        sources: SourcePolicy,
+    ) -> None:
         keys = (settings.epay_api_key, settings.epay_api_key_previous)
         self._keys = [key.get_secret_value() for key in keys if key and key.get_secret_value()]
         self._nested = settings.epay_sign_nested
         self._excluded = settings.epay_callback_excluded
         self._parse_message = settings.epay_callback_parse_message
         self._account = settings.epay_account
-        self._broker = broker
-        self._hints = hints
-        self._sources = sources
+        self._publisher = broker
+        self._unverified_budget = hints
+        self._source_policy = sources
 
     def receive(self, request: Request) -> Answer:
         """Check one request and hand it over; the answer.
@@ -57,7 +63,7 @@ class Callbacks:
         A right signature is let through whatever else its sender sent: a limit that stood before
         it would let anybody who shares EPAY's way to us, or its proxy, keep EPAY out.
         """
-        if not self._sources.admits(request):
+        if not self._source_policy.is_allowed(request):
             return OUTSIDE
         try:
             message = self._read(request)
@@ -66,7 +72,7 @@ class Callbacks:
         if message.verified:
             return self._accept(message)
         answer = self._fail(request, BAD_SIGNATURE)
-        return self._hint(message) if answer is BAD_SIGNATURE else answer
+        return self._publish_unverified(message) if answer is BAD_SIGNATURE else answer
 
     def _read(self, request: Request) -> CallbackMessage:
         fields = read_fields(request)
@@ -76,7 +82,7 @@ class Callbacks:
             message = CallbackMessage.of(callbacks.parse(fields), verified=False)
         except ValidationError as error:
             raise Malformed("it names no order, or a field is absurdly long") from error
-        verified = _is_cut_cleanly(fields) and callbacks.verify(
+        verified = _fields_are_unambiguous(fields) and callbacks.verify(
             fields, self._keys, self._nested, self._excluded, self._parse_message
         )
         return message.model_copy(update={"verified": True}) if verified else message
@@ -87,19 +93,19 @@ class Callbacks:
             # nothing and is on record. Were it refused, EPAY would repeat it for hours.
             log.warning("callback_for_another_account", merchant_order_no=message.merchant_order_no)
         try:
-            self._broker.enqueue(message)
+            self._publisher.publish(message)
         except BrokerAway:
             log.warning("callback_not_enqueued", merchant_order_no=message.merchant_order_no)
             return BROKER_AWAY
         return ACCEPTED
 
     def _fail(self, request: Request, answer: Answer) -> Answer:
-        return RATE_LIMITED if self._sources.failed_too_often(request) else answer
+        return RATE_LIMITED if self._source_policy.failed_too_often(request) else answer
 
-    def _hint(self, message: CallbackMessage) -> Answer:
+    def _publish_unverified(self, message: CallbackMessage) -> Answer:
         try:
-            if self._hints.allow(message.merchant_order_no):
-                self._broker.enqueue(message)
+            if self._unverified_budget.allow(message.merchant_order_no):
+                self._publisher.publish(message)
                 # No line for each forged callback: the metrics count them, a flood fills no disk.
                 log.warning(
                     "callback_with_bad_signature", merchant_order_no=message.merchant_order_no
@@ -109,7 +115,7 @@ class Callbacks:
         return BAD_SIGNATURE
 
 
-def _is_cut_cleanly(fields: Mapping[str, str]) -> bool:
+def _fields_are_unambiguous(fields: Mapping[str, str]) -> bool:
     """Whether no field that we act on has swallowed its neighbour in the text that is signed.
 
     Nothing is escaped there: `epayOrderNo=E1` and `extendFields=x` are signed like an epayOrderNo
@@ -118,7 +124,7 @@ def _is_cut_cleanly(fields: Mapping[str, str]) -> bool:
     return not any("&" in fields.get(name, "") for name in ACTED_ON)
 
 
-def blueprint(callbacks: Callbacks) -> Blueprint:
+def blueprint(callbacks: CallbackReceiver) -> Blueprint:
     """The route of the callbacks."""
     routes = Blueprint("callbacks", __name__)
 

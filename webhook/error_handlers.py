@@ -10,7 +10,7 @@ from webhook.responses import TEXT
 _SERVER_ERROR = 500
 
 
-def short_errors(app: Flask) -> None:
+def install_error_handlers(app: Flask) -> None:
     """Answer every error of the framework with its name, as text."""
     app.register_error_handler(HTTPException, _short)
 

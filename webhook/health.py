@@ -38,7 +38,7 @@ class Health:
             return {"broker": "Redis does not answer"}
         return {}
 
-    def vitals(self) -> dict[str, float | int | str | None]:
+    def metrics_snapshot(self) -> dict[str, float | int | str | None]:
         """How the service as a whole does, if this process may look into the database.
 
         No reason to send callbacks elsewhere: they are taken all the same. The database is asked
@@ -76,7 +76,7 @@ def blueprint(health: Health) -> Blueprint:
     @routes.get("/readyz")
     def readyz() -> tuple[Response, int]:
         broken = health.broken()
-        facts = {"ready": not broken, **broken, **health.vitals()}
+        facts = {"ready": not broken, **broken, **health.metrics_snapshot()}
         return jsonify(facts), 503 if broken else 200
 
     @routes.get("/metrics")

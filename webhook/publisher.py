@@ -12,13 +12,13 @@ from shared.messaging.celery_config import PUBLISH_RETRY
 from webhook.shared_redis import BrokerAway
 
 
-class Broker:
+class CallbackPublisher:
     """The way to the workers."""
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
 
-    def enqueue(self, message: CallbackMessage) -> None:
+    def publish(self, message: CallbackMessage) -> None:
         """Put a callback on the queue; when this returns, Redis has it.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import redis
 
-from shared.redis_client import QuickRedis, RedisAway
+from shared.redis_client import RedisClient, RedisUnavailable
 
 _Result = TypeVar("_Result")
 
@@ -20,7 +20,7 @@ class BrokerAway(Exception):
     """Redis did not take the message, or does not answer: EPAY has to come again."""
 
 
-class SharedRedis(QuickRedis):
+class SharedRedis(RedisClient):
     """See `QuickRedis`; answers are bytes, and what is away is the broker."""
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +34,7 @@ class SharedRedis(QuickRedis):
         """
         try:
             return super().run(action)
-        except RedisAway as error:
+        except RedisUnavailable as error:
             raise BrokerAway from error
 
     def ping(self) -> None:

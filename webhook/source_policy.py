@@ -13,7 +13,7 @@ from webhook.shared_redis import SharedRedis
 log = structlog.get_logger(__name__)
 
 
-class Sources:
+class SourcePolicy:
     """The senders of callbacks, known by their address."""
 
     def __init__(self, settings: Settings, redis: SharedRedis) -> None:
@@ -21,7 +21,7 @@ class Sources:
         self._allowed = settings.callback_allowed_networks
         self._failures = SharedLimit(redis, settings.callback_rate_limit, "failures")
 
-    def admits(self, request: Request) -> bool:
+    def is_allowed(self, request: Request) -> bool:
         """Whether callbacks from there are read; always, where no networks are named."""
         return not self._allowed or is_in(self._client(request), self._allowed)
 

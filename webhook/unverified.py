@@ -12,7 +12,7 @@ from webhook.shared_redis import SharedRedis
 _ORDER_SECONDS = 60
 
 
-class Hints:
+class UnverifiedCallbackBudget:
     """The budget of hints, of all webhook processes together."""
 
     def __init__(self, redis: SharedRedis, per_minute: int) -> None:

@@ -18,42 +18,44 @@ from shared.domain.notifications import Message
 from shared.epay.client import EpayClient
 from shared.messaging.celery_config import PUBLISH_RETRY
 from shared.observability.logging import configure_logging
-from shared.redis_client import QuickRedis
-from shared.storage.engine import make_engine, make_single_engine
-from shared.storage.payout_store import Store
+from shared.redis_client import RedisClient
+from shared.storage.engine import make_autocommit_engine, make_engine
+from shared.storage.payout_store import PayoutStore
 from worker.celery import app
-from worker.context import Context, ThreadedAsking
-from worker.database_retry import WaitingPatience
-from worker.log_filters import leave_out_noise
-from worker.send_guard.factory import make_gate, make_pace, make_turn
-from worker.startup import refuse_unsafe_ground
+from worker.context import Context, QueryPool
+from worker.database_retry import DatabaseRetry
+from worker.log_filters import install_log_filters
+from worker.send_guard.factory import make_acquire, make_rate_limiter, make_send_guard
+from worker.startup import run_startup_checks
 
 log = structlog.get_logger(__name__)
 
 
-class Process:
+class WorkerRuntime:
     """The long-lived parts of a worker process."""
 
     def __init__(self, settings: Settings) -> None:
         self._client = EpayClient(settings.epay())
-        self._redis = QuickRedis(settings.redis_url)
+        self._redis = RedisClient(settings.redis_url)
         pool_size = settings.db_pool_size
         self._engine = make_engine(settings.database_url, pool_size=pool_size)
-        self._single = make_single_engine(settings.database_url, pool_size=pool_size)
-        pace = make_pace(settings, self._redis)
-        turn = make_turn(pace)
-        self._asking = ThreadedAsking(self._client, settings.epay_query_batch, turn)
+        self._single = make_autocommit_engine(settings.database_url, pool_size=pool_size)
+        pace = make_rate_limiter(settings, self._redis)
+        turn = make_acquire(pace)
+        self._query_pool = QueryPool(self._client, settings.epay_query_batch, turn)
         self.context = Context(
             account=settings.epay_account,
             policy=settings.policy(),
             total_timeout=timedelta(seconds=settings.total_timeout),
-            store=Store(self._engine, settings.vault(), single=self._single),
+            store=PayoutStore(self._engine, settings.account_cipher(), single=self._single),
             gateway=self._client,
-            ask_many=self._asking,
+            query_many=self._query_pool,
             publish=publish,
-            tell=tell,
-            patience=WaitingPatience(settings.patience),
-            gate=make_gate(settings, self._single, self._redis, self._client.limit, pace),
+            publish_outcome=publish_outcome,
+            database_retry=DatabaseRetry(settings.patience),
+            send_guard=make_send_guard(
+                settings, self._single, self._redis, self._client.limit, pace
+            ),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,
             books_after=timedelta(seconds=settings.books_after_seconds),
@@ -62,7 +64,7 @@ class Process:
 
     def close(self) -> None:
         """Let go of connections and threads."""
-        self._asking.close()
+        self._query_pool.close()
         self._client.close()
         self._redis.close()
         self._engine.dispose()
@@ -70,17 +72,17 @@ class Process:
 
 
 _lock = threading.Lock()
-_process: Process | None = None
+_runtime: WorkerRuntime | None = None
 
 
-def process() -> Process:
+def runtime() -> WorkerRuntime:
     """The parts of this process; made at the first call, so after any fork."""
-    global _process  # noqa: PLW0603 - one process, one set of connections
-    if _process is None:
+    global _runtime  # noqa: PLW0603 - one process, one set of connections
+    if _runtime is None:
         with _lock:
-            if _process is None:
-                _process = Process(load())
-    return _process
+            if _runtime is None:
+                _runtime = WorkerRuntime(load())
+    return _runtime
 
 
 def publish(task: str, kwargs: Mapping[str, Any]) -> None:
@@ -90,7 +92,7 @@ def publish(task: str, kwargs: Mapping[str, Any]) -> None:
     )
 
 
-def tell(message: Message) -> None:
+def publish_outcome(message: Message) -> None:
     """Send a message to an asking app."""
     try:
         app.send_task(
@@ -107,22 +109,22 @@ def tell(message: Message) -> None:
 
 
 @worker_init.connect
-def _look_at_the_ground(**_: object) -> None:
+def _check_at_start(**_: object) -> None:
     settings = load()
     configure_logging(settings.log_format)
-    refuse_unsafe_ground(settings)
+    run_startup_checks(settings)
 
 
 @setup_logging.connect
-def _log_our_way(**_: object) -> None:
+def _set_up_logging(**_: object) -> None:
     configure_logging(load().log_format)
-    leave_out_noise()
+    install_log_filters()
 
 
 @worker_process_shutdown.connect
 @worker_shutdown.connect
 def _close(**_: object) -> None:
-    global _process  # noqa: PLW0603 - see process()
-    if _process is not None:
-        _process.close()
-        _process = None
+    global _runtime  # noqa: PLW0603 - see process()
+    if _runtime is not None:
+        _runtime.close()
+        _runtime = None

@@ -69,7 +69,7 @@ def _make_app() -> Celery:
             "database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key"
         )
         settings.epay()
-        settings.vault()
+        settings.account_cipher()
     except SettingsError as error:
         msg = f"The payout worker cannot start: {error}"
         raise SystemExit(msg) from None

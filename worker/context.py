@@ -13,8 +13,8 @@ from shared.clock import utcnow
 from shared.domain.gateway import CreateOrder, OrderAnswer
 from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
-from shared.storage.payout_store import Store
-from worker.send_guard.interface import Gate, OpenGate
+from shared.storage.payout_store import PayoutStore
+from worker.send_guard.interface import AllowAll, SendGuard
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Publish(Protocol):
 Answers = Iterator[list[tuple[int, OrderAnswer]]]
 
 
-class AskMany(Protocol):
+class QueryMany(Protocol):
     """Asks EPAY for several orders at once."""
 
     def __call__(self, orders: Mapping[int, str], patience: timedelta) -> Answers:
@@ -50,7 +50,7 @@ class AskMany(Protocol):
         ...
 
 
-class Patience(Protocol):
+class RetriesDatabase(Protocol):
     """Runs a piece of work again while PostgreSQL is away."""
 
     def run(self, body: Callable[[], T]) -> T:
@@ -66,15 +66,15 @@ class Context:
     policy: Policy
     total_timeout: timedelta
     """No request to EPAY lasts longer."""
-    store: Store
+    store: PayoutStore
     gateway: Gateway
-    ask_many: AskMany
+    query_many: QueryMany
     publish: Publish
-    tell: Callable[[Message], None]
+    publish_outcome: Callable[[Message], None]
     """Sends a message to an asking app. Raises when the broker is away."""
-    patience: Patience
+    database_retry: RetriesDatabase
     """Waits for PostgreSQL in place."""
-    gate: Gate = field(default_factory=OpenGate)
+    send_guard: SendGuard = field(default_factory=AllowAll)
     """What may keep a payout from being sent just now."""
     sweep_batch: int = 500
     query_batch: int = 32
@@ -85,16 +85,16 @@ class Context:
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
 
-    def patiently(self, body: Callable[[], T]) -> T:
+    def with_database_retry(self, body: Callable[[], T]) -> T:
         """Run `body`, which must be safe to run again from its start, until PostgreSQL is there.
 
         Raises:
             DatabaseAway: the patience is over.
         """
-        return self.patience.run(body)
+        return self.database_retry.run(body)
 
 
-class ThreadedAsking:
+class QueryPool:
     """`AskMany` on a thread pool that the whole process shares."""
 
     _WAVE_SECONDS = 1.0

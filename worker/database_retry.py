@@ -17,11 +17,11 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class DatabaseAway(Exception):
+class DatabaseUnavailable(Exception):
     """PostgreSQL did not come back within the patience; nothing was lost, the message goes back."""
 
 
-class WaitingPatience:
+class DatabaseRetry:
     """Runs a task body again while PostgreSQL is away, for a bounded time."""
 
     _FIRST_PAUSE_SECONDS = 0.2
@@ -54,7 +54,7 @@ class WaitingPatience:
         except Exception as error:
             if is_transient(error):
                 self._task.gave_up = True
-                raise DatabaseAway from error
+                raise DatabaseUnavailable from error
             raise
         if getattr(self._task, "gave_up", False):
             self._task.gave_up = False  # what gave up within this body is no sign of a return

@@ -11,7 +11,7 @@ from shared.contract import TASK_BOOKS, TASK_NOTIFY, TASK_SWEEP
 _TICKS = frozenset({TASK_SWEEP, TASK_NOTIFY, TASK_BOOKS})
 
 
-def leave_out_noise() -> None:
+def install_log_filters() -> None:
     """Set the loggers of Celery and SQLAlchemy so that an outage is a line, and no flood."""
     logging.getLogger("celery.app.trace").addFilter(is_worth_a_line)
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)

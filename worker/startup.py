@@ -19,16 +19,16 @@ log = structlog.get_logger(__name__)
 _PAUSE_SECONDS = 1.0
 
 
-def refuse_unsafe_ground(settings: Settings) -> None:
+def run_startup_checks(settings: Settings) -> None:
     """Wait until Redis and PostgreSQL answer, then look at what they are.
 
     Raises:
         SystemExit: something is unsafe; the text says what, and how to mend it.
     """
     found = (
-        startup_checks.of_settings(settings)
-        or _when_there("Redis", lambda: startup_checks.of_redis(settings.redis_url))
-        or _when_there("PostgreSQL", lambda: _database(settings))
+        startup_checks.check_settings(settings)
+        or _wait_for("Redis", lambda: startup_checks.check_redis(settings.redis_url))
+        or _wait_for("PostgreSQL", lambda: _database(settings))
     )
     if found:
         findings = "\n".join(f"  - {finding}" for finding in found)
@@ -39,12 +39,12 @@ def refuse_unsafe_ground(settings: Settings) -> None:
 def _database(settings: Settings) -> list[str]:
     engine = make_engine(settings.database_url, pool_size=1)
     try:
-        return startup_checks.of_database(engine, utcnow())
+        return startup_checks.check_database(engine, utcnow())
     finally:
         engine.dispose()
 
 
-def _when_there(name: str, look: Callable[[], list[str]]) -> list[str]:
+def _wait_for(name: str, look: Callable[[], list[str]]) -> list[str]:
     told = False
     while True:
         try:

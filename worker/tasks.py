@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from shared import contract
 from shared.messaging.callback_message import CallbackMessage
-from worker.bootstrap import process
+from worker.bootstrap import runtime
 from worker.celery import app
-from worker.database_retry import DatabaseAway
+from worker.database_retry import DatabaseUnavailable
 from worker.jobs.callback import callback
-from worker.jobs.daily_reconciliation import books
+from worker.jobs.daily_reconciliation import reconcile_day
 from worker.jobs.notify import notify
 from worker.jobs.query import query
 from worker.jobs.request import request
@@ -32,10 +32,10 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-def _patiently(body: Callable[[], T]) -> T:
+def _with_database_retry(body: Callable[[], T]) -> T:
     try:
-        return process().context.patiently(body)
-    except DatabaseAway as error:
+        return runtime().context.with_database_retry(body)
+    except DatabaseUnavailable as error:
         raise Reject(reason=error, requeue=True) from error
 
 
@@ -45,7 +45,7 @@ def request_task(*args: object, **kwargs: Any) -> contract.RequestResult:
     claim_id = uuid.uuid4().hex
     asked = {**kwargs, "positional_arguments": len(args)} if args else kwargs
     try:
-        return _patiently(lambda: request(process().context, asked, claim_id))
+        return _with_database_retry(lambda: request(runtime().context, asked, claim_id))
     except Reject:
         raise
     except Exception:
@@ -58,13 +58,15 @@ def request_task(*args: object, **kwargs: Any) -> contract.RequestResult:
 def submit_task(payout_id: int, lease: str | None = None) -> str | None:
     """Send one queued payout."""
     claim_id = uuid.uuid4().hex
-    return _patiently(lambda: submit(process().context, payout_id, _instant(lease), claim_id))
+    return _with_database_retry(
+        lambda: submit(runtime().context, payout_id, _instant(lease), claim_id)
+    )
 
 
 @app.task(name=contract.TASK_QUERY)
 def query_task(payout_ids: list[int], lease: str | None = None) -> int:
     """Ask EPAY about a batch of payouts."""
-    return _patiently(lambda: query(process().context, payout_ids, _instant(lease)))
+    return _with_database_retry(lambda: query(runtime().context, payout_ids, _instant(lease)))
 
 
 @app.task(name=contract.TASK_CALLBACK)
@@ -75,25 +77,25 @@ def callback_task(**message: Any) -> str | None:
     except ValidationError:
         log.error("message_refused", reason="it is no callback", task=contract.TASK_CALLBACK)  # noqa: TRY400
         return None
-    return _patiently(lambda: callback(process().context, parsed))
+    return _with_database_retry(lambda: callback(runtime().context, parsed))
 
 
 @app.task(name=contract.TASK_SWEEP)
 def sweep_task() -> dict[str, int]:
     """One tick of the clock."""
-    return _patiently(lambda: sweep(process().context))
+    return _with_database_retry(lambda: sweep(runtime().context))
 
 
 @app.task(name=contract.TASK_NOTIFY)
 def notify_task() -> int:
     """Send what the outbox holds."""
-    return _patiently(lambda: notify(process().context))
+    return _with_database_retry(lambda: notify(runtime().context))
 
 
 @app.task(name=contract.TASK_BOOKS)
 def books_task() -> int:
     """Compare some of a day's payouts with EPAY."""
-    return _patiently(lambda: books(process().context))
+    return _with_database_retry(lambda: reconcile_day(runtime().context))
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -7,22 +7,26 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
-from ops.batch.row_validation import Line, Said, conflicting
+from ops.batch.row_validation import Line, RowVerdict, conflicting
 from shared.domain.payout import PayoutState
-from shared.storage.bulk_insert import Admitted, compared, standing_on
-from shared.storage.encryption import Vault
+from shared.storage.bulk_insert import IntakeResult, compare_with_existing, find_existing
+from shared.storage.encryption import AccountCipher
 
 
-def against_history(engine: Engine, vault: Vault, lines: Sequence[Line]) -> list[Line]:
+def against_history(engine: Engine, vault: AccountCipher, lines: Sequence[Line]) -> list[Line]:
     """The lines, each with what was asked for before under its order number."""
     asked = good(lines)
     with engine.connect() as connection:
-        there = standing_on(connection, asked, vault)
-    found = {no: compared(there[no], payout) for no, payout in by_order(asked) if no in there}
+        there = find_existing(connection, asked, vault)
+    found = {
+        no: compare_with_existing(there[no], payout)
+        for no, payout in by_order(asked)
+        if no in there
+    }
     return [_seen(line, found) for line in lines]
 
 
-def answered(lines: Sequence[Line], admitted: Sequence[Admitted]) -> list[Line]:
+def answered(lines: Sequence[Line], admitted: Sequence[IntakeResult]) -> list[Line]:
     """The lines after their payouts were taken in, or found taken."""
     found = {one.payout.merchant_order_no: one for one in admitted}
     return [_seen(line, found) for line in lines]
@@ -38,11 +42,11 @@ def by_order(payouts: Sequence[PayoutState]) -> list[tuple[str, PayoutState]]:
     return [(payout.merchant_order_no, payout) for payout in payouts]
 
 
-def _seen(line: Line, found: dict[str, Admitted]) -> Line:
+def _seen(line: Line, found: dict[str, IntakeResult]) -> Line:
     if line.payout is None or line.problems or line.payout.merchant_order_no not in found:
         return line
     one = found[line.payout.merchant_order_no]
-    if one.differing:
-        return conflicting(line, one.payout, one.differing)
-    said = Said.ACCEPTED if one.is_new else Said.THERE
+    if one.conflicting:
+        return conflicting(line, one.payout, one.conflicting)
+    said = RowVerdict.ACCEPTED if one.is_new else RowVerdict.THERE
     return replace(line, said=said, status=one.payout.status.value)

@@ -23,7 +23,7 @@ SHOWN = 20
 """Bad rows at most on a terminal: more would push the totals out of sight."""
 
 
-class Bad:
+class BadRows:
     """The bad rows: printed as they come, or kept for JSON."""
 
     def __init__(self, *, json: bool) -> None:
@@ -71,7 +71,7 @@ def print_totals(totals: Totals, blank_lines: int) -> None:
 
 
 def print_json(
-    totals: Totals, blank_lines: int, bad: Bad, words: Sequence[str], *, confirmed: bool
+    totals: Totals, blank_lines: int, bad: BadRows, words: Sequence[str], *, confirmed: bool
 ) -> None:
     """All of it for a program."""
     say(
@@ -100,7 +100,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def tell(words: Sequence[str]) -> None:
+def print_next_steps(words: Sequence[str]) -> None:
     """What is to be known beside the answer, on stderr."""
     for line in words:
         note(line)

@@ -20,7 +20,7 @@ _ORDER_NO = "merchant_order_no"
 _NOTIFY = "notify_"
 
 
-class Said(StrEnum):
+class RowVerdict(StrEnum):
     """The verdict on a row."""
 
     NEW = "new"
@@ -46,7 +46,7 @@ class Line:
     """A row with its verdict."""
 
     row: int
-    said: Said
+    said: RowVerdict
     payout: PayoutState | None
     """What is asked for; None where the row is no request."""
     status: str | None = None
@@ -54,7 +54,7 @@ class Line:
     problems: Sequence[Problem] = ()
 
 
-class Judge:
+class RowValidator:
     """Judges the rows of one file in order; remembers their order numbers, and nothing else."""
 
     def __init__(self, columns: Sequence[str], account: str, now: datetime) -> None:
@@ -63,17 +63,17 @@ class Judge:
         self._now = now
         self._first_row: dict[str, int] = {}
 
-    def judge(self, row: Row) -> Line:
+    def validate(self, row: Row) -> Line:
         """The verdict on the next row, as far as the file alone decides it."""
         if row.problem is not None:
-            return Line(row.number, Said.BAD, None, problems=(Problem("", row.problem),))
+            return Line(row.number, RowVerdict.BAD, None, problems=(Problem("", row.problem),))
         cells = dict(zip(self._columns, row.cells, strict=True))
         payout, problems = self._read(cells)
         if not any(problem.column == _ORDER_NO for problem in problems):
             first = self._first_row.setdefault(cells[_ORDER_NO], row.number)
             if first != row.number:
                 problems.append(Problem(_ORDER_NO, f"is the order number of row {first} too"))
-        said = Said.BAD if problems else Said.NEW
+        said = RowVerdict.BAD if problems else RowVerdict.NEW
         return Line(row.number, said, payout, problems=problems)
 
     def _read(self, cells: Mapping[str, str]) -> tuple[PayoutState | None, list[Problem]]:
@@ -92,7 +92,7 @@ class Judge:
 def conflicting(line: Line, standing: PayoutState, fields: Sequence[str]) -> Line:
     """The verdict on a row whose order number is another payout's."""
     problem = Problem(_ORDER_NO, f"stands for a payout with another {', '.join(fields)}")
-    return Line(line.row, Said.BAD, line.payout, standing.status.value, (problem,))
+    return Line(line.row, RowVerdict.BAD, line.payout, standing.status.value, (problem,))
 
 
 def _kwargs(cells: Mapping[str, str]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from shared.clock import utcnow
 from shared.domain.payout import PayoutState
-from shared.storage.bulk_insert import Admitted, admit_on
-from shared.storage.encryption import Vault
+from shared.storage.bulk_insert import IntakeResult, insert_or_compare
+from shared.storage.encryption import AccountCipher
 
 _SURELY_PER_SECOND = 50
 """So many hints a second the workers surely come to: the sweep looks after them no earlier. Else it
@@ -27,7 +27,7 @@ class Sender:
     def __init__(
         self,
         engine: Engine,
-        vault: Vault,
+        vault: AccountCipher,
         lease: timedelta,
         hint: Callable[[int], None],
         clock: Callable[[], datetime] = utcnow,
@@ -42,7 +42,7 @@ class Sender:
         self.untold = 0
         """How many payouts are on disk without a hint: the sweep sends them."""
 
-    def send(self, payouts: Sequence[PayoutState]) -> list[Admitted]:
+    def send(self, payouts: Sequence[PayoutState]) -> list[IntakeResult]:
         """Take the payouts in, in one commit; then publish the hints.
 
         With hints under way the sweep waits for a lease, and for the hints before them; without a
@@ -56,7 +56,9 @@ class Sender:
         hinted = self._lease + timedelta(seconds=self._told / _SURELY_PER_SECOND)
         due_at = now if self._broker_is_away else now + hinted
         with self._engine.begin() as connection:
-            admitted = admit_on(connection, asked, now=now, due_at=due_at, vault=self._vault)
+            admitted = insert_or_compare(
+                connection, asked, now=now, due_at=due_at, vault=self._vault
+            )
         for one in admitted:
             if one.is_new:
                 self._tell(one.payout.id)

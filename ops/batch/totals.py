@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ops.batch.row_validation import Line, Said
+from ops.batch.row_validation import Line, RowVerdict
 
 
 @dataclass
@@ -23,14 +23,14 @@ class Totals:
     """Counts and sums, line by line."""
 
     rows: int = 0
-    said: Counter[Said] = field(default_factory=Counter)
-    sums: dict[tuple[Said, str, str], Total] = field(default_factory=dict)
+    said: Counter[RowVerdict] = field(default_factory=Counter)
+    sums: dict[tuple[RowVerdict, str, str], Total] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
         """Count one more row; a bad one adds to no sum."""
         self.rows += 1
         self.said[line.said] += 1
-        if line.payout is not None and line.said is not Said.BAD:
+        if line.payout is not None and line.said is not RowVerdict.BAD:
             key = (line.said, line.payout.currency, line.payout.channel_code)
             total = self.sums.setdefault(key, Total())
             total.payouts += 1

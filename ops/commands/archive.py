@@ -42,7 +42,7 @@ def archive(
     engine = make_engine(settings.database_url, pool_size=1, statement_timeout_seconds=600)
     try:
         if not confirm:
-            payouts, events = archives.old(engine, before)
+            payouts, events = archives.count_archivable(engine, before)
             say(
                 f"{payouts} payouts ended before {before:%F}; {events} events would leave the"
                 " database. Nothing was done: add --confirm."

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ops.batch import existing, output
 from ops.batch.csv_reader import STDIN, Sheet, opened
 from ops.batch.result_file import result_file
-from ops.batch.row_validation import Judge, Line, Said
+from ops.batch.row_validation import Line, RowValidator, RowVerdict
 from ops.batch.submission import Sender
 from ops.batch.totals import Totals
 from ops.connections import database
@@ -24,7 +24,7 @@ from ops.wording.channels import undocumented
 from shared.clock import utcnow
 from shared.config.settings import Settings, load
 from shared.messaging.celery_config import make_celery
-from shared.producer import submit_hint
+from shared.producer import publish_submit
 
 _CHUNK = 500
 """Rows in one look at the database, and payouts in one commit."""
@@ -74,7 +74,7 @@ def batch(
             note(f"it broke off: {run.so_far()}")
             raise
     run.tell(confirm=confirm, result=result)
-    if run.totals.said[Said.BAD]:
+    if run.totals.said[RowVerdict.BAD]:
         raise typer.Exit(1)
 
 
@@ -90,10 +90,10 @@ class _Run:
     def __init__(self, settings: Settings, engine: Engine, sheet: Sheet, *, json: bool) -> None:
         self._settings = settings
         self._engine = engine
-        self._vault = settings.vault()
+        self._vault = settings.account_cipher()
         self._sheet = sheet
         self._json = json
-        self._bad = output.Bad(json=json)
+        self._bad = output.BadRows(json=json)
         self._words: list[str] = []
         self._is_sending = False
         self.totals = Totals()
@@ -115,7 +115,7 @@ class _Run:
 
     def refused(self, *, skip_bad: bool) -> bool:
         """Whether nothing may be sent because of bad rows."""
-        bad = self.totals.said[Said.BAD]
+        bad = self.totals.said[RowVerdict.BAD]
         if bad and not skip_bad:
             self._words.append(
                 f"Nothing was sent: {bad} row(s) are bad. Mend them and run it again, or send the"
@@ -131,7 +131,7 @@ class _Run:
             self._engine,
             self._vault,
             self._settings.policy().lease,
-            lambda payout_id: submit_hint(celery, payout_id),
+            lambda payout_id: publish_submit(celery, payout_id),
         )
         checked, self.totals, self._is_sending = self.totals, Totals(), True
         with output.progress("sending", checked.rows) as come_to, result_file(result) as written:
@@ -141,7 +141,7 @@ class _Run:
                     self.totals.add(line)
                     written(line)
                 come_to(self.totals.rows)
-        if turned := self.totals.said[Said.BAD] - checked.said[Said.BAD]:
+        if turned := self.totals.said[RowVerdict.BAD] - checked.said[RowVerdict.BAD]:
             self._words.append(f"{turned} row(s) turned bad while it was sent: see the result.")
         if sender.untold:
             self._words.append(
@@ -154,8 +154,9 @@ class _Run:
         if not self._is_sending:
             return "nothing was sent"
         return (
-            f"{self.totals.said[Said.ACCEPTED]} payout(s), or up to {_CHUNK} more, were accepted"
-            " and will be paid. Run the same command again for the rest: none is paid twice"
+            f"{self.totals.said[RowVerdict.ACCEPTED]} payout(s), or up to {_CHUNK} more, were"
+            " accepted and will be paid. Run the same command again for the rest: none is paid"
+            " twice"
         )
 
     def tell(self, *, confirm: bool, result: Path | None) -> None:
@@ -163,7 +164,7 @@ class _Run:
         if result is not None:
             self._words.append(f"A verdict for each row is in {result}.")
         if not confirm and self.totals.rows:
-            bad = self.totals.said[Said.BAD]
+            bad = self.totals.said[RowVerdict.BAD]
             mend = f" Mend the {bad} bad row(s), or leave them out with --skip-bad." if bad else ""
             self._words.append(f"Nothing was sent yet: run it again with --confirm.{mend}")
         blank = self._sheet.blank_lines
@@ -173,10 +174,10 @@ class _Run:
             )
         else:
             output.print_totals(self.totals, blank)
-            output.tell(self._words)
+            output.print_next_steps(self._words)
 
     def _chunks(self) -> Iterator[list[Line]]:
-        judge = Judge(self._sheet.columns, self._settings.epay_account, utcnow())
-        lines = map(judge.judge, self._sheet.rows())
+        judge = RowValidator(self._sheet.columns, self._settings.epay_account, utcnow())
+        lines = map(judge.validate, self._sheet.rows())
         while chunk := list(islice(lines, _CHUNK)):
             yield chunk

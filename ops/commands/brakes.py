@@ -15,7 +15,7 @@ from ops.console import as_json, out, say, when
 from ops.errors import unreadable
 from shared.config.settings import Settings, load
 from shared.domain import circuit_breaker
-from shared.redis_client import QuickRedis, RedisAway
+from shared.redis_client import RedisClient, RedisUnavailable
 from shared.storage import pauses
 from shared.storage.engine import make_engine
 from shared.storage.pauses import Pause
@@ -32,7 +32,7 @@ def brakes(
     engine = make_engine(settings.database_url, pool_size=1)
     try:
         found = pauses.history(engine) if history else pauses.active(engine)
-        waiting = pauses.waiting(engine)
+        waiting = pauses.count_waiting(engine)
     except SQLAlchemyError as error:
         raise unreadable(error) from error
     finally:
@@ -53,19 +53,19 @@ def brakes(
 
 
 def _breaker(settings: Settings) -> dict[str, Any]:
-    redis = QuickRedis(settings.redis_url)
+    redis = RedisClient(settings.redis_url)
     try:
         text = redis.run(lambda: redis.client.get(circuit_breaker.KEY))
-    except RedisAway:
+    except RedisUnavailable:
         return {"state": "not known: Redis does not answer at REDIS_URL"}
     finally:
         redis.close()
-    opening = circuit_breaker.read(str(text) if text else None)
+    opening = circuit_breaker.deserialize(str(text) if text else None)
     if opening is None:
         return {"state": "closed"}
     return {
         "state": "open",
-        "why": opening.why,
+        "why": opening.reason,
         "since": datetime.fromtimestamp(opening.since, UTC),
         "next_probe_at": datetime.fromtimestamp(opening.retry_at, UTC),
         "pause_seconds": opening.pause,

@@ -73,7 +73,7 @@ def _settings(settings: Settings) -> list[Finding]:
         settings.epay()
     except SettingsError as error:
         return [Finding("settings", False, str(error))]
-    found = _found("settings", startup_checks.of_settings(settings), "complete and consistent")
+    found = _found("settings", startup_checks.check_settings(settings), "complete and consistent")
     if not settings.epay_not_found_codes:
         words = (
             "EPAY_NOT_FOUND_CODES is empty: a payout whose create was not answered waits for a"
@@ -88,7 +88,7 @@ def _redis(settings: Settings) -> list[Finding]:
         return []
     try:
         found = _found(
-            "redis", startup_checks.of_redis(settings.redis_url), "answers, and never evicts"
+            "redis", startup_checks.check_redis(settings.redis_url), "answers, and never evicts"
         )
         return found + _queues(settings.redis_url)
     except redis.RedisError as error:
@@ -123,7 +123,7 @@ def _database(settings: Settings) -> list[Finding]:
         return []
     engine = make_engine(settings.database_url, pool_size=1)
     try:
-        unsafe = startup_checks.of_database(engine, utcnow())
+        unsafe = startup_checks.check_database(engine, utcnow())
         fine = f"answers, schema ({migrate.current(engine)}) and clock agree"
         found = _found("postgresql", unsafe, fine)
         return found if unsafe else found + _vitals(settings, engine) + _pauses(engine)

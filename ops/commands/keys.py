@@ -9,7 +9,7 @@ from ops.errors import UserError, unreadable
 from shared.config.settings import load
 from shared.storage import encryption
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 
 _BATCH = 500
 
@@ -26,16 +26,16 @@ def rotate_keys() -> None:
     """
     settings = load().need("database_url")
     engine = make_engine(settings.database_url, pool_size=1)
-    store = Store(engine, settings.vault())
+    store = PayoutStore(engine, settings.account_cipher())
     last = changed = 0
     try:
         while True:
-            upto, moved = store.relock(last, _BATCH)
+            upto, moved = store.reencrypt_accounts(last, _BATCH)
             changed += moved
             if upto == last:
                 break
             last = upto
-    except encryption.VaultError as error:
+    except encryption.CipherError as error:
         raise UserError(str(error)) from error
     except SQLAlchemyError as error:
         raise unreadable(error) from error

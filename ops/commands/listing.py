@@ -23,7 +23,7 @@ from shared.domain import review
 from shared.domain.payout import PayoutState, Status
 from shared.observability.logging import mask
 from shared.storage import queries
-from shared.storage.queries import Wanted
+from shared.storage.queries import PayoutFilter
 
 CODES = sorted(
     value for name, value in vars(review).items() if name.isupper() and isinstance(value, str)
@@ -64,7 +64,7 @@ def list_(
     """List payouts, those accepted last first. Account numbers are masked."""
     if json and csv:
         raise UserError("--json and --csv are two ways to print one thing: give one of them")
-    wanted = Wanted(
+    wanted = PayoutFilter(
         statuses=status or (),
         in_review=in_review,
         review_codes=_codes(review_code or []),
@@ -79,7 +79,7 @@ def list_(
     asked = limit + 1 if limit else 0
     with (
         database(settings) as engine,
-        closing(queries.newest(engine, settings.vault(), wanted, asked)) as found,
+        closing(queries.newest(engine, settings.account_cipher(), wanted, asked)) as found,
     ):
         shown = islice(found, limit) if limit else found
         if csv:

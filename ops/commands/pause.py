@@ -62,7 +62,7 @@ def pause(
             raise UserError(
                 f"{_told(error.standing)}. Nothing was changed; `payouts resume` ends it"
             ) from error
-        waiting = pauses.waiting(engine, scope)
+        waiting = pauses.count_waiting(engine, scope)
     say(f"Paused: {scope}. {waiting} payout(s) that it holds wait now; what was sent is followed.")
     if account is not None and account != load().epay_account:
         say(f"Mind: EPAY_ACCOUNT is not {account} here; only workers of that account are held.")
@@ -84,8 +84,8 @@ def resume(
         except NotPaused as error:
             raise UserError(_no_such(error)) from error
         time.sleep(pauses.NOTICED_WITHIN.total_seconds() * 1.2)
-        waited = pauses.waiting(engine, scope)
-        pauses.wake(engine, scope, utcnow())
+        waited = pauses.count_waiting(engine, scope)
+        pauses.wake_waiting(engine, scope, utcnow())
         still = pauses.active(engine)
     say(f"Resumed: {scope}. {waited} payout(s) that waited are looked at now.")
     for standing in still:

@@ -15,16 +15,16 @@ from rich.progress import track
 from ops.connections import database
 from ops.console import as_json, err, out, say
 from ops.daily_reconciliation import render
-from ops.daily_reconciliation.compare_day import Line, Pace, Walk
+from ops.daily_reconciliation.compare_day import DayComparison, Line, Pace
 from ops.daily_reconciliation.csv_export import CsvLines
-from ops.daily_reconciliation.totals import Sums
+from ops.daily_reconciliation.totals import DayTotals
 from ops.errors import UserError
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.domain.daily_reconciliation import Verdict
 from shared.epay.client import EpayClient
-from shared.storage.daily_reconciliation import BooksStore
-from shared.storage.payout_store import Store
+from shared.storage.daily_reconciliation import ReconciliationStore
+from shared.storage.payout_store import PayoutStore
 
 
 def report(
@@ -66,7 +66,7 @@ def report(
     to = err if csv == "-" else out
     with ExitStack() as stack:
         engine = stack.enter_context(database(settings))
-        books = BooksStore(engine, settings.epay_account)
+        books = ReconciliationStore(engine, settings.epay_account)
         totals, daily = books.totals(wanted), books.find(wanted)
         if ours_only:
             if json:
@@ -76,9 +76,9 @@ def report(
             return
         client = EpayClient(settings.epay())
         stack.callback(client.close)
-        walk = Walk(
+        walk = DayComparison(
             books=books,
-            store=Store(engine, settings.vault()),
+            store=PayoutStore(engine, settings.account_cipher()),
             policy=settings.policy(),
             query=client.query,
             at_once=settings.epay_query_batch,
@@ -111,9 +111,9 @@ def _day(text: str | None) -> date:
     return wanted
 
 
-def _sums(lines: Iterator[Line], count: int, csv: str | None) -> Sums:
+def _sums(lines: Iterator[Line], count: int, csv: str | None) -> DayTotals:
     """Walk the day, with a bar on a terminal alone; the lines go to the CSV as they come."""
-    sums = Sums()
+    sums = DayTotals()
     with ExitStack() as stack:
         written = _csv(csv, stack)
         for line in track(

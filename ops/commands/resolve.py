@@ -13,18 +13,18 @@ import typer
 from sqlalchemy import Engine
 
 from ops.commands.review import proposed
-from ops.connections import database, desk, find
+from ops.connections import database, find, resolution_service
 from ops.console import say
 from ops.errors import Forbidden, UserError
 from ops.resolution import actions
-from ops.resolution.actions import ASKS_EPAY, Act, Decision, NotAllowed
+from ops.resolution.actions import ASKS_EPAY, Action, Decision, NotAllowed
 from ops.resolution.approval import is_needed, open_proposal
-from ops.resolution.service import Desk, Done
+from ops.resolution.service import ActionResult, ResolutionService
 from ops.wording.gateway_answers import in_words, was_answered
 from shared.config.settings import Settings, load
 from shared.domain.gateway import OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status
-from shared.storage.story import Story, events_of
+from shared.storage.story import PayoutDetail, events_of
 
 _LONGEST = {"--name": 100, "--reason": 1000}
 
@@ -41,7 +41,7 @@ class Verb(StrEnum):
     APPROVE = "approve"
 
 
-End = StrEnum("End", {end.name: end.value for end in sorted(actions.ENDS)})  # type: ignore[misc]
+End = StrEnum("End", {end.name: end.value for end in sorted(actions.FINAL_BY_EPAY)})  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ def resolve(
 def _is_complete(wish: _Wish) -> None:
     if (wish.verb is Verb.ACCEPT_AS) != (wish.end is not None):
         raise UserError(
-            f"accept-as needs --as with one of {', '.join(sorted(actions.ENDS))}; no other act does"
+            f"accept-as needs --as with one of {', '.join(sorted(actions.FINAL_BY_EPAY))};"
+            " no other action does"
         )
     if not wish.yes and wish.verb is not Verb.NOTE and not _is_terminal():
         raise UserError("nobody can be asked without a terminal: add --yes to do it all the same")
@@ -126,7 +127,7 @@ def _line(text: str, option: str) -> str:
     return words
 
 
-def _one(found: list[Story]) -> Story:
+def _one(found: list[PayoutDetail]) -> PayoutDetail:
     if len(found) > 1:
         accounts = ", ".join(story.payout.epay_account for story in found)
         raise UserError(
@@ -136,18 +137,20 @@ def _one(found: list[Story]) -> Story:
 
 
 @contextmanager
-def _at_desk(settings: Settings, engine: Engine, wish: _Wish) -> Iterator[Desk]:
+def _at_desk(settings: Settings, engine: Engine, wish: _Wish) -> Iterator[ResolutionService]:
     """The desk, with a rule that forbids something told as such."""
     try:
-        with desk(settings, engine) as at:
+        with resolution_service(settings, engine) as at:
             yield at
     except NotAllowed as error:
         raise Forbidden(f"{wish.verb} is refused: {error}") from error
 
 
-def _carry_out(at: Desk, engine: Engine, wish: _Wish, payout: PayoutState) -> Done:
+def _carry_out(
+    at: ResolutionService, engine: Engine, wish: _Wish, payout: PayoutState
+) -> ActionResult:
     if wish.verb is not Verb.APPROVE:
-        decision = Decision(Act(wish.verb.value), wish.name, wish.reason, wish.end, wish.code)
+        decision = Decision(Action(wish.verb.value), wish.name, wish.reason, wish.end, wish.code)
         if not wish.yes and wish.verb is not Verb.NOTE:
             payout, decision = _confirmed(at, payout, decision)
         return at.act(payout, decision)
@@ -160,31 +163,31 @@ def _carry_out(at: Desk, engine: Engine, wish: _Wish, payout: PayoutState) -> Do
 
 
 def _confirmed(
-    at: Desk, payout: PayoutState, decision: Decision, *, approves: bool = False
+    at: ResolutionService, payout: PayoutState, decision: Decision, *, approves: bool = False
 ) -> tuple[PayoutState, Decision]:
     """Show the payout and EPAY's answer of this moment, and ask the person at the terminal."""
     answer: OrderAnswer | None = None
-    if decision.act in ASKS_EPAY:
+    if decision.action in ASKS_EPAY:
         payout, answer = at.look(payout)
         say(in_words(answer))
     say(
         f"{payout.merchant_order_no} is {payout.status}, {payout.amount} {payout.currency}"
         f"{', in review for ' + payout.review_reason if payout.review_reason else ''}."
     )
-    does = dict(actions.choices(payout)).get(decision.act, "a rule may forbid it")
-    if at.second_person and is_needed(payout, decision) and not approves:
+    does = dict(actions.choices(payout)).get(decision.action, "a rule may forbid it")
+    if at.needs_approval and is_needed(payout, decision) and not approves:
         does = f"{does}, once a second person approves"
     takes = ""
     if isinstance(answer, Refused) and answer.code not in at.policy.not_found_codes:
         takes = f" No setting says what EPAY's code {answer.code} means: you answer for it."
         decision = replace(decision, code=decision.code or answer.code)
-    if not typer.confirm(f"{decision.act}: {does}.{takes} Go on?"):
+    if not typer.confirm(f"{decision.action}: {does}.{takes} Go on?"):
         say("Nothing was done.")
         raise typer.Exit(1)
     return payout, decision
 
 
-def _tell(wish: _Wish, done: Done) -> None:
+def _tell(wish: _Wish, done: ActionResult) -> None:
     payout = done.payout
     if done.answer is not None and (wish.yes or not was_answered(done.answer)):
         say(in_words(done.answer))

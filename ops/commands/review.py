@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from ops.connections import database
 from ops.console import as_json, note, plain, say, when
 from ops.resolution import actions
-from ops.resolution.actions import Act, Decision
+from ops.resolution.actions import Action, Decision
 from ops.resolution.approval import is_needed, open_proposal
 from ops.wording.review_help import means
 from shared.clock import utcnow
@@ -58,8 +58,8 @@ def review(
 
 
 def _cases(settings: Settings, engine: Engine) -> Iterator[Case]:
-    vault = settings.vault()
-    for payout in list(queries.once_proposed(engine, vault)):
+    vault = settings.account_cipher()
+    for payout in list(queries.with_proposals(engine, vault)):
         proposal = open_proposal(events_of(engine, payout.id))
         if proposal is not None and payout.review_reason is None:
             yield _case(settings, payout, proposal)
@@ -78,7 +78,7 @@ def _case(settings: Settings, payout: PayoutState, proposal: Decision | None) ->
     return Case(payout, proposal, choices)
 
 
-def _does(settings: Settings, payout: PayoutState, act: Act, does: str) -> str:
+def _does(settings: Settings, payout: PayoutState, act: Action, does: str) -> str:
     asked = Decision(act, person="", reason="")
     if settings.resolve_second_person and is_needed(payout, asked):
         return f"{does}, once a second person approves"
@@ -89,7 +89,7 @@ def command(settings: Settings, payout: PayoutState, act: str) -> str:
     """What to type for an act."""
     order = shlex.quote(payout.merchant_order_no)
     order = f"-- {order}" if order.startswith("-") else order
-    ends = " --as STATUS" if act == Act.ACCEPT_AS else ""
+    ends = " --as STATUS" if act == Action.ACCEPT_AS else ""
     account = ""
     if payout.epay_account != settings.epay_account:
         account = f" --account {shlex.quote(payout.epay_account)}"
@@ -99,7 +99,7 @@ def command(settings: Settings, payout: PayoutState, act: str) -> str:
 def proposed(decision: Decision) -> str:
     """A proposal in words."""
     ending = f" {decision.end}" if decision.end else ""
-    return f"{decision.person} proposed: {decision.act}{ending} ({decision.reason})"
+    return f"{decision.person} proposed: {decision.action}{ending} ({decision.reason})"
 
 
 def _print(case: Case) -> None:
@@ -135,7 +135,7 @@ def _as_dict(case: Case) -> dict[str, Any]:
         "proposal": None
         if proposal is None
         else {
-            "act": proposal.act.value,
+            "act": proposal.action.value,
             "end": proposal.end,
             "person": plain(proposal.person),
             "reason": plain(proposal.reason),

@@ -10,7 +10,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from ops.commands.review import proposed
-from ops.connections import database, desk, find
+from ops.connections import database, find, resolution_service
 from ops.console import as_json, exact, note, out, plain, say, when
 from ops.errors import Forbidden, UserError
 from ops.resolution.actions import NotAllowed
@@ -22,7 +22,7 @@ from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from shared.observability.logging import mask
 from shared.storage import pauses
-from shared.storage.story import Story
+from shared.storage.story import PayoutDetail
 
 _INTERNAL = {"id", "claim_id", "nonce", "journal_hash", "absences"}
 _FREE_TEXT = ("remark", "extend_fields")
@@ -64,15 +64,15 @@ def show(
         raise UserError("EPAY could not be asked: what is shown is what was known before")
 
 
-def _refreshed(settings: Settings, engine: Engine, found: list[Story]) -> list[OrderAnswer]:
+def _refreshed(settings: Settings, engine: Engine, found: list[PayoutDetail]) -> list[OrderAnswer]:
     try:
-        with desk(settings, engine) as at:
+        with resolution_service(settings, engine) as at:
             return [at.refresh(story.payout)[1] for story in found]
     except NotAllowed as error:
         raise Forbidden(f"EPAY was not asked: {error}") from error
 
 
-def _print(story: Story, waiting_for: str | None) -> None:
+def _print(story: PayoutDetail, waiting_for: str | None) -> None:
     payout = story.payout
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(payout):
@@ -127,7 +127,7 @@ def _facts(payout: PayoutState) -> list[tuple[str, str]]:
     return facts
 
 
-def _as_dict(story: Story, *, hashes: bool) -> dict[str, Any]:
+def _as_dict(story: PayoutDetail, *, hashes: bool) -> dict[str, Any]:
     payout = {key: value for key, value in asdict(story.payout).items() if key not in _INTERNAL}
     payout["account_no"] = mask(story.payout.account_no)
     for name in _FREE_TEXT:

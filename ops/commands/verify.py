@@ -51,8 +51,8 @@ def verify(
 
 def _walk(
     engine: Engine, settings: Settings, files: list[Path]
-) -> Iterator[journal_audit.Break | None]:
+) -> Iterator[journal_audit.ChainBreak | None]:
     if not files:
-        yield from journal_audit.breaks(engine, settings.vault())
+        yield from journal_audit.audit_chains(engine, settings.account_cipher())
     for file in files:
-        yield from archives.broken_in(engine, file)
+        yield from archives.audit_file(engine, file)

@@ -12,12 +12,12 @@ from datetime import date, datetime
 from ops.errors import UserError
 from shared.clock import utcnow
 from shared.domain import daily_reconciliation
-from shared.domain.daily_reconciliation import Compared
+from shared.domain.daily_reconciliation import Comparison
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown
 from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Step
-from shared.storage.daily_reconciliation import BooksStore
-from shared.storage.payout_store import Store
+from shared.domain.payout import PayoutState, Transition
+from shared.storage.daily_reconciliation import ReconciliationStore
+from shared.storage.payout_store import PayoutStore
 
 _ORDERS_READ = 2_000
 
@@ -29,7 +29,7 @@ class Line:
     payout: PayoutState
     """As it stood when the answer was there."""
     answer: OrderAnswer
-    compared: Compared
+    compared: Comparison
 
 
 class Pace:
@@ -51,11 +51,11 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Walk:
+class DayComparison:
     """The comparison of a day. No connection to the database is held while EPAY is asked."""
 
-    books: BooksStore
-    store: Store
+    books: ReconciliationStore
+    store: PayoutStore
     policy: Policy
     query: Callable[[str], OrderAnswer]
     at_once: int
@@ -79,7 +79,7 @@ class Walk:
                     part = {one: orders[one] for one in ids[start : start + self.at_once]}
                     asked_at = utcnow()
                     answers = dict(zip(part, pool.map(self._ask, part.values()), strict=True))
-                    if not any(map(daily_reconciliation.was_heard, answers.values())):
+                    if not any(map(daily_reconciliation.epay_answered, answers.values())):
                         _is_away(answers, heard=heard, is_whole=len(part) == self.at_once)
                     heard = True
                     yield from self._compared(answers, asked_at)
@@ -92,20 +92,20 @@ class Walk:
         now = utcnow()
         found: dict[int, Line] = {}
 
-        def decide(payout: PayoutState) -> Step | None:
+        def decide(payout: PayoutState) -> Transition | None:
             answer = answers[payout.id]
             compared = daily_reconciliation.compare(
                 payout, answer, asked_at=asked_at, policy=self.policy
             )
             found[payout.id] = Line(payout, answer, compared)
-            return daily_reconciliation.step(
+            return daily_reconciliation.transition_for(
                 payout, answer, asked_at=asked_at, now=now, policy=self.policy, jitter=0.0
             )
 
         if self.record:
-            self.store.change_many(list(answers), decide)
+            self.store.update_many(list(answers), decide)
         else:
-            for payout in self.store.claimed(list(answers), None):
+            for payout in self.store.get_claimed(list(answers), None):
                 decide(payout)
         return list(found.values())
 

@@ -54,7 +54,7 @@ class CsvLines:
                 _number(theirs.amount),
                 _number(theirs.fee),
                 line.compared.verdict.value,
-                defused("; ".join(line.compared.words)),
+                defused("; ".join(line.compared.reasons)),
             )
         )
 

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from ops.console import exact, plain, when
 from ops.daily_reconciliation.compare_day import Line
-from ops.daily_reconciliation.totals import Sums
+from ops.daily_reconciliation.totals import DayTotals
 from shared.domain.daily_reconciliation import Verdict
-from shared.storage.daily_reconciliation import DayBooks, Total
+from shared.storage.daily_reconciliation import DayProgress, Total
 
 _UNANSWERED_ADVICE = (
     "Not answered is neither agreed nor different: run this again. If the words mean `no such"
@@ -21,7 +21,7 @@ _UNANSWERED_ADVICE = (
 _MONEY = ("count", "amount", "fee")
 
 
-def print_sums(to: Console, day: date, sums: Sums, daily: DayBooks | None) -> None:
+def print_sums(to: Console, day: date, sums: DayTotals, daily: DayProgress | None) -> None:
     """The sums side by side, what differs, what was not answered, what the daily run found."""
     if not sums.by:
         _say(to, _nothing(day))
@@ -35,7 +35,7 @@ def print_sums(to: Console, day: date, sums: Sums, daily: DayBooks | None) -> No
     to.print(table, markup=False, highlight=False)
     for title, verdict in (("DIFFERS", Verdict.DIFFERS), ("not answered", Verdict.UNANSWERED)):
         for line in sums.of(verdict):
-            words = "; ".join(line.compared.words)
+            words = "; ".join(line.compared.reasons)
             _say(to, f"{title}: {line.payout.merchant_order_no}: {words}")
     counts = sums.verdicts
     _say(
@@ -48,7 +48,7 @@ def print_sums(to: Console, day: date, sums: Sums, daily: DayBooks | None) -> No
     _say(to, _daily_words(daily))
 
 
-def print_ours(to: Console, day: date, totals: list[Total], daily: DayBooks | None) -> None:
+def print_ours(to: Console, day: date, totals: list[Total], daily: DayProgress | None) -> None:
     """Our own sums, and what the daily run found."""
     if totals:
         table = _table(day, *_MONEY)
@@ -60,7 +60,7 @@ def print_ours(to: Console, day: date, totals: list[Total], daily: DayBooks | No
     _say(to, _daily_words(daily))
 
 
-def as_dict(day: date, sums: Sums, daily: DayBooks | None) -> dict[str, Any]:
+def as_dict(day: date, sums: DayTotals, daily: DayProgress | None) -> dict[str, Any]:
     """The same as `print_sums`, for programs."""
     return {
         "day": day.isoformat(),
@@ -75,7 +75,7 @@ def as_dict(day: date, sums: Sums, daily: DayBooks | None) -> dict[str, Any]:
     }
 
 
-def ours_as_dict(day: date, totals: list[Total], daily: DayBooks | None) -> dict[str, Any]:
+def ours_as_dict(day: date, totals: list[Total], daily: DayProgress | None) -> dict[str, Any]:
     """The same as `print_ours`, for programs."""
     rows = [
         {"status": total.status, "currency": total.currency, "ours": _money(total)}
@@ -107,11 +107,11 @@ def _line_dict(line: Line) -> dict[str, Any]:
     return {
         "merchant_order_no": line.payout.merchant_order_no,
         "status": line.payout.status.value,
-        "words": list(line.compared.words),
+        "words": list(line.compared.reasons),
     }
 
 
-def _daily_words(daily: DayBooks | None) -> str:
+def _daily_words(daily: DayProgress | None) -> str:
     if daily is None:
         return "The daily comparison has not looked at this day."
     counts = (
@@ -122,7 +122,7 @@ def _daily_words(daily: DayBooks | None) -> str:
     return f"The daily comparison ended {when(daily.finished_at)}: {counts}."
 
 
-def _daily_dict(daily: DayBooks | None) -> dict[str, Any] | None:
+def _daily_dict(daily: DayProgress | None) -> dict[str, Any] | None:
     if daily is None:
         return None
     names = ("agreed", "differing", "unanswered", "started_at", "finished_at")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from ops.daily_reconciliation.compare_day import Line
 from shared.domain.daily_reconciliation import Verdict
 from shared.domain.gateway import Refused, Report
-from shared.domain.transitions import meaning
+from shared.domain.transitions import status_from_epay
 
 NO_ORDER = "no such order"
 NO_ANSWER = "not answered"
@@ -31,7 +31,7 @@ class Sum:
 
 
 @dataclass(slots=True)
-class Sums:
+class DayTotals:
     """The day, line by line. The lines that say nothing are not kept."""
 
     by: dict[tuple[str, str], tuple[Sum, Sum]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def _at_epay(line: Line) -> tuple[str, str]:
     """Under which status and currency EPAY's side is counted, in our words."""
     match line.answer:
         case Report(status=status, currency=currency):
-            return meaning(status or "").value, currency or "-"
+            return status_from_epay(status or "").value, currency or "-"
         case Refused() if line.compared.verdict is not Verdict.UNANSWERED:
             return NO_ORDER, line.payout.currency
         case _:

@@ -16,7 +16,7 @@ OUTCOME_TASK = "shop.payout_outcome"
 OUTCOME_QUEUE = "shop"
 
 
-class Asker:
+class ClientApp:
     """Sends `payouts.request` messages and listens on its own queue for the outcomes."""
 
     def __init__(self, redis_url: str) -> None:

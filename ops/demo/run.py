@@ -12,9 +12,9 @@ from sqlalchemy import Engine, select
 
 from devstack.wait import wait_for
 from ops.console import out, say
-from ops.demo.client_app import Asker
+from ops.demo.client_app import ClientApp
 from ops.demo.display import live_table, summary
-from ops.demo.scenario import NOT_FOUND_CODE, REFUSED_CODE, Planned, plan
+from ops.demo.scenario import NOT_FOUND_CODE, REFUSED_CODE, Planned, plan_payouts
 from ops.demo.services import Services, running
 from ops.demo.verify import Paid, Verdict, judge
 from ops.errors import UserError
@@ -67,7 +67,7 @@ def run(logs: Path, *, count: int, limit: float) -> int:
     Raises:
         UserError: the gateway was away at the end and did not come back.
     """
-    planned = plan(count)
+    planned = plan_payouts(count)
     began = time.monotonic()
     say("Starting PostgreSQL, Redis, the stand-in gateway, workers, beat and webhook ...")
     with running(logs, _SETTINGS, _SANDBOX) as services:
@@ -89,7 +89,7 @@ def run(logs: Path, *, count: int, limit: float) -> int:
 
 def _watch(services: Services, planned: Sequence[Planned], began: float, limit: float) -> Verdict:
     engine = make_engine(services.database_url, pool_size=1)
-    asker = Asker(services.redis_url)
+    asker = ClientApp(services.redis_url)
     asker.start()
     faults = sum(1 for payout in planned if payout.fault)
     note = f"{faults} of them through a fault; the gateway pays whatever is sent twice"
@@ -111,7 +111,7 @@ def _watch(services: Services, planned: Sequence[Planned], began: float, limit: 
         engine.dispose()
 
 
-def _settled(planned: Sequence[Planned], rows: Mapping[str, Status], asker: Asker) -> bool:
+def _settled(planned: Sequence[Planned], rows: Mapping[str, Status], asker: ClientApp) -> bool:
     ended = sum(1 for status in rows.values() if status in FINAL)
     return ended == len(planned) and len(asker.told) == len(planned)
 
@@ -124,7 +124,7 @@ def _rows(engine: Engine) -> dict[str, Status]:
 
 
 def _last_look(
-    engine: Engine, gateway_url: str, asker: Asker
+    engine: Engine, gateway_url: str, asker: ClientApp
 ) -> tuple[dict[str, list[str]], dict[str, Status], dict[str, Paid]]:
     """What was told, the rows and the ledger, read in this order: each is ahead of the one before.
 

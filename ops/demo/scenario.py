@@ -47,7 +47,7 @@ class Planned:
     end: Status
 
 
-def plan(count: int) -> list[Planned]:
+def plan_payouts(count: int) -> list[Planned]:
     """The payouts of a run: the faulty ones spread evenly among the others.
 
     Raises:

@@ -16,13 +16,20 @@ from typing import Any
 from shared.domain import review
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Status, Step, record, replace
-from shared.domain.redaction import blotted, without
-from shared.domain.report_match import disagreements
-from shared.domain.transitions import BY_EPAY, EPAY_STATUS, FINAL, finish, meaning, move
+from shared.domain.payout import PayoutState, Status, Transition, make_transition, replace
+from shared.domain.redaction import redact, redact_refusal
+from shared.domain.report_match import mismatches
+from shared.domain.transitions import (
+    FINAL,
+    STATUS_OF_EPAY_CODE,
+    STATUSES_EPAY_REPORTS,
+    finish,
+    status_from_epay,
+    transition,
+)
 
 
-class Act(StrEnum):
+class Action(StrEnum):
     """What a person can decide about one payout."""
 
     RESEND = "resend"
@@ -33,7 +40,7 @@ class Act(StrEnum):
     """EPAY said elsewhere how it ended: take that end."""
     RELEASE = "release"
     """Let a payout pass the caps."""
-    SETTLE = "settle"
+    DISMISS = "settle"
     """What stood in review was looked into: no reason stands any more; the status stays."""
     NOTE = "note"
     """Words for the record; nothing changes."""
@@ -42,10 +49,10 @@ class Act(StrEnum):
 PERSON = "person:"
 """Begins the actor of every event that is a person's act."""
 
-ENDS = BY_EPAY & FINAL
+FINAL_BY_EPAY = STATUSES_EPAY_REPORTS & FINAL
 """The ends that a payout can be accepted as: those that EPAY gives."""
 
-ASKS_EPAY = frozenset({Act.RESEND, Act.REJECT, Act.ACCEPT_AS})
+ASKS_EPAY = frozenset({Action.RESEND, Action.REJECT, Action.ACCEPT_AS})
 """Acts that are decided only on a fresh answer of EPAY."""
 
 _SAYS_NO_END = frozenset({"11"})
@@ -60,7 +67,7 @@ class NotAllowed(Exception):
 class Decision:
     """What a person wants done: which act, who, why."""
 
-    act: Act
+    action: Action
     person: str
     reason: str
     end: Status | None = None
@@ -79,7 +86,7 @@ def decide(
     now: datetime,
     policy: Policy,
     asked_at: datetime | None = None,
-) -> Step:
+) -> Transition:
     """The step that the act is.
 
     Args:
@@ -91,40 +98,46 @@ def decide(
     """
     if not decision.person.strip() or not decision.reason.strip():
         raise NotAllowed("an act needs a name and a reason")
-    if payout.status is Status.SUBMITTING and decision.act is not Act.NOTE:
+    if payout.status is Status.SUBMITTING and decision.action is not Action.NOTE:
         raise NotAllowed(
             "a worker is sending it at this moment; look again when its lease is over"
             f" ({payout.due_at:%F %T} UTC)"
         )
     if isinstance(answer, Refused):
-        answer = without(answer, payout.account_no)
-    after = _ACTS[decision.act](_Case(payout, decision, answer, asked_at or now, now, policy))
-    return record(
+        answer = redact_refusal(answer, payout.account_no)
+    after = _ACTS[decision.action](_Case(payout, decision, answer, asked_at or now, now, policy))
+    return make_transition(
         payout,
         after,
-        kind=decision.act.value.replace("-", "_"),
+        kind=decision.action.value.replace("-", "_"),
         actor=actor_of(decision),
         now=now,
-        detail=detail_of(payout, decision) | _heard(answer),
+        detail=detail_of(payout, decision) | _answer_detail(answer),
     )
 
 
-def choices(payout: PayoutState) -> list[tuple[Act, str]]:
+def choices(payout: PayoutState) -> list[tuple[Action, str]]:
     """The acts that could settle the payout as it stands, each with what it would do."""
-    note = (Act.NOTE, "keeps your words with it; nothing changes")
+    note = (Action.NOTE, "keeps your words with it; nothing changes")
     if payout.status is Status.SUBMITTING:
         return [note]
-    found: list[tuple[Act, str]] = []
-    if payout.status is Status.QUEUED and review.is_held(payout):
-        found.append((Act.RELEASE, "sends it, above the cap"))
+    found: list[tuple[Action, str]] = []
+    if payout.status is Status.QUEUED and review.awaits_release(payout):
+        found.append((Action.RELEASE, "sends it, above the cap"))
     if _may_be_sent_again(payout):
-        found.append((Act.RESEND, "asks EPAY once more; if it has no such order, sends it again"))
+        found.append(
+            (Action.RESEND, "asks EPAY once more; if it has no such order, sends it again")
+        )
     if payout.status in {Status.UNKNOWN, Status.QUEUED}:
-        found.append((Act.REJECT, "asks EPAY once more; if it has no such order, ends it unpaid"))
+        found.append(
+            (Action.REJECT, "asks EPAY once more; if it has no such order, ends it unpaid")
+        )
     if payout.status in {Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL}:
-        found.append((Act.ACCEPT_AS, "ends it as EPAY told you, unless EPAY's answer says other"))
+        found.append(
+            (Action.ACCEPT_AS, "ends it as EPAY told you, unless EPAY's answer says other")
+        )
     if payout.review_reason is not None and payout.status is not Status.QUEUED:
-        found.append((Act.SETTLE, "takes the reason back; the status stays as it is"))
+        found.append((Action.DISMISS, "takes the reason back; the status stays as it is"))
     return [*found, note]
 
 
@@ -145,10 +158,10 @@ def _resend(case: _Case) -> PayoutState:
     payout = case.payout
     if payout.status is not Status.UNKNOWN and not _is_kept_back(payout):
         raise NotAllowed(f"it is {payout.status}: only what is unknown can be sent again")
-    if review.is_held(payout):
+    if review.awaits_release(payout):
         raise NotAllowed("a cap holds it: release it instead")
-    _has_no_order(case)
-    _is_settled(case)
+    _require_no_order(case)
+    _require_visibility_delay(case)
     if payout.status is Status.UNKNOWN and review.is_sticky(payout):
         raise NotAllowed(f"it is in review for {payout.review_reason}: settle that first")
     if payout.first_sent_at and case.now - payout.first_sent_at > case.policy.resend_horizon:
@@ -156,8 +169,8 @@ def _resend(case: _Case) -> PayoutState:
             f"it was first sent {payout.first_sent_at:%F %T} UTC, longer ago than"
             " EPAY_RESEND_HORIZON_SECONDS: reject it, and ask for it under another order number"
         )
-    queued = replace(move(payout, Status.QUEUED), due_at=case.now, absences=(), refusal=None)
-    return review.settled(queued)
+    queued = replace(transition(payout, Status.QUEUED), due_at=case.now, absences=(), refusal=None)
+    return review.clear_review(queued)
 
 
 def _reject(case: _Case) -> PayoutState:
@@ -165,68 +178,68 @@ def _reject(case: _Case) -> PayoutState:
     if payout.status not in {Status.QUEUED, Status.UNKNOWN}:
         raise NotAllowed(f"it is {payout.status}: EPAY has it, or it has ended")
     if payout.first_sent_at is not None or isinstance(case.answer, Report):
-        _has_no_order(case)
-    _is_settled(case)
-    return review.settled(finish(payout, Status.REJECTED, case.now))
+        _require_no_order(case)
+    _require_visibility_delay(case)
+    return review.clear_review(finish(payout, Status.REJECTED, case.now))
 
 
 def _accept_as(case: _Case) -> PayoutState:
     payout, end = case.payout, case.decision.end
-    if end not in ENDS:
-        raise NotAllowed(f"accept-as takes one of {', '.join(sorted(ENDS))}")
+    if end not in FINAL_BY_EPAY:
+        raise NotAllowed(f"accept-as takes one of {', '.join(sorted(FINAL_BY_EPAY))}")
     if payout.status in FINAL:
         raise NotAllowed(f"it is {payout.status}: final is final")
     if payout.status is Status.QUEUED:
         raise NotAllowed("it waits to be sent, so EPAY cannot have ended it: reject it instead")
-    _is_settled(case)
+    _require_visibility_delay(case)
     if isinstance(case.answer, Report):
-        _agrees(payout, end, case.answer)
+        _require_agreement(payout, end, case.answer)
     else:
-        _has_read_refusal(case)
-    return review.settled(finish(payout, end, case.now))
+        _require_refusal_was_read(case)
+    return review.clear_review(finish(payout, end, case.now))
 
 
-def _agrees(payout: PayoutState, end: Status, report: Report) -> None:
+def _require_agreement(payout: PayoutState, end: Status, report: Report) -> None:
     """EPAY's own word goes before a person's, where it has one."""
     code = report.status or ""
-    said = meaning(code)
-    if said is end or code not in EPAY_STATUS or code in _SAYS_NO_END:
+    said = status_from_epay(code)
+    if said is end or code not in STATUS_OF_EPAY_CODE or code in _SAYS_NO_END:
         return
     told = f"EPAY says status {code} ({said}) just now"
-    if said in FINAL and not disagreements(payout, report):
+    if said in FINAL and not mismatches(payout, report):
         raise NotAllowed(f"{told}: `payouts show --refresh` takes that end over")
     raise NotAllowed(f"{told}: it cannot be accepted as {end} against EPAY's word")
 
 
 def _release(case: _Case) -> PayoutState:
     payout = case.payout
-    if payout.status is not Status.QUEUED or not review.is_held(payout):
+    if payout.status is not Status.QUEUED or not review.awaits_release(payout):
         raise NotAllowed("no cap holds it: there is nothing to release")
-    return review.settled(replace(payout, released_at=case.now, due_at=case.now))
+    return review.clear_review(replace(payout, released_at=case.now, due_at=case.now))
 
 
-def _settle(case: _Case) -> PayoutState:
+def _dismiss(case: _Case) -> PayoutState:
     payout = case.payout
     if payout.review_reason is None:
         raise NotAllowed("it is not in review: there is nothing to settle")
     if payout.status is Status.QUEUED:
         raise NotAllowed("it waits to be sent: release, resend or reject it")
     due_at = None if payout.due_at is None else min(payout.due_at, case.now)
-    return review.settled(replace(payout, due_at=due_at))
+    return review.clear_review(replace(payout, due_at=due_at))
 
 
 def _note(case: _Case) -> PayoutState:
     return case.payout
 
 
-_ACTS: Mapping[Act, Callable[[_Case], PayoutState]] = MappingProxyType(
+_ACTS: Mapping[Action, Callable[[_Case], PayoutState]] = MappingProxyType(
     {
-        Act.RESEND: _resend,
-        Act.REJECT: _reject,
-        Act.ACCEPT_AS: _accept_as,
-        Act.RELEASE: _release,
-        Act.SETTLE: _settle,
-        Act.NOTE: _note,
+        Action.RESEND: _resend,
+        Action.REJECT: _reject,
+        Action.ACCEPT_AS: _accept_as,
+        Action.RELEASE: _release,
+        Action.DISMISS: _dismiss,
+        Action.NOTE: _note,
     }
 )
 
@@ -238,7 +251,7 @@ def _is_kept_back(payout: PayoutState) -> bool:
 
 def _may_be_sent_again(payout: PayoutState) -> bool:
     """Whether nothing in the payout itself forbids a resend."""
-    if review.is_held(payout) or _is_past_horizon(payout):
+    if review.awaits_release(payout) or _is_past_horizon(payout):
         return False
     if payout.status is Status.UNKNOWN:
         return not review.is_sticky(payout)
@@ -250,7 +263,7 @@ def _is_past_horizon(payout: PayoutState) -> bool:
     return reason is not None and review.code_of(reason) == review.RESEND_HORIZON
 
 
-def _has_no_order(case: _Case) -> None:
+def _require_no_order(case: _Case) -> None:
     """Refuse unless EPAY just said that it has no such order.
 
     Where codes are configured for that (law 3), only they say so. Where none is, a person reads
@@ -269,17 +282,17 @@ def _has_no_order(case: _Case) -> None:
             " EPAY_NOT_FOUND_CODES: only those say that EPAY has no such order"
         )
     if not known:
-        _was_read(case, refused)
+        _require_code_was_named(case, refused)
 
 
-def _has_read_refusal(case: _Case) -> None:
+def _require_refusal_was_read(case: _Case) -> None:
     """Refuse unless EPAY refuses to tell, in words that the person has read."""
     refused = _refusal(case)
     if refused.code not in case.policy.not_found_codes:
-        _was_read(case, refused)
+        _require_code_was_named(case, refused)
 
 
-def _was_read(case: _Case, refused: Refused) -> None:
+def _require_code_was_named(case: _Case, refused: Refused) -> None:
     if refused.code != case.decision.code:
         raise NotAllowed(
             f"EPAY answers code {refused.code} ({refused.message}), and no setting says what that"
@@ -297,12 +310,12 @@ def _refusal(case: _Case) -> Refused:
             raise NotAllowed("EPAY was not asked")
 
 
-def _is_settled(case: _Case) -> None:
+def _require_visibility_delay(case: _Case) -> None:
     """What was sent a moment ago may not show yet, even to a person who asks."""
     payout = case.payout
     if payout.status is Status.QUEUED or payout.last_sent_at is None:
         return
-    until = payout.last_sent_at + case.policy.settle
+    until = payout.last_sent_at + case.policy.visibility_delay
     if case.asked_at < until:
         left = (until - case.asked_at) // timedelta(seconds=1) + 1
         raise NotAllowed(
@@ -319,15 +332,15 @@ def actor_of(decision: Decision) -> str:
 def detail_of(payout: PayoutState, decision: Decision) -> dict[str, Any]:
     """What an event keeps of a decision; the payee's account is blotted out of the reason."""
     return {
-        "act": decision.act.value,
-        "reason": blotted(decision.reason.strip(), payout.account_no),
+        "act": decision.action.value,
+        "reason": redact(decision.reason.strip(), payout.account_no),
         "end": decision.end,
         "code": decision.code,
         "proposed_by": decision.proposed_by,
     }
 
 
-def _heard(answer: OrderAnswer | None) -> dict[str, Any]:
+def _answer_detail(answer: OrderAnswer | None) -> dict[str, Any]:
     match answer:
         case None:
             return {}

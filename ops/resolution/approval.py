@@ -8,21 +8,20 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ops.resolution.actions import PERSON, Act, Decision, NotAllowed, actor_of, detail_of
-from shared.domain.payout import PayoutState, Status, Step, record
-from shared.domain.review import PROPOSED
+from ops.resolution.actions import PERSON, Action, Decision, NotAllowed, actor_of, detail_of
+from shared.domain.payout import PROPOSED, PayoutState, Status, Transition, make_transition
 
 
 def is_needed(payout: PayoutState, decision: Decision) -> bool:
     """Whether the act turns on an outcome that nobody knows, or says an end that EPAY does not."""
-    if decision.act is Act.ACCEPT_AS:
+    if decision.action is Action.ACCEPT_AS:
         return True
-    return payout.status is Status.UNKNOWN and decision.act is not Act.NOTE
+    return payout.status is Status.UNKNOWN and decision.action is not Action.NOTE
 
 
-def proposal(payout: PayoutState, decision: Decision, *, now: datetime) -> Step:
+def proposal(payout: PayoutState, decision: Decision, *, now: datetime) -> Transition:
     """Put an act on record for a second person to approve; nothing else changes."""
-    return record(
+    return make_transition(
         payout,
         payout,
         kind=PROPOSED,
@@ -40,7 +39,7 @@ def open_proposal(events: Sequence[Mapping[str, Any]]) -> Decision | None:
     for event in reversed(events):
         if event["kind"] == PROPOSED:
             return _proposed(event)
-        acted = event["actor"].startswith(PERSON) and event["kind"] != Act.NOTE
+        acted = event["actor"].startswith(PERSON) and event["kind"] != Action.NOTE
         if acted or event["status_before"] != event["status_after"]:
             return None
     return None
@@ -63,7 +62,7 @@ def _proposed(event: Mapping[str, Any]) -> Decision:
     detail = event["detail"]
     end = detail.get("end")
     return Decision(
-        act=Act(detail["act"]),
+        action=Action(detail["act"]),
         person=event["actor"].removeprefix(PERSON),
         reason=detail["reason"],
         end=None if end is None else Status(end),

@@ -18,25 +18,25 @@ from shared.clock import utcnow
 from shared.domain import lifecycle, review
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Status, Step, replace
-from shared.domain.redaction import without
+from shared.domain.payout import PayoutState, Status, Transition, replace
+from shared.domain.redaction import redact_refusal
 from shared.domain.transitions import FINAL
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 
 Journal = Sequence[Mapping[str, Any]]
 
-_TOO_LATE = (
+_CONCURRENT_CHANGE = (
     "a worker or another person acted on it at the same moment, and nothing was done for you: look"
     " again"
 )
 
 
-class Overtaken(NotAllowed):
+class ConcurrentChange(NotAllowed):
     """Somebody else acted on the payout at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ActionResult:
     """What came of an act."""
 
     payout: PayoutState
@@ -50,17 +50,17 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Desk:
+class ResolutionService:
     """Where people act on payouts of one EPAY account."""
 
-    store: Store
+    store: PayoutStore
     ask: Callable[[str], OrderAnswer]
     """Asks EPAY for an order; whatever happens is the answer."""
     journal: Callable[[int], Journal]
     """A payout's events in order."""
     account: str
     policy: Policy
-    second_person: bool = False
+    needs_approval: bool = False
     """Whether an act on an outcome that nobody knows waits for another person's approval."""
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
@@ -81,7 +81,7 @@ class Desk:
         """
         return self._hear(payout, only_reports=True)
 
-    def act(self, payout: PayoutState, decision: Decision) -> Done:
+    def act(self, payout: PayoutState, decision: Decision) -> ActionResult:
         """Do what the person decided, or propose it where a second person must approve.
 
         Raises:
@@ -91,7 +91,7 @@ class Desk:
 
     def approve(
         self, payout: PayoutState, person: str, reason: str, seen: Decision | None = None
-    ) -> Done:
+    ) -> ActionResult:
         """Do what another person proposed, if it still is allowed.
 
         Args:
@@ -109,16 +109,16 @@ class Desk:
                     " propose what is to be done"
                 )
             if seen not in {None, found}:
-                raise Overtaken("another act was proposed meanwhile: look again")
+                raise ConcurrentChange("another act was proposed meanwhile: look again")
             return approval.approved(found, person, reason)
 
         return self._act(payout, decision)
 
-    def _act(self, payout: PayoutState, deciding: Callable[[Journal], Decision]) -> Done:
+    def _act(self, payout: PayoutState, deciding: Callable[[Journal], Decision]) -> ActionResult:
         standing = self._as_seen(payout)
         journal = [one for one in self.journal(payout.id) if one["sequence"] <= standing.sequence]
         decision = deciding(journal)
-        asks = decision.act in ASKS_EPAY and standing.status not in FINAL
+        asks = decision.action in ASKS_EPAY and standing.status not in FINAL
         if not asks or standing.status is Status.SUBMITTING:
             return self._decide(standing, decision, None, self.clock(), back=standing.due_at)
         self._is_ours(standing)
@@ -133,46 +133,50 @@ class Desk:
         """The payout as it stands; refused if it is not what the person looked at."""
         fresh = self._lapsed(payout)
         if payout.status is not Status.SUBMITTING and _looks(fresh) != _looks(payout):
-            raise Overtaken(f"it is {_words(fresh)} now, and was {_words(payout)} when you looked")
+            raise ConcurrentChange(
+                f"it is {_words(fresh)} now, and was {_words(payout)} when you looked"
+            )
         return fresh
 
     def _lapsed(self, payout: PayoutState) -> PayoutState:
         """The payout as it stands, a sender's lease that is over taken away, as the sweep would."""
         now = self.clock()
-        found = self.store.change(payout.id, lambda fresh: lifecycle.on_lease_over(fresh, now=now))
+        found = self.store.update(
+            payout.id, lambda fresh: lifecycle.on_lease_expired(fresh, now=now)
+        )
         return found or payout
 
     def _claim(self, standing: PayoutState) -> PayoutState:
         """Take the payout as the sweep does: whoever else has it finds that `due_at` moved."""
         until = self.clock() + self.policy.lease
 
-        def claim(fresh: PayoutState) -> Step:
+        def claim(fresh: PayoutState) -> Transition:
             if fresh.sequence != standing.sequence:
-                raise Overtaken(_TOO_LATE)
-            return Step(fresh, replace(fresh, due_at=until))
+                raise ConcurrentChange(_CONCURRENT_CHANGE)
+            return Transition(fresh, replace(fresh, due_at=until))
 
-        return self.store.change(standing.id, claim) or standing
+        return self.store.update(standing.id, claim) or standing
 
     def _give_back(self, claimed: PayoutState, due_at: datetime | None) -> None:
         """It is followed as if nobody had asked."""
 
-        def decide(fresh: PayoutState) -> Step | None:
+        def decide(fresh: PayoutState) -> Transition | None:
             if not _is_same(fresh, claimed):
                 return None
-            return Step(fresh, replace(fresh, due_at=due_at))
+            return Transition(fresh, replace(fresh, due_at=due_at))
 
-        self.store.change(claimed.id, decide)
+        self.store.update(claimed.id, decide)
 
     def _decide_with_epay(
         self, claimed: PayoutState, decision: Decision, *, back: datetime | None
-    ) -> Done:
+    ) -> ActionResult:
         asked_at = self.clock()
         answer = self.ask(claimed.merchant_order_no)
         if not isinstance(answer, Report):
             return self._decide(claimed, decision, answer, asked_at, back=back)
         standing = self._record_report(claimed, answer, asked_at)
         if standing.status in FINAL and standing.status is decision.end:
-            return Done(standing, answer, by_epay=True)
+            return ActionResult(standing, answer, by_epay=True)
         return self._decide(standing, decision, answer, asked_at, back=standing.due_at)
 
     def _record_report(
@@ -181,13 +185,13 @@ class Desk:
         """What EPAY reports is news whatever a person decides, and is put on record first."""
         ours = [False]
 
-        def decide(fresh: PayoutState) -> Step | None:
+        def decide(fresh: PayoutState) -> Transition | None:
             ours[:] = [_is_same(fresh, claimed)]
             return self._heard(fresh, report, asked_at)
 
-        standing = self.store.change(claimed.id, decide)
+        standing = self.store.update(claimed.id, decide)
         if standing is None or not ours[0]:
-            raise Overtaken(_TOO_LATE)
+            raise ConcurrentChange(_CONCURRENT_CHANGE)
         return standing
 
     def _decide(
@@ -198,30 +202,30 @@ class Desk:
         asked_at: datetime,
         *,
         back: datetime | None,
-    ) -> Done:
+    ) -> ActionResult:
         """Record the act, if the payout still is as it was decided on; `back` is its `due_at`."""
         now = self.clock()
         proposes = self._proposes(standing, decision)
 
-        def decide(fresh: PayoutState) -> Step:
+        def decide(fresh: PayoutState) -> Transition:
             same = (
                 fresh.sequence == standing.sequence
                 if answer is None
                 else (_is_same(fresh, standing))
             )
             if not same:
-                raise Overtaken(_TOO_LATE)
+                raise ConcurrentChange(_CONCURRENT_CHANGE)
             given_back = fresh if answer is None else replace(fresh, due_at=back)
             step = actions.decide(
                 given_back, decision, answer, asked_at=asked_at, now=now, policy=self.policy
             )
             return approval.proposal(given_back, decision, now=now) if proposes else step
 
-        after = self.store.change(standing.id, decide)
-        return Done(after or standing, answer, proposed=proposes)
+        after = self.store.update(standing.id, decide)
+        return ActionResult(after or standing, answer, proposed=proposes)
 
     def _proposes(self, payout: PayoutState, decision: Decision) -> bool:
-        if not self.second_person or decision.proposed_by is not None:
+        if not self.needs_approval or decision.proposed_by is not None:
             return False
         return approval.is_needed(payout, decision)
 
@@ -231,13 +235,15 @@ class Desk:
         asked_at = self.clock()
         answer = self.ask(payout.merchant_order_no)
         if isinstance(answer, Refused):
-            answer = without(answer, payout.account_no)
+            answer = redact_refusal(answer, payout.account_no)
         if only_reports and not isinstance(answer, Report):
             return standing, answer
-        after = self.store.change(payout.id, lambda fresh: self._heard(fresh, answer, asked_at))
+        after = self.store.update(payout.id, lambda fresh: self._heard(fresh, answer, asked_at))
         return after or standing, answer
 
-    def _heard(self, fresh: PayoutState, answer: OrderAnswer, asked_at: datetime) -> Step | None:
+    def _heard(
+        self, fresh: PayoutState, answer: OrderAnswer, asked_at: datetime
+    ) -> Transition | None:
         return lifecycle.on_query_answer(
             fresh,
             answer,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
-from shared.domain.transitions import EPAY_STATUS
+from shared.domain.transitions import STATUS_OF_EPAY_CODE
 
 
 def in_words(answer: OrderAnswer) -> str:
     """What EPAY answered to a query, in a line."""
     match answer:
         case Report(status=code, epay_order_no=order_no):
-            meant = EPAY_STATUS.get(code or "")
+            meant = STATUS_OF_EPAY_CODE.get(code or "")
             amount = "no amount" if answer.amount is None else f"{answer.amount:f}"
             fee = "" if answer.fee is None else f", fee {answer.fee:f}"
             return (

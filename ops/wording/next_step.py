@@ -48,7 +48,7 @@ def _queued(payout: PayoutState, pauses: Sequence[Pause]) -> str:
 def _unknown(payout: PayoutState, policy: Policy) -> str:
     if payout.last_sent_at is None:
         return "EPAY's word: it is asked about"
-    until = when(payout.last_sent_at + policy.settle)
+    until = when(payout.last_sent_at + policy.visibility_delay)
     words = "EPAY's word: it may be paid, and is asked about."
     if policy.not_found_codes:
         proof = "`no such order` is believed"

@@ -23,7 +23,7 @@ from shared.domain.lifecycle import Policy
 from shared.epay.callbacks import DEFAULT_EXCLUDED
 from shared.epay.config import EpayConfig
 from shared.epay.signing import NestedForm
-from shared.storage.encryption import Vault, VaultError
+from shared.storage.encryption import AccountCipher, CipherError
 
 ACTED_ON = frozenset(
     {
@@ -216,7 +216,7 @@ class Settings(BaseSettings):
         spare = max(1.0, (self.broker_visibility_timeout - self.longest_task) / 2)
         return min(self.db_patience_seconds, spare)
 
-    def vault(self) -> Vault:
+    def account_cipher(self) -> AccountCipher:
         """What locks account numbers for the database.
 
         Raises:
@@ -226,8 +226,8 @@ class Settings(BaseSettings):
             self.account_encryption_keys.get_secret_value() if self.account_encryption_keys else ""
         )
         try:
-            return Vault([key.strip() for key in keys.split(",") if key.strip()])
-        except VaultError as error:
+            return AccountCipher([key.strip() for key in keys.split(",") if key.strip()])
+        except CipherError as error:
             raise SettingsError(str(error)) from None
 
     def need(self, *names: str) -> Self:
@@ -247,7 +247,7 @@ class Settings(BaseSettings):
         """The part of the settings that the pure lifecycle decides by."""
         return Policy(
             lease=timedelta(seconds=self.epay_lease_seconds),
-            settle=timedelta(seconds=self.epay_settle_seconds),
+            visibility_delay=timedelta(seconds=self.epay_settle_seconds),
             resend_horizon=timedelta(seconds=self.epay_resend_horizon_seconds),
             review_after=timedelta(seconds=self.epay_review_after),
             query_backoff=self.epay_query_backoff,

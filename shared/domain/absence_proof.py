@@ -7,8 +7,12 @@ from datetime import datetime, timedelta
 ANSWERS_NEEDED = 3
 
 
-def noted(
-    absences: tuple[str, ...], asked_at: datetime, *, last_sent_at: datetime, settle: timedelta
+def record_absence(
+    absences: tuple[str, ...],
+    asked_at: datetime,
+    *,
+    last_sent_at: datetime,
+    visibility_delay: timedelta,
 ) -> tuple[str, ...]:
     """The counted absences with this one, if it counts.
 
@@ -17,13 +21,17 @@ def noted(
     """
     if asked_at <= last_sent_at:
         return absences
-    if absences and asked_at - datetime.fromisoformat(absences[-1]) < settle / 2:
+    if absences and asked_at - datetime.fromisoformat(absences[-1]) < visibility_delay / 2:
         return absences
     return (*absences, asked_at.isoformat())
 
 
-def proven(
-    absences: tuple[str, ...], asked_at: datetime, *, last_sent_at: datetime, settle: timedelta
+def absence_is_proven(
+    absences: tuple[str, ...],
+    asked_at: datetime,
+    *,
+    last_sent_at: datetime,
+    visibility_delay: timedelta,
 ) -> bool:
     """Whether enough answers stand, and the settle time since the last send is over."""
-    return len(absences) >= ANSWERS_NEEDED and asked_at - last_sent_at >= settle
+    return len(absences) >= ANSWERS_NEEDED and asked_at - last_sent_at >= visibility_delay

@@ -17,7 +17,7 @@ JITTER_SHARE = 0.10
 DAILY = timedelta(days=1)
 
 
-def pause(schedule: Sequence[int], step: int, jitter: float) -> timedelta:
+def delay_before(schedule: Sequence[int], step: int, jitter: float) -> timedelta:
     """The pause before look number `step` (0 is the first).
 
     Args:

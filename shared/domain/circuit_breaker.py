@@ -28,7 +28,7 @@ _WINDOW_OF_FAILURES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class BreakerRules:
     """The settings; times in seconds."""
 
     failures: int = 5
@@ -45,11 +45,11 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class OpenState:
     """An open breaker. Times are Unix times on the clock of whoever keeps it."""
 
     since: float
-    why: str
+    reason: str
     pause: float
     retry_at: float
     probes: int = 0
@@ -63,12 +63,14 @@ class Opening:
         return max(0.0, self.retry_at - now, min(under_way, _PROBE_LOOK_SECONDS))
 
 
-def opened(now: float, why: str, rules: Rules) -> Opening:
+def open_breaker(now: float, why: str, rules: BreakerRules) -> OpenState:
     """The breaker opens."""
-    return Opening(since=now, why=why, pause=rules.pause, retry_at=now + rules.pause)
+    return OpenState(since=now, reason=why, pause=rules.pause, retry_at=now + rules.pause)
 
 
-def probed(opening: Opening, token: str, now: float, rules: Rules) -> Opening | None:
+def start_probe(
+    opening: OpenState, token: str, now: float, rules: BreakerRules
+) -> OpenState | None:
     """One create is let through, as `token`'s. None: not yet, or another is under way."""
     if opening.wait(now) > 0:
         return None
@@ -77,7 +79,7 @@ def probed(opening: Opening, token: str, now: float, rules: Rules) -> Opening | 
     )
 
 
-def failed(opening: Opening, token: str, now: float, rules: Rules) -> Opening | None:
+def fail_probe(opening: OpenState, token: str, now: float, rules: BreakerRules) -> OpenState | None:
     """The probe was not answered: twice the pause. None: it is no longer the probe."""
     if opening.probe != token:
         return None
@@ -85,22 +87,22 @@ def failed(opening: Opening, token: str, now: float, rules: Rules) -> Opening | 
     return replace(opening, pause=pause, retry_at=now + pause, probe=None)
 
 
-def given_back(opening: Opening, token: str) -> Opening | None:
+def release_probe(opening: OpenState, token: str) -> OpenState | None:
     """The probe was not sent after all: it did not happen. None: it is no longer the probe."""
     if opening.probe != token:
         return None
     return replace(opening, probes=opening.probes - 1, probe=None)
 
 
-class Evidence:
+class FailureWindow:
     """What one process saw of its own creates. Not safe to share between threads."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
         self._in_a_row = 0
         self._unknown: deque[bool] = deque(maxlen=rules.window)
 
-    def note(self, answer: OrderAnswer) -> str | None:
+    def record(self, answer: OrderAnswer) -> str | None:
         """Take in how a create ended; why the breaker is to open, or None.
 
         A refusal is an answer: EPAY is there.
@@ -126,30 +128,30 @@ def is_failure(answer: OrderAnswer) -> bool:
     return isinstance(answer, NeverSent | OutcomeUnknown)
 
 
-class Board(Protocol):
+class BreakerStore(Protocol):
     """Where the opening is kept, for one process or for all."""
 
-    def read(self) -> tuple[float, Opening | None]:
+    def read(self) -> tuple[float, OpenState | None]:
         """The time there, and what stands there."""
         ...
 
-    def swap(self, old: Opening | None, new: Opening | None) -> bool:
+    def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
         """Replace `old` by `new`, if `old` still stands there."""
         ...
 
 
-class MemoryBoard:
+class MemoryBreakerStore:
     """A board of this process alone."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.standing: Opening | None = None
+        self.standing: OpenState | None = None
 
-    def read(self) -> tuple[float, Opening | None]:
+    def read(self) -> tuple[float, OpenState | None]:
         """See `Board`."""
         return self._clock(), self.standing
 
-    def swap(self, old: Opening | None, new: Opening | None) -> bool:
+    def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
         """See `Board`."""
         if self.standing != old:
             return False
@@ -157,14 +159,14 @@ class MemoryBoard:
         return True
 
 
-def written(opening: Opening | None) -> str:
+def serialize(opening: OpenState | None) -> str:
     """As Redis keeps it; nothing for none."""
     return "" if opening is None else json.dumps(asdict(opening), sort_keys=True)
 
 
-def read(text: str | None) -> Opening | None:
+def deserialize(text: str | None) -> OpenState | None:
     """The opposite of `written`; what is no opening counts as none."""
     try:
-        return Opening(**json.loads(text)) if text else None
+        return OpenState(**json.loads(text)) if text else None
     except (TypeError, ValueError):
         return None

@@ -14,10 +14,10 @@ from enum import StrEnum
 from shared.domain import lifecycle, review
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Status, Step, record
-from shared.domain.redaction import without
-from shared.domain.report_match import disagreements
-from shared.domain.transitions import FINAL, meaning
+from shared.domain.payout import PayoutState, Status, Transition, make_transition
+from shared.domain.redaction import redact_refusal
+from shared.domain.report_match import mismatches
+from shared.domain.transitions import FINAL, status_from_epay
 
 KIND = "books"
 """The kind, and the actor, of the event that a difference is."""
@@ -35,18 +35,18 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """A verdict, and in words what differs or why there is no answer."""
 
     verdict: Verdict
-    words: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
-_AGREED = Compared(Verdict.AGREED)
-_MOVED = Compared(Verdict.UNANSWERED, ("the payout moved while EPAY was asked",))
+_AGREED = Comparison(Verdict.AGREED)
+_MOVED = Comparison(Verdict.UNANSWERED, ("the payout moved while EPAY was asked",))
 
 
-def span(day: date) -> tuple[datetime, datetime]:
+def day_bounds(day: date) -> tuple[datetime, datetime]:
     """The day (UTC) as a time at which it begins and one at which it is over."""
     begin = datetime.combine(day, time(), UTC)
     return begin, begin + timedelta(days=1)
@@ -57,33 +57,33 @@ def latest_day(now: datetime, after: timedelta) -> date:
     return (now - after).astimezone(UTC).date() - timedelta(days=1)
 
 
-def was_heard(answer: OrderAnswer) -> bool:
+def epay_answered(answer: OrderAnswer) -> bool:
     """Whether EPAY itself answered, whatever it said."""
     return isinstance(answer, Report | Refused)
 
 
 def compare(
     payout: PayoutState, answer: OrderAnswer, *, asked_at: datetime, policy: Policy
-) -> Compared:
+) -> Comparison:
     """Hold the answer to a query that was begun at `asked_at` against the payout as it stands."""
     match answer:
         case NeverSent(reason) | OutcomeUnknown(reason):
-            return Compared(Verdict.UNANSWERED, (reason,))
+            return Comparison(Verdict.UNANSWERED, (reason,))
         case Refused(code) if code in policy.not_found_codes:
             is_late, words = payout.updated_at > asked_at, list(_missed(payout, code))
         case Refused():
-            said = without(answer, payout.account_no)
-            return Compared(Verdict.UNANSWERED, (f"EPAY code {said.code}: {said.message}",))
+            said = redact_refusal(answer, payout.account_no)
+            return Comparison(Verdict.UNANSWERED, (f"EPAY code {said.code}: {said.message}",))
         case Report():
-            other = disagreements(payout, answer)
+            other = mismatches(payout, answer)
             is_late = payout.updated_at > asked_at and not other and not _is_end(answer)
             words = [*other, *_other_end(payout, answer)]
     if words and is_late:
         return _MOVED  # EPAY said it before the payout came to where it stands
-    return Compared(Verdict.DIFFERS, tuple(words)) if words else _AGREED
+    return Comparison(Verdict.DIFFERS, tuple(words)) if words else _AGREED
 
 
-def step(
+def transition_for(
     payout: PayoutState,
     answer: OrderAnswer,
     *,
@@ -91,7 +91,7 @@ def step(
     now: datetime,
     policy: Policy,
     jitter: float,
-) -> Step | None:
+) -> Transition | None:
     """What the comparison changes. None: nothing.
 
     A difference of a final payout is one event, however often it is found, and a reason for review:
@@ -99,28 +99,28 @@ def step(
     """
     found = compare(payout, answer, asked_at=asked_at, policy=policy)
     is_final = payout.status in FINAL
-    if not was_heard(answer) or (is_final and found.verdict is not Verdict.DIFFERS):
+    if not epay_answered(answer) or (is_final and found.verdict is not Verdict.DIFFERS):
         return None
     taken = lifecycle.on_query_answer(
         payout, answer, asked_at=asked_at, now=now, policy=policy, jitter=jitter
     )
     if found.verdict is not Verdict.DIFFERS or not (is_final or payout.status is Status.QUEUED):
         return taken
-    words = "; ".join(found.words)
+    words = "; ".join(found.reasons)
     after = payout if taken is None else taken.after
     if not review.is_sticky(after):
         after = review.flag(after, review.BOOKS, words, now)
-    made = record(payout, after, kind=KIND, actor=KIND, now=now, detail={"differs": words})
+    made = make_transition(payout, after, kind=KIND, actor=KIND, now=now, detail={"differs": words})
     return replace(made, once=is_final)  # what can still be sent is flagged each time
 
 
 def _is_end(report: Report) -> bool:
-    return meaning(report.status or "") in FINAL
+    return status_from_epay(report.status or "") in FINAL
 
 
 def _ended_by_epay(payout: PayoutState) -> bool:
     """Whether the end is EPAY's own word; else a person gave it, or it was rejected."""
-    return payout.status in FINAL and meaning(payout.epay_status or "") is payout.status
+    return payout.status in FINAL and status_from_epay(payout.epay_status or "") is payout.status
 
 
 def _missed(payout: PayoutState, code: str) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _other_end(payout: PayoutState, report: Report) -> Iterator[str]:
     """What EPAY shows of an order otherwise than a row that does not just move on."""
     if payout.status not in FINAL and payout.status is not Status.QUEUED:
         return
-    said = meaning(report.status or "")
+    said = status_from_epay(report.status or "")
     if report.status and said is not payout.status:
         yield f"EPAY says {said} (status {report.status}), and it is {payout.status}"
     if payout.status in FINAL:

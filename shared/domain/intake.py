@@ -47,7 +47,7 @@ def payout_of(asked: PayoutRequest, *, account: str, now: datetime, nonce: str) 
     )
 
 
-def differing(standing: PayoutState, wanted: PayoutState) -> list[str]:
+def conflicting_fields(standing: PayoutState, wanted: PayoutState) -> list[str]:
     """The fields in which a request is not the payout that has its order number; none: the same.
 
     Whom to tell is no part of it.

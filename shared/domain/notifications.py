@@ -18,7 +18,7 @@ from shared.contract import (
     PayoutRequest,
     RequestError,
 )
-from shared.domain.payout import PayoutState, Step
+from shared.domain.payout import PayoutState, Transition
 from shared.domain.transitions import FINAL
 
 _ECHO = 64
@@ -35,7 +35,7 @@ class Message:
     kwargs: PayoutOutcome
 
 
-def of_step(step: Step) -> list[Message]:
+def messages_for(step: Transition) -> list[Message]:
     """What the asking app is told about a step: its receipt, its end, or nothing."""
     notify = step.after.notify
     if notify is None or step.event is None:
@@ -50,7 +50,7 @@ def of_step(step: Step) -> list[Message]:
     return [_message(notify, _outcome(step.after, previous))]
 
 
-def of_duplicate(payout: PayoutState, notify: Notify | None) -> list[Message]:
+def messages_for_duplicate(payout: PayoutState, notify: Notify | None) -> list[Message]:
     """The answer to a request that was made before: today's status, under today's sequence.
 
     A receipt may have been lost with the broker, so it is given again; so is the end.
@@ -61,7 +61,7 @@ def of_duplicate(payout: PayoutState, notify: Notify | None) -> list[Message]:
     return [_message(notify.model_dump(), _outcome(payout, None))] if told else []
 
 
-def of_conflict(
+def messages_for_conflict(
     payout: PayoutState, request: PayoutRequest, error: RequestError, now: datetime
 ) -> list[Message]:
     """The answer to a request whose merchant_order_no is another payout's."""
@@ -83,7 +83,7 @@ def of_conflict(
     return [_message(request.notify.model_dump(), outcome)]
 
 
-def of_invalid(
+def messages_for_invalid(
     kwargs: dict[str, Any], notify: Notify | None, account: str, error: RequestError, now: datetime
 ) -> list[Message]:
     """The answer to kwargs that are no request: what can be said of them, cut short."""
@@ -95,8 +95,8 @@ def of_invalid(
         status=STATUS_INVALID,
         previous_status=None,
         epay_order_no=None,
-        amount=_if_right(_AMOUNT, kwargs.get("amount")),
-        currency=_if_right(_CURRENCY, kwargs.get("currency")),
+        amount=_echo_if_valid(_AMOUNT, kwargs.get("amount")),
+        currency=_echo_if_valid(_CURRENCY, kwargs.get("currency")),
         fee=None,
         occurred_at=now.isoformat(),
         sequence=0,
@@ -112,7 +112,7 @@ def echo(value: object) -> str:
     return "".join(char if char.isprintable() else "?" for char in value[:_ECHO])
 
 
-def _if_right(kind: TypeAdapter[str], value: object) -> str:
+def _echo_if_valid(kind: TypeAdapter[str], value: object) -> str:
     """A value given back only where it is one: in its place may stand an account number."""
     try:
         return kind.validate_python(value, strict=True)
@@ -120,7 +120,7 @@ def _if_right(kind: TypeAdapter[str], value: object) -> str:
         return ""
 
 
-def _has_ended(step: Step) -> bool:
+def _has_ended(step: Transition) -> bool:
     return (
         step.before is not None and step.before.status not in FINAL and step.after.status in FINAL
     )

@@ -102,6 +102,10 @@ else:
         return new
 
 
+PROPOSED = "proposed"
+"""The kind of the event that records an action waiting for approval."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One entry of a payout's journal (law 7)."""
@@ -119,12 +123,12 @@ class Event:
     hash: str
 
 
-_TOLD = tuple(f.name for f in fields(Event) if f.name not in {"previous_hash", "hash"})
+_SEALED_FIELDS = tuple(f.name for f in fields(Event) if f.name not in {"previous_hash", "hash"})
 """What an event's hash is made of, beside the hash before it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Transition:
     """A change of one payout: what it was, what it is to be, and the event that says why.
 
     Without an event only `due_at` moves.
@@ -148,7 +152,7 @@ def row_hash(payout: PayoutState) -> str:
 
 def seal(event: Event, epay_account: str, merchant_order_no: str) -> str:
     """The hash that an event of this payout must bear."""
-    told = {name: getattr(event, name) for name in _TOLD}
+    told = {name: getattr(event, name) for name in _SEALED_FIELDS}
     return _seal(event.previous_hash, epay_account, merchant_order_no, told)
 
 
@@ -157,7 +161,7 @@ def _seal(previous: str, epay_account: str, merchant_order_no: str, told: dict[s
     return hash_chain.seal(previous, {**payout, **told})
 
 
-def record(  # what every change of a payout goes through
+def make_transition(  # what every change of a payout goes through
     before: PayoutState | None,
     after: PayoutState,
     *,
@@ -165,7 +169,7 @@ def record(  # what every change of a payout goes through
     actor: str,
     now: datetime,
     detail: dict[str, Any],
-) -> Step:
+) -> Transition:
     """Make the step from `before` to `after` with its event, chained to the journal (law 7)."""
     sequence = (before.sequence if before else 0) + 1
     previous = before.journal_hash if before else hash_chain.GENESIS
@@ -180,7 +184,7 @@ def record(  # what every change of a payout goes through
         "row_hash": row_hash(after),
     }
     digest = _seal(previous, after.epay_account, after.merchant_order_no, told)
-    return Step(
+    return Transition(
         before,
         replace(after, sequence=sequence, journal_hash=digest, updated_at=now),
         Event(**told, previous_hash=previous, hash=digest),

@@ -6,7 +6,7 @@ from shared.domain.gateway import Report
 from shared.domain.payout import PayoutState
 
 
-def disagreements(payout: PayoutState, report: Report) -> list[str]:
+def mismatches(payout: PayoutState, report: Report) -> list[str]:
     """What the report says other than the row, in words; empty when it counts.
 
     A field that EPAY documents as always present and left out disagrees too.

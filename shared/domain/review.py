@@ -29,10 +29,7 @@ HELD = frozenset({ABOVE_CAP, ABOVE_DAY_CAP})
 STICKY = frozenset({MISMATCH, CONTRADICTION, BOOKS})
 """Reasons about money that only a person can settle; a later good report does not clear them."""
 
-PROPOSED = "proposed"
-"""The kind of the event that records an action waiting for approval."""
-
-_MAX_WORDS = 300
+_MAX_REASON_LENGTH = 300
 
 
 def code_of(reason: str) -> str:
@@ -47,10 +44,12 @@ def flag(payout: PayoutState, code: str, words: str, now: datetime) -> PayoutSta
         return payout
     same = standing is not None and code_of(standing) == code
     since = payout.review_since if same else now
-    return replace(payout, review_reason=f"{code}: {words[:_MAX_WORDS]}", review_since=since)
+    return replace(
+        payout, review_reason=f"{code}: {words[:_MAX_REASON_LENGTH]}", review_since=since
+    )
 
 
-def heal(payout: PayoutState, *, ended: bool = True) -> PayoutState:
+def clear_if_resolved(payout: PayoutState, *, ended: bool = True) -> PayoutState:
     """Take back a reason that progress has settled; only an end settles OVERDUE."""
     if payout.review_reason is None or is_sticky(payout):
         return payout
@@ -64,22 +63,22 @@ def is_sticky(payout: PayoutState) -> bool:
     return payout.review_reason is not None and code_of(payout.review_reason) in STICKY
 
 
-def is_held(payout: PayoutState) -> bool:
+def awaits_release(payout: PayoutState) -> bool:
     """Whether the payout waits for a person to release it."""
     return payout.review_reason is not None and code_of(payout.review_reason) in HELD
 
 
-def settled(payout: PayoutState) -> PayoutState:
+def clear_review(payout: PayoutState) -> PayoutState:
     """A person has looked, and answers for it: no reason stands any more."""
     return replace(payout, review_reason=None, review_since=None)
 
 
-def says_the_same(payout: PayoutState, before: PayoutState) -> bool:
+def same_reason(payout: PayoutState, before: PayoutState) -> bool:
     """Whether the reason for review stands as it stood."""
     return payout.review_reason == before.review_reason
 
 
-def keep_since(payout: PayoutState, before: PayoutState) -> PayoutState:
+def keep_review_since(payout: PayoutState, before: PayoutState) -> PayoutState:
     """A reason that stands as it stood is as old as it was."""
     if payout.review_reason is None or before.review_reason is None:
         return payout

@@ -20,7 +20,7 @@ FINAL = frozenset(
     }
 )
 
-EPAY_STATUS: Mapping[str, Status] = MappingProxyType(
+STATUS_OF_EPAY_CODE: Mapping[str, Status] = MappingProxyType(
     {
         "0": Status.PROCESSING,
         "1": Status.PROCESSING,
@@ -36,31 +36,31 @@ EPAY_STATUS: Mapping[str, Status] = MappingProxyType(
 )
 """EPAY's order status -> ours (epay-gateway section 6). A code that is not here is processing."""
 
-BY_EPAY = frozenset(EPAY_STATUS.values())
+STATUSES_EPAY_REPORTS = frozenset(STATUS_OF_EPAY_CODE.values())
 
-MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
+TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
-        Status.QUEUED: BY_EPAY | {Status.SUBMITTING, Status.REJECTED},
-        Status.SUBMITTING: BY_EPAY | {Status.QUEUED, Status.UNKNOWN, Status.REJECTED},
-        Status.UNKNOWN: BY_EPAY | {Status.QUEUED, Status.REJECTED},
-        Status.PROCESSING: BY_EPAY - {Status.PROCESSING},
-        Status.PENDING_WITHDRAWAL: BY_EPAY - {Status.PENDING_WITHDRAWAL},
+        Status.QUEUED: STATUSES_EPAY_REPORTS | {Status.SUBMITTING, Status.REJECTED},
+        Status.SUBMITTING: STATUSES_EPAY_REPORTS | {Status.QUEUED, Status.UNKNOWN, Status.REJECTED},
+        Status.UNKNOWN: STATUSES_EPAY_REPORTS | {Status.QUEUED, Status.REJECTED},
+        Status.PROCESSING: STATUSES_EPAY_REPORTS - {Status.PROCESSING},
+        Status.PENDING_WITHDRAWAL: STATUSES_EPAY_REPORTS - {Status.PENDING_WITHDRAWAL},
         **dict.fromkeys(FINAL, frozenset()),
     }
 )
 """Every move that is allowed; staying is always allowed."""
 
 
-class ForbiddenMove(Exception):
+class IllegalTransition(Exception):
     """The code asked for a move that is not in `MOVES`: a defect, never a state of the world."""
 
 
-def meaning(epay_status: str) -> Status:
+def status_from_epay(epay_status: str) -> Status:
     """What an EPAY status code says; a code that nobody documented is not an end."""
-    return EPAY_STATUS.get(epay_status, Status.PROCESSING)
+    return STATUS_OF_EPAY_CODE.get(epay_status, Status.PROCESSING)
 
 
-def move(payout: PayoutState, status: Status) -> PayoutState:
+def transition(payout: PayoutState, status: Status) -> PayoutState:
     """Give the payout a status that it may go to.
 
     Raises:
@@ -68,13 +68,13 @@ def move(payout: PayoutState, status: Status) -> PayoutState:
     """
     if status is payout.status:
         return payout
-    if status not in MOVES[payout.status]:
+    if status not in TRANSITIONS[payout.status]:
         msg = f"{payout.status} -> {status}"
-        raise ForbiddenMove(msg)
+        raise IllegalTransition(msg)
     return replace(payout, status=status)
 
 
 def finish(payout: PayoutState, status: Status, now: datetime) -> PayoutState:
     """The one way to an end: nothing is due any more, and what healed by ending is not flagged."""
-    ended = replace(move(payout, status), due_at=None, finished_at=now)
-    return review.heal(ended)
+    ended = replace(transition(payout, status), due_at=None, finished_at=now)
+    return review.clear_if_resolved(ended)

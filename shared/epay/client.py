@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from shared.domain.gateway import Balance, CreateOrder, Failure, Limit, OrderAnswer, Refused
-from shared.domain.redaction import without
+from shared.domain.redaction import redact_refusal
 from shared.epay.config import EpayConfig
 from shared.epay.responses import (
     Answer,
@@ -61,7 +61,7 @@ class EpayClient:
         )
         if isinstance(answer, Answer):
             return read_created(answer)
-        return without(answer, order.account_no) if isinstance(answer, Refused) else answer
+        return redact_refusal(answer, order.account_no) if isinstance(answer, Refused) else answer
 
     def query(self, merchant_order_no: str) -> OrderAnswer:
         """Ask how an order stands (section 3.2); nothing is documented for an unknown one."""

@@ -20,7 +20,7 @@ SELECT
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class HealthSnapshot:
     """How the service stands; ages in seconds."""
 
     sweep_age: float | None
@@ -35,11 +35,11 @@ class Vitals:
     """By how much our clock is ahead of the database's; negative: behind."""
 
 
-def read(engine: Engine, now: datetime) -> Vitals:
+def read(engine: Engine, now: datetime) -> HealthSnapshot:
     """Look."""
     with engine.connect() as connection:
         row = connection.execute(_READ).one()
-    return Vitals(
+    return HealthSnapshot(
         sweep_age=None if row.swept_at is None else (now - row.swept_at).total_seconds(),
         oldest_due=_age(row.first_due_at, now),
         oldest_untold=_age(row.untold_since, now),

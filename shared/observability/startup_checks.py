@@ -16,7 +16,7 @@ CLOCK_TOLERANCE_SECONDS = 5.0
 _REDIS_TIMEOUT_SECONDS = 5
 
 
-def of_settings(settings: Settings) -> list[str]:
+def check_settings(settings: Settings) -> list[str]:
     """What is unsafe in the settings alone."""
     found = []
     if settings.redis_url.startswith(("redis+cluster://", "rediss+cluster://")) or (
@@ -35,7 +35,7 @@ def of_settings(settings: Settings) -> list[str]:
     return found
 
 
-def of_redis(redis_url: str) -> list[str]:
+def check_redis(redis_url: str) -> list[str]:
     """What is unsafe in the broker.
 
     Raises:
@@ -63,7 +63,7 @@ def of_redis(redis_url: str) -> list[str]:
     return found
 
 
-def of_database(engine: Engine, now: datetime) -> list[str]:
+def check_database(engine: Engine, now: datetime) -> list[str]:
     """What is unsafe in the database: its schema, and its clock against ours.
 
     Raises:

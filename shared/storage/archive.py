@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, text
 
 from shared.domain import hash_chain
 from shared.domain.payout import Event, Status, seal
-from shared.storage.journal_audit import Break, event_of
-from shared.storage.row_mapping import plain
+from shared.storage.journal_audit import ChainBreak, event_of
+from shared.storage.row_mapping import to_json_text
 
 _BATCH = 1000
 
@@ -76,7 +76,7 @@ class Archived:
     events: int
 
 
-def old(engine: Engine, before: datetime) -> tuple[int, int]:
+def count_archivable(engine: Engine, before: datetime) -> tuple[int, int]:
     """How many payouts and events there are to archive.
 
     Payouts that ended before that time, are in nobody's review, and whose asking app was told.
@@ -157,7 +157,9 @@ def _write(file: Path, lines: Iterable[dict[str, Any]]) -> None:
     with unfinished.open("wb") as raw:
         with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as out:
             for line in lines:
-                out.write(json.dumps(line, default=plain, ensure_ascii=False).encode() + b"\n")
+                out.write(
+                    json.dumps(line, default=to_json_text, ensure_ascii=False).encode() + b"\n"
+                )
         raw.flush()
         os.fsync(raw.fileno())
     unfinished.replace(file)
@@ -168,7 +170,7 @@ def _write(file: Path, lines: Iterable[dict[str, Any]]) -> None:
         os.close(folder)
 
 
-def broken_in(engine: Engine, file: Path) -> Iterator[Break | None]:
+def audit_file(engine: Engine, file: Path) -> Iterator[ChainBreak | None]:
     """Walk one file: each payout's first break, or None when its events are those archived."""
     with engine.connect() as connection, gzip.open(file, "rt", encoding="utf-8") as lines:
         for line in lines:
@@ -184,13 +186,13 @@ _RECORDED = text(
 )
 
 
-def _first_break(order: tuple[str, str], events: list[Event], record: Any) -> Break | None:
+def _first_break(order: tuple[str, str], events: list[Event], record: Any) -> ChainBreak | None:
     broken_at = _broken_at(order, events)
     if broken_at is not None:
-        return Break(*order, broken_at, "is not what was archived")
+        return ChainBreak(*order, broken_at, "is not what was archived")
     last = events[-1].hash if events else hash_chain.GENESIS
     if record is None or (record.upto, record.hash) != (len(events), last):
-        return Break(*order, len(events) + 1, "the database names other archived events")
+        return ChainBreak(*order, len(events) + 1, "the database names other archived events")
     return None
 
 

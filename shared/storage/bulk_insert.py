@@ -12,11 +12,11 @@ from datetime import datetime
 from sqlalchemy import Connection, select, text
 
 from shared.domain import lifecycle
-from shared.domain.intake import differing
+from shared.domain.intake import conflicting_fields
 from shared.domain.payout import PayoutState
-from shared.storage.encryption import Vault
-from shared.storage.payout_store import accept_on
-from shared.storage.row_mapping import state_of
+from shared.storage.encryption import AccountCipher
+from shared.storage.payout_store import insert_within
+from shared.storage.row_mapping import payout_from_row
 from shared.storage.statements import PAYOUT
 
 _STANDING = select(PAYOUT).where(
@@ -25,23 +25,23 @@ _STANDING = select(PAYOUT).where(
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class IntakeResult:
     """One payout that was asked for, as it stands now."""
 
     payout: PayoutState
     is_new: bool
-    differing: Sequence[str] = ()
+    conflicting: Sequence[str] = ()
     """The fields in which the request is not the payout that has its order number."""
 
 
-def admit_on(
+def insert_or_compare(
     connection: Connection,
     wanted: Sequence[PayoutState],
     *,
     now: datetime,
     due_at: datetime,
-    vault: Vault,
-) -> list[Admitted]:
+    vault: AccountCipher,
+) -> list[IntakeResult]:
     """Put the payouts on disk, queued; nothing changes where an order number is taken.
 
     Waits while another transaction holds the same order number and has not ended.
@@ -50,25 +50,27 @@ def admit_on(
         wanted: of one EPAY account.
         due_at: when the sweep is to look at the new ones.
     """
-    steps = [lifecycle.enqueue(payout, now=now, due_at=due_at) for payout in wanted]
-    taken = accept_on(connection, steps, vault)
+    steps = [lifecycle.accept_queued(payout, now=now, due_at=due_at) for payout in wanted]
+    taken = insert_within(connection, steps, vault)
     repeated = [payout for payout, new in zip(wanted, taken, strict=True) if new is None]
-    there = standing_on(connection, repeated, vault)
+    there = find_existing(connection, repeated, vault)
     return [
-        Admitted(new, is_new=True)
+        IntakeResult(new, is_new=True)
         if new is not None
-        else compared(there[payout.merchant_order_no], payout)
+        else compare_with_existing(there[payout.merchant_order_no], payout)
         for payout, new in zip(wanted, taken, strict=True)
     ]
 
 
-def compared(standing: PayoutState, wanted: PayoutState) -> Admitted:
+def compare_with_existing(standing: PayoutState, wanted: PayoutState) -> IntakeResult:
     """What a request is to the payout that has its order number."""
-    return Admitted(standing, is_new=False, differing=tuple(differing(standing, wanted)))
+    return IntakeResult(
+        standing, is_new=False, conflicting=tuple(conflicting_fields(standing, wanted))
+    )
 
 
-def standing_on(
-    connection: Connection, wanted: Sequence[PayoutState], vault: Vault
+def find_existing(
+    connection: Connection, wanted: Sequence[PayoutState], vault: AccountCipher
 ) -> dict[str, PayoutState]:
     """The payouts that have those order numbers now, by order number. All of one EPAY account."""
     if not wanted:
@@ -77,5 +79,5 @@ def standing_on(
         "account": wanted[0].epay_account,
         "order_nos": [payout.merchant_order_no for payout in wanted],
     }
-    found = [state_of(row, vault) for row in connection.execute(_STANDING, values)]
+    found = [payout_from_row(row, vault) for row in connection.execute(_STANDING, values)]
     return {payout.merchant_order_no: payout for payout in found}

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Executable, Row, text
 
-from shared.domain.daily_reconciliation import Verdict, latest_day, span
+from shared.domain.daily_reconciliation import Verdict, day_bounds, latest_day
 
 LOOK_BACK = timedelta(days=6)
 """How long before the latest day lies the oldest that is still made up for."""
@@ -72,7 +72,7 @@ _TOTALS = text(
 
 
 @dataclass(frozen=True, slots=True)
-class DayBooks:
+class DayProgress:
     """How far the comparison of one day has come, and what it found."""
 
     day: date
@@ -95,7 +95,7 @@ class Total:
     fee: Decimal
 
 
-class BooksStore:
+class ReconciliationStore:
     """The books of one EPAY account. Every call is one transaction."""
 
     def __init__(self, engine: Engine, epay_account: str) -> None:
@@ -127,7 +127,7 @@ class BooksStore:
         """Let the next tick come in from `at`, if the claim still is ours."""
         self._run(_RELEASE, {"name": self._mark, "until": until, "at": at})
 
-    def begin(self, day: date, now: datetime) -> DayBooks:
+    def begin(self, day: date, now: datetime) -> DayProgress:
         """The day's comparison as it stands, begun if it was not."""
         self._run(_BEGIN, {"day": day, "now": now})
         found = self.find(day)
@@ -136,9 +136,9 @@ class BooksStore:
             raise LookupError(msg)
         return found
 
-    def find(self, day: date) -> DayBooks | None:
+    def find(self, day: date) -> DayProgress | None:
         """What the daily comparison found so far, or None."""
-        return _books(self._one(_FIND, {"day": day}))
+        return _progress(self._one(_FIND, {"day": day}))
 
     def orders(
         self, day: date, last_id: int, limit: int, sample: int | None = None
@@ -148,26 +148,26 @@ class BooksStore:
         Args:
             sample: only so many of the day's payouts, spread evenly over it; always the same ones.
         """
-        begin, end = span(day)
+        begin, end = day_bounds(day)
         values = {"begin": begin, "end": end, "last_id": last_id, "limit": limit, "sample": sample}
         found = self._all(ORDERS if sample is None else SAMPLED, values)
         return {row.id: row.merchant_order_no for row in found}
 
     def advance(
         self, day: date, expected: int, last_id: int, verdicts: Mapping[Verdict, int]
-    ) -> DayBooks | None:
+    ) -> DayProgress | None:
         """Count what was compared, if nobody did in the meantime; None if somebody did."""
         counts = {verdict.value: verdicts.get(verdict, 0) for verdict in Verdict}
         values = {"day": day, "expected": expected, "last_id": last_id, **counts}
-        return _books(self._one(_ADVANCE, values))
+        return _progress(self._one(_ADVANCE, values))
 
-    def finish(self, day: date, expected: int, now: datetime) -> DayBooks | None:
+    def finish(self, day: date, expected: int, now: datetime) -> DayProgress | None:
         """Close the day; None if somebody else did, or went on with it."""
-        return _books(self._one(_FINISH, {"day": day, "expected": expected, "now": now}))
+        return _progress(self._one(_FINISH, {"day": day, "expected": expected, "now": now}))
 
     def totals(self, day: date) -> list[Total]:
         """Our rows of the day, per status and currency."""
-        begin, end = span(day)
+        begin, end = day_bounds(day)
         rows = self._all(_TOTALS, {"begin": begin, "end": end})
         return [Total(**dict(row._mapping)) for row in rows]  # noqa: SLF001 - its public name
 
@@ -185,10 +185,10 @@ class BooksStore:
         return found[0] if found else None
 
 
-def _books(row: Row[Any] | None) -> DayBooks | None:
+def _progress(row: Row[Any] | None) -> DayProgress | None:
     if row is None:
         return None
-    return DayBooks(
+    return DayProgress(
         day=row.day,
         last_id=row.last_id,
         agreed=row.agreed,

@@ -9,11 +9,11 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 _MARK = "fernet:"
 
 
-class VaultError(Exception):
+class CipherError(Exception):
     """A key is no key, or none of the keys opens what is stored."""
 
 
-class Vault:
+class AccountCipher:
     """Locks account numbers for the database. Without keys it stores them as they are."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
@@ -30,15 +30,15 @@ class Vault:
                 "ACCOUNT_ENCRYPTION_KEYS holds something that is no key. Make one with:"
                 " payouts new-key"
             )
-            raise VaultError(msg) from None
+            raise CipherError(msg) from None
 
-    def lock(self, account_no: str) -> str:
+    def encrypt(self, account_no: str) -> str:
         """An account number as it is stored."""
         if self._fernet is None:
             return account_no
         return _MARK + self._fernet.encrypt(account_no.encode()).decode()
 
-    def open(self, stored: str) -> str:
+    def decrypt(self, stored: str) -> str:
         """The account number of what is stored.
 
         Raises:
@@ -48,12 +48,12 @@ class Vault:
             return stored
         if self._fernet is None:
             msg = "account numbers are encrypted: set ACCOUNT_ENCRYPTION_KEYS to read them"
-            raise VaultError(msg)
+            raise CipherError(msg)
         try:
             return self._fernet.decrypt(stored.removeprefix(_MARK)).decode()
         except InvalidToken:
             msg = "an account number was encrypted with a key that ACCOUNT_ENCRYPTION_KEYS lacks"
-            raise VaultError(msg) from None
+            raise CipherError(msg) from None
 
     def is_current(self, stored: str) -> bool:
         """Whether it is stored as `lock` would store it today."""
@@ -68,7 +68,7 @@ class Vault:
         return True
 
 
-PLAIN = Vault()
+NO_ENCRYPTION = AccountCipher()
 """The vault without keys."""
 
 

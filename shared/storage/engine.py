@@ -37,7 +37,7 @@ def make_engine(
     return _engine(database_url, pool_size, statement_timeout_seconds)
 
 
-def make_single_engine(database_url: str, *, pool_size: int = 10) -> Engine:
+def make_autocommit_engine(database_url: str, *, pool_size: int = 10) -> Engine:
     """The same for statements that are transactions of their own: each is committed as it ends.
 
     `begin()` begins nothing here. A connection goes back to the pool as it is: there is nothing
@@ -81,7 +81,7 @@ def _engine(
         },
         **more,
     )
-    event.listen(engine, "handle_error", _tell_no_values)
+    event.listen(engine, "handle_error", _strip_values)
     return engine
 
 
@@ -116,7 +116,7 @@ def _wrapped(engine: Engine, error: psycopg.Error) -> DBAPIError:
         None, None, error, psycopg.Error, hide_parameters=True, dialect=engine.dialect
     )
     if isinstance(wrapped, DataError | IntegrityError):
-        return _valueless(wrapped, error)
+        return _without_values(wrapped, error)
     return cast("DBAPIError", wrapped)
 
 
@@ -124,14 +124,14 @@ class Refusal(Exception):
     """What PostgreSQL said in refusing a statement, without the row that it would have quoted."""
 
 
-def _tell_no_values(context: ExceptionContext) -> None:
+def _strip_values(context: ExceptionContext) -> None:
     """Put an error that quotes values in words that do not: they may be account numbers."""
     error, original = context.sqlalchemy_exception, context.original_exception
     if isinstance(error, DataError | IntegrityError) and isinstance(original, psycopg.Error):
-        raise _valueless(error, original) from None
+        raise _without_values(error, original) from None
 
 
-def _valueless(error: DataError | IntegrityError, original: psycopg.Error) -> DBAPIError:
+def _without_values(error: DataError | IntegrityError, original: psycopg.Error) -> DBAPIError:
     # a refused value stands in the message itself; of a constraint only the name does
     refused = isinstance(error, DataError)
     what = "a value was refused" if refused else original.diag.message_primary

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, Row, select
 
 from shared.domain import hash_chain
 from shared.domain.payout import Event, PayoutState, Status, row_hash, seal
-from shared.storage.encryption import Vault
-from shared.storage.row_mapping import state_of
+from shared.storage.encryption import AccountCipher
+from shared.storage.row_mapping import payout_from_row
 from shared.storage.tables import metadata
 
 _PAYOUT = metadata.tables["payout"]
@@ -24,7 +24,7 @@ _EVENT_FIELDS = [field.name for field in fields(Event)]
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
+class ChainBreak:
     """The first place where a payout's chain does not hold."""
 
     merchant_order_no: str
@@ -45,13 +45,15 @@ class Archived:
 NOTHING = Archived(0, hash_chain.GENESIS)
 
 
-def breaks(engine: Engine, vault: Vault) -> Iterator[Break | None]:
+def audit_chains(engine: Engine, vault: AccountCipher) -> Iterator[ChainBreak | None]:
     """Walk every payout, oldest first: its first break, or None when it holds."""
     last_id = 0
     while True:
         with engine.connect().execution_options(isolation_level=_ONE_VIEW) as connection:
             wanted = select(_PAYOUT).where(_PAYOUT.c.id > last_id).order_by(_PAYOUT.c.id)
-            payouts = [state_of(row, vault) for row in connection.execute(wanted.limit(_BATCH))]
+            payouts = [
+                payout_from_row(row, vault) for row in connection.execute(wanted.limit(_BATCH))
+            ]
             if not payouts:
                 return
             journals: dict[int, list[Event]] = {payout.id: [] for payout in payouts}
@@ -69,7 +71,7 @@ def breaks(engine: Engine, vault: Vault) -> Iterator[Break | None]:
 
 def first_break(
     payout: PayoutState, events: Sequence[Event], archived: Archived = NOTHING
-) -> Break | None:
+) -> ChainBreak | None:
     """Where the chain of one payout breaks first; None when it holds to the row."""
     previous = archived.hash
     nth = archived.upto
@@ -114,5 +116,5 @@ def event_of(row: Row[Any]) -> Event:
     return Event(**values)
 
 
-def _break(payout: PayoutState, sequence: int, what: str) -> Break:
-    return Break(payout.merchant_order_no, payout.epay_account, sequence, what)
+def _break(payout: PayoutState, sequence: int, what: str) -> ChainBreak:
+    return ChainBreak(payout.merchant_order_no, payout.epay_account, sequence, what)

@@ -148,7 +148,7 @@ def history(engine: Engine, limit: int = 100) -> list[Pause]:
         return [_pause(row) for row in connection.execute(wanted)]
 
 
-def waiting(engine: Engine, scope: Scope = Scope()) -> int:
+def count_waiting(engine: Engine, scope: Scope = Scope()) -> int:
     """How many queued payouts of `scope` wait; without those that wait for a person."""
     wanted = text("count(*)")
     with engine.connect() as connection:
@@ -156,7 +156,7 @@ def waiting(engine: Engine, scope: Scope = Scope()) -> int:
         return int(found.scalar_one())
 
 
-def wake(engine: Engine, scope: Scope, now: datetime) -> int:
+def wake_waiting(engine: Engine, scope: Scope, now: datetime) -> int:
     """Have the queued payouts of `scope` looked at soon, not when they would look by themselves.
 
     Call it no sooner than `NOTICED_WITHIN` after `resume`: a worker that has not noticed yet would
@@ -165,7 +165,7 @@ def wake(engine: Engine, scope: Scope, now: datetime) -> int:
     Returns:
         How many.
     """
-    spread = timedelta(seconds=waiting(engine, scope) * _WAKE_SECONDS)
+    spread = timedelta(seconds=count_waiting(engine, scope) * _WAKE_SECONDS)
     held = (
         select(_PAYOUT.c.id)
         .where(*_queued(scope), _PAYOUT.c.due_at > now)

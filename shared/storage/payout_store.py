@@ -18,31 +18,31 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, TextClause, select
 
-from shared.domain.notifications import Message, of_step
-from shared.domain.payout import PayoutState, Status, Step, replace
-from shared.storage.encryption import PLAIN, Vault
+from shared.domain.notifications import Message, messages_for
+from shared.domain.payout import PayoutState, Status, Transition, replace
+from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.engine import driver_cursor
 from shared.storage.group_commit import Together
-from shared.storage.row_mapping import dumps, event_row, message_row, payout_row, state_of
+from shared.storage.row_mapping import dumps, event_row, message_row, payout_from_row, payout_row
 from shared.storage.statements import (
-    ACCEPT,
     ADD_MESSAGES,
-    BRIEF_BY_IDS,
+    APPLY,
     BY_IDS,
     CAP_LOCK,
     CHANGED,
     CLAIM_DUE,
     DRIVER,
+    EXPIRED_LEASES,
+    INSERT,
     INSERTED,
-    LAPSED,
+    KEYS_BY_IDS,
     PAYOUT,
+    REENCRYPT,
     RELAY_TRY,
-    RELOCK,
     SENT,
     SENT_SINCE,
     STORED_ACCOUNTS,
-    STRAY,
-    TAKE,
+    UNMATCHED_EVENT,
     UNSENT,
 )
 
@@ -51,13 +51,13 @@ _CAP_LOCK = 0x63617073
 _RELAY_SECONDS = 5
 """A slow broker ends a round early, well before PostgreSQL ends the transaction."""
 
-Decide = Callable[[PayoutState], Step | None]
+Decide = Callable[[PayoutState], Transition | None]
 Execute = Callable[[TextClause, dict[str, str]], list[tuple[int, int]]]
 """Runs one of the two writing statements: (nth, id) of what was written."""
-DecideWithin = Callable[[PayoutState, Decimal], Step | None]
+DecideWithin = Callable[[PayoutState, Decimal], Transition | None]
 
 
-class LostRace(Exception):
+class ConcurrentUpdate(Exception):
     """A step could not be taken although its row was locked: a defect, not a state of the world."""
 
 
@@ -69,7 +69,7 @@ class Due:
     status: Status
 
 
-class Claimed(NamedTuple):
+class ClaimedKey(NamedTuple):
     """What has to be known of a payout to ask EPAY about it."""
 
     id: int
@@ -77,7 +77,7 @@ class Claimed(NamedTuple):
     status: Status
 
 
-class Store:
+class PayoutStore:
     """The payouts on disk. Safe to share between threads; every call is one transaction.
 
     Args:
@@ -86,16 +86,16 @@ class Store:
     """
 
     def __init__(
-        self, engine: Engine, vault: Vault = PLAIN, *, single: Engine | None = None
+        self, engine: Engine, vault: AccountCipher = NO_ENCRYPTION, *, single: Engine | None = None
     ) -> None:
         self.engine = engine
         self._vault = vault
         self._single = single or engine.execution_options(isolation_level="AUTOCOMMIT")
         self._direct = single
-        self._accepting = Together(self._accept)
-        self._taking = Together(self._take_all)
+        self._inserting = Together(self._insert_batch)
+        self._applying = Together(self._apply_batch)
 
-    def accept(self, steps: Sequence[Step]) -> list[PayoutState | None]:
+    def insert(self, steps: Sequence[Transition]) -> list[PayoutState | None]:
         """Put new payouts on disk, with their claim if they have one: one commit.
 
         A single one goes with those that other threads bring at the same moment.
@@ -103,47 +103,47 @@ class Store:
         Returns:
             For each step the payout with its id, or None where the merchant_order_no is taken.
         """
-        return [self._accepting.do(steps[0])] if len(steps) == 1 else self._accept(steps)
+        return [self._inserting.do(steps[0])] if len(steps) == 1 else self._insert_batch(steps)
 
-    def _accept(self, steps: Sequence[Step]) -> list[PayoutState | None]:
+    def _insert_batch(self, steps: Sequence[Transition]) -> list[PayoutState | None]:
         with self._writing() as execute:
-            return _accept(execute, steps, self._vault)
+            return _insert(execute, steps, self._vault)
 
-    def take(self, step: Step) -> PayoutState | None:
+    def apply(self, step: Transition) -> PayoutState | None:
         """Take one step if the row is still what it was made from; None if it is not.
 
         It goes with those that other threads bring at the same moment, in one commit.
         """
-        return self._taking.do(step)
+        return self._applying.do(step)
 
-    def _take_all(self, steps: Sequence[Step]) -> list[PayoutState | None]:
+    def _apply_batch(self, steps: Sequence[Transition]) -> list[PayoutState | None]:
         with self._writing() as execute:
-            taken = _take(execute, steps)
+            taken = _apply(execute, steps)
         return [step.after if nth in taken else None for nth, step in enumerate(steps)]
 
-    def change(self, payout_id: int, decide: Decide) -> PayoutState | None:
+    def update(self, payout_id: int, decide: Decide) -> PayoutState | None:
         """Lock the payout, decide, take the step: one commit.
 
         Returns:
             The payout as it stands afterwards; None if there is none.
         """
-        found = self.change_many([payout_id], decide)
+        found = self.update_many([payout_id], decide)
         return found[0] if found else None
 
-    def change_many(self, payout_ids: Sequence[int], decide: Decide) -> list[PayoutState]:
+    def update_many(self, payout_ids: Sequence[int], decide: Decide) -> list[PayoutState]:
         """The same for several payouts, in one commit."""
-        return self._change(BY_IDS.with_for_update(), {"ids": list(payout_ids)}, decide)
+        return self._update(BY_IDS.with_for_update(), {"ids": list(payout_ids)}, decide)
 
-    def change_order(
+    def update_by_order_no(
         self, epay_account: str, merchant_order_no: str, decide: Decide
     ) -> PayoutState | None:
         """Like `change`, for a payout known by its order number."""
-        found = self._change(
+        found = self._update(
             _by_order(epay_account, merchant_order_no).with_for_update(), {}, decide
         )
         return found[0] if found else None
 
-    def change_within_cap(
+    def update_within_cap(
         self, payout: PayoutState, since: datetime, decide: DecideWithin
     ) -> PayoutState | None:
         """Like `change`; `decide` is told what was sent in the payout's currency after `since`.
@@ -154,7 +154,7 @@ class Store:
             values = {"epay_account": payout.epay_account, "currency": payout.currency}
             connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
             sent = connection.execute(SENT_SINCE, {**values, "since": since}).scalar_one()
-            found = self._changed(
+            found = self._update_selected(
                 connection,
                 BY_IDS.with_for_update(),
                 {"ids": [payout.id]},
@@ -162,9 +162,9 @@ class Store:
             )
         return found[0] if found else None
 
-    def lapse(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
+    def expire_leases(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
         """Change payouts whose sender's lease is over, `limit` of them at most."""
-        return self._change(LAPSED, {"now": now, "limit": limit}, decide)
+        return self._update(EXPIRED_LEASES, {"now": now, "limit": limit}, decide)
 
     def claim_due(self, now: datetime, until: datetime, limit: int) -> list[Due]:
         """Claim what is due, the longest due first: `due_at` becomes the lease `until`.
@@ -179,27 +179,31 @@ class Store:
         """The payout as it stands, or None."""
         with self._single.connect() as connection:
             row = connection.execute(_by_order(epay_account, merchant_order_no)).one_or_none()
-            return None if row is None else state_of(row, self._vault)
+            return None if row is None else payout_from_row(row, self._vault)
 
-    def claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
+    def get_claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         """Those of the payouts that are still under the given claim of the sweep."""
         wanted = BY_IDS if lease is None else BY_IDS.where(PAYOUT.c.due_at == lease)
         with self._single.connect() as connection:
             rows = connection.execute(wanted, {"ids": list(payout_ids)})
-            return [state_of(row, self._vault) for row in rows]
+            return [payout_from_row(row, self._vault) for row in rows]
 
-    def claimed_briefly(self, payout_ids: Sequence[int], lease: datetime | None) -> list[Claimed]:
+    def get_claimed_keys(
+        self, payout_ids: Sequence[int], lease: datetime | None
+    ) -> list[ClaimedKey]:
         """Like `claimed`, without what is not needed to ask about them."""
-        wanted = BRIEF_BY_IDS if lease is None else BRIEF_BY_IDS.where(PAYOUT.c.due_at == lease)
+        wanted = KEYS_BY_IDS if lease is None else KEYS_BY_IDS.where(PAYOUT.c.due_at == lease)
         with self._single.connect() as connection:
             rows = connection.execute(wanted, {"ids": list(payout_ids)})
-            return [Claimed(row[0], row[1], Status(row[2])) for row in rows]
+            return [ClaimedKey(row[0], row[1], Status(row[2])) for row in rows]
 
-    def note_stray(self, kind: str, actor: str, detail: dict[str, Any], now: datetime) -> None:
+    def record_unmatched_event(
+        self, kind: str, actor: str, detail: dict[str, Any], now: datetime
+    ) -> None:
         """Put on record a report that fits no payout of ours."""
         values = {"kind": kind, "actor": actor, "at": now, "detail": json.dumps(detail)}
         with self._single.connect() as connection:
-            connection.execute(STRAY, values)
+            connection.execute(UNMATCHED_EVENT, values)
 
     def add_messages(
         self, payout_id: int | None, messages: Sequence[Message], now: datetime
@@ -209,7 +213,7 @@ class Store:
         with self._single.connect() as connection:
             connection.execute(ADD_MESSAGES, {"messages": dumps(rows)})
 
-    def relock(self, after_id: int, limit: int) -> tuple[int, int]:
+    def reencrypt_accounts(self, after_id: int, limit: int) -> tuple[int, int]:
         """Store the next account numbers under the current key.
 
         Returns:
@@ -218,15 +222,18 @@ class Store:
         with self.engine.begin() as connection:
             found = connection.execute(STORED_ACCOUNTS, {"last": after_id, "limit": limit}).all()
             rows = [
-                {"id": row.id, "account_no": self._vault.lock(self._vault.open(row.account_no))}
+                {
+                    "id": row.id,
+                    "account_no": self._vault.encrypt(self._vault.decrypt(row.account_no)),
+                }
                 for row in found
                 if not self._vault.is_current(row.account_no)
             ]
             if rows:
-                connection.execute(RELOCK, {"rows": dumps(rows)})
+                connection.execute(REENCRYPT, {"rows": dumps(rows)})
         return (found[-1].id if found else after_id), len(rows)
 
-    def relay(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
+    def relay_outbox(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
         """Publish unsent messages in order and mark them sent; one relay at a time (law 8).
 
         A crash in between publishes them again: at least once. An error of `publish` ends the
@@ -262,36 +269,36 @@ class Store:
             with self._single.connect() as connection:
                 yield _within(connection)
 
-    def _change(
+    def _update(
         self, wanted: Select[Any], values: dict[str, Any], decide: Decide
     ) -> list[PayoutState]:
         with self.engine.begin() as connection:
-            return self._changed(connection, wanted, values, decide)
+            return self._update_selected(connection, wanted, values, decide)
 
-    def _changed(
+    def _update_selected(
         self, connection: Connection, wanted: Select[Any], values: dict[str, Any], decide: Decide
     ) -> list[PayoutState]:
-        found = [state_of(row, self._vault) for row in connection.execute(wanted, values)]
+        found = [payout_from_row(row, self._vault) for row in connection.execute(wanted, values)]
         steps = [step for step in map(decide, found) if step is not None]
-        taken = _take(_within(connection), steps) if steps else {}
+        taken = _apply(_within(connection), steps) if steps else {}
         after = {payout.id: payout for payout in found}
         for nth, step in enumerate(steps):
             if nth in taken:
                 after[step.after.id] = step.after
             elif not step.once:
                 msg = f"{step.after.merchant_order_no} changed under its lock"
-                raise LostRace(msg)
+                raise ConcurrentUpdate(msg)
         return list(after.values())
 
 
-def accept_on(
-    connection: Connection, steps: Sequence[Step], vault: Vault = PLAIN
+def insert_within(
+    connection: Connection, steps: Sequence[Transition], vault: AccountCipher = NO_ENCRYPTION
 ) -> list[PayoutState | None]:
     """`Store.accept` within the caller's own transaction.
 
     Of steps with the same order number the first counts; None answers the others.
     """
-    return _accept(_within(connection), steps, vault)
+    return _insert(_within(connection), steps, vault)
 
 
 def _within(connection: Connection) -> Execute:
@@ -303,17 +310,19 @@ def _within(connection: Connection) -> Execute:
     return execute
 
 
-def _accept(execute: Execute, steps: Sequence[Step], vault: Vault) -> list[PayoutState | None]:
+def _insert(
+    execute: Execute, steps: Sequence[Transition], vault: AccountCipher
+) -> list[PayoutState | None]:
     first: dict[tuple[str, str], int] = {}
     for nth, step in enumerate(steps):
         first.setdefault((step.after.epay_account, step.after.merchant_order_no), nth)
     tried = list(first.values())
     rows = [
         payout_row(steps[nth].after, INSERTED)
-        | {"account_no": vault.lock(steps[nth].after.account_no)}
+        | {"account_no": vault.encrypt(steps[nth].after.account_no)}
         for nth in tried
     ]
-    taken = _write(execute, ACCEPT, rows, [steps[nth] for nth in tried])
+    taken = _write(execute, INSERT, rows, [steps[nth] for nth in tried])
     ids = {tried[place]: payout_id for place, payout_id in taken.items()}
     return [
         _with_id(step.after, ids[nth]) if nth in ids else None for nth, step in enumerate(steps)
@@ -326,7 +335,7 @@ def _by_order(epay_account: str, merchant_order_no: str) -> Select[Any]:
     )
 
 
-def _take(execute: Execute, steps: Sequence[Step]) -> dict[int, int]:
+def _apply(execute: Execute, steps: Sequence[Transition]) -> dict[int, int]:
     rows = [
         {
             "id": step.after.id,
@@ -336,22 +345,22 @@ def _take(execute: Execute, steps: Sequence[Step]) -> dict[int, int]:
         }
         for step in steps
     ]
-    return _write(execute, TAKE, rows, steps)
+    return _write(execute, APPLY, rows, steps)
 
 
-def _expected(step: Step) -> int:
+def _expected(step: Transition) -> int:
     return step.before.sequence if step.before else 0
 
 
 def _write(
-    execute: Execute, statement: TextClause, rows: list[dict[str, Any]], steps: Sequence[Step]
+    execute: Execute, statement: TextClause, rows: list[dict[str, Any]], steps: Sequence[Transition]
 ) -> dict[int, int]:
     """Run one of the two writing statements; which steps were taken, and on which payout."""
     events = [{"nth": nth, **event_row(step.event)} for nth, step in enumerate(steps) if step.event]
     messages = [
         {"nth": nth, **message_row(message, step.after.updated_at)}
         for nth, step in enumerate(steps)
-        for message in of_step(step)
+        for message in messages_for(step)
     ]
     taken = execute(
         statement,

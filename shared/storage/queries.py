@@ -9,11 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Select, func, select
 
-from shared.domain.payout import PayoutState, Status
-from shared.domain.review import PROPOSED
+from shared.domain.payout import PROPOSED, PayoutState, Status
 from shared.domain.transitions import FINAL
-from shared.storage.encryption import Vault
-from shared.storage.row_mapping import state_of
+from shared.storage.encryption import AccountCipher
+from shared.storage.row_mapping import payout_from_row
 from shared.storage.tables import metadata
 
 _PAYOUT = metadata.tables["payout"]
@@ -22,7 +21,7 @@ _AT_A_TIME = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PayoutFilter:
     """Which payouts; what is not given excludes none. Times are aware."""
 
     statuses: Sequence[Status] = ()
@@ -43,7 +42,7 @@ Payouts = Generator[PayoutState, None, None]
 """Holds a connection until it is at its end or closed."""
 
 
-def newest(engine: Engine, vault: Vault, wanted: Wanted, limit: int = 0) -> Payouts:
+def newest(engine: Engine, vault: AccountCipher, wanted: PayoutFilter, limit: int = 0) -> Payouts:
     """The payouts, those accepted last first; `limit` of them at most, 0 for all.
 
     Read as they are taken: a long list needs no more memory than a short one.
@@ -56,7 +55,7 @@ def newest(engine: Engine, vault: Vault, wanted: Wanted, limit: int = 0) -> Payo
     yield from _read(engine, vault, asked, limit)
 
 
-def in_review(engine: Engine, vault: Vault, limit: int = 0) -> Payouts:
+def in_review(engine: Engine, vault: AccountCipher, limit: int = 0) -> Payouts:
     """The payouts that need a person, those that have needed one longest first."""
     asked = (
         select(_PAYOUT)
@@ -66,7 +65,7 @@ def in_review(engine: Engine, vault: Vault, limit: int = 0) -> Payouts:
     yield from _read(engine, vault, asked, limit)
 
 
-def once_proposed(engine: Engine, vault: Vault) -> Payouts:
+def with_proposals(engine: Engine, vault: AccountCipher) -> Payouts:
     """The payouts without an end for which an act was proposed at some time, oldest first."""
     proposed = select(_EVENT.c.id).where(
         _EVENT.c.payout_id == _PAYOUT.c.id, _EVENT.c.kind == PROPOSED
@@ -75,7 +74,7 @@ def once_proposed(engine: Engine, vault: Vault) -> Payouts:
     yield from _read(engine, vault, asked.order_by(_PAYOUT.c.id), 0)
 
 
-def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _conditions(wanted: PayoutFilter) -> list[ColumnElement[bool]]:
     row = _PAYOUT.c
     found: list[ColumnElement[bool]] = []
     if wanted.statuses:
@@ -98,11 +97,11 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     return found
 
 
-def _read(engine: Engine, vault: Vault, asked: Select[Any], limit: int) -> Payouts:
+def _read(engine: Engine, vault: AccountCipher, asked: Select[Any], limit: int) -> Payouts:
     asked = asked.limit(limit) if limit else asked
     with (
         engine.connect().execution_options(yield_per=_AT_A_TIME) as connection,
         connection.execute(asked) as rows,
     ):
         for row in rows:
-            yield state_of(row, vault)
+            yield payout_from_row(row, vault)

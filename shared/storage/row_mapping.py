@@ -14,17 +14,17 @@ from sqlalchemy import Row
 from shared.contract import AMOUNT_SCALE
 from shared.domain.notifications import Message
 from shared.domain.payout import Event, PayoutState, Status
-from shared.storage.encryption import Vault
+from shared.storage.encryption import AccountCipher
 
 _EVENT_FIELDS = [field.name for field in fields(Event)]
 
 
-def state_of(row: Row[Any], vault: Vault) -> PayoutState:
+def payout_from_row(row: Row[Any], vault: AccountCipher) -> PayoutState:
     """A row of the payout table as the pure code sees it."""
     values = dict(zip(row._fields, row, strict=True))
     values["status"] = Status(values["status"])
     values["absences"] = tuple(values["absences"])
-    values["account_no"] = vault.open(values["account_no"])
+    values["account_no"] = vault.decrypt(values["account_no"])
     return PayoutState(**values)
 
 
@@ -51,7 +51,7 @@ def message_row(message: Message, now: datetime) -> dict[str, Any]:
     }
 
 
-def plain(value: object) -> str:
+def to_json_text(value: object) -> str:
     """What JSON has no word for, as the text that stands for it: times and exact decimals."""
     if isinstance(value, datetime):
         return value.isoformat()
@@ -61,5 +61,5 @@ def plain(value: object) -> str:
     raise TypeError(msg)
 
 
-dumps = json.JSONEncoder(default=plain, ensure_ascii=False, separators=(",", ":")).encode
+dumps = json.JSONEncoder(default=to_json_text, ensure_ascii=False, separators=(",", ":")).encode
 """Rows as JSON, the way the writing statements take them."""

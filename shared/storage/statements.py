@@ -72,7 +72,7 @@ journal AS (
 SELECT nth, id FROM moved
 """
 
-ACCEPT = text(
+INSERT = text(
     f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(nth int, {_typed(INSERTED)})
@@ -86,7 +86,7 @@ WITH wanted AS (
 ), {_APPEND}"""
 )
 
-TAKE = text(
+APPLY = text(
     f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
@@ -104,7 +104,7 @@ WITH wanted AS (
 )
 
 _PSYCOPG = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (ACCEPT, TAKE)}
+DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (INSERT, APPLY)}
 """The two that every payout pays for, as the driver itself takes them."""
 
 CLAIM_DUE = text(
@@ -127,7 +127,7 @@ SENT_SINCE = text(
     " AND status NOT IN ('rejected', 'failed', 'cancelled')"
 )
 
-LAPSED = (
+EXPIRED_LEASES = (
     select(PAYOUT)
     .where(PAYOUT.c.due_at <= text(":now"), PAYOUT.c.status == Status.SUBMITTING)
     .order_by(PAYOUT.c.due_at)
@@ -137,13 +137,13 @@ LAPSED = (
 
 _AMONG = text("id = ANY(CAST(:ids AS bigint[]))")
 BY_IDS = select(PAYOUT).where(_AMONG).order_by(PAYOUT.c.id)
-BRIEF_BY_IDS = (
+KEYS_BY_IDS = (
     select(PAYOUT.c.id, PAYOUT.c.merchant_order_no, PAYOUT.c.status)
     .where(_AMONG)
     .order_by(PAYOUT.c.id)
 )
 
-STRAY = text(
+UNMATCHED_EVENT = text(
     "INSERT INTO payout_event (kind, actor, at, detail)"
     " VALUES (:kind, :actor, :at, CAST(:detail AS jsonb))"
 )
@@ -151,7 +151,7 @@ STRAY = text(
 STORED_ACCOUNTS = text(
     "SELECT id, account_no FROM payout WHERE id > :last ORDER BY id LIMIT :limit FOR UPDATE"
 )
-RELOCK = text(
+REENCRYPT = text(
     """
 UPDATE payout p SET account_no = w.account_no
 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(id bigint, account_no text) WHERE p.id = w.id

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 
 from shared.domain.payout import PayoutState
-from shared.storage.encryption import Vault
-from shared.storage.row_mapping import state_of
+from shared.storage.encryption import AccountCipher
+from shared.storage.row_mapping import payout_from_row
 from shared.storage.tables import metadata
 
 _PAYOUT = metadata.tables["payout"]
@@ -19,7 +19,7 @@ _OUTBOX = metadata.tables["payout_outbox"]
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class PayoutDetail:
     """One payout, its journal in order, and the messages to the asking app."""
 
     payout: PayoutState
@@ -27,17 +27,17 @@ class Story:
     messages: Sequence[dict[str, Any]]
 
 
-def stories(
-    engine: Engine, vault: Vault, merchant_order_no: str, epay_account: str | None = None
-) -> list[Story]:
+def find_details(
+    engine: Engine, vault: AccountCipher, merchant_order_no: str, epay_account: str | None = None
+) -> list[PayoutDetail]:
     """The payouts of that order number: one for each account that has it, usually one in all."""
     wanted = select(_PAYOUT).where(_PAYOUT.c.merchant_order_no == merchant_order_no)
     if epay_account is not None:
         wanted = wanted.where(_PAYOUT.c.epay_account == epay_account)
     with engine.connect() as connection:
-        payouts = [state_of(row, vault) for row in connection.execute(wanted)]
+        payouts = [payout_from_row(row, vault) for row in connection.execute(wanted)]
         return [
-            Story(
+            PayoutDetail(
                 payout,
                 _rows(connection, _EVENT, _EVENT.c.payout_id == payout.id),
                 _rows(connection, _OUTBOX, _OUTBOX.c.payout_id == payout.id),

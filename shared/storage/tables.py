@@ -151,7 +151,7 @@ class PayoutEvent(Table, table=True):
     hash: str | None = Field(default=None, sa_type=Text)
 
 
-class Mark(Table, table=True):
+class Heartbeat(Table, table=True):
     """When something last ran through broker and worker: the sweep's sign of life."""
 
     __tablename__ = "payout_mark"
@@ -160,7 +160,7 @@ class Mark(Table, table=True):
     at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
-class Brake(Table, table=True):
+class PauseRow(Table, table=True):
     """One pause: who stopped new sends of what, when and why, and who let them go on."""
 
     __tablename__ = "payout_brake"
@@ -183,7 +183,7 @@ class Brake(Table, table=True):
     lifted_reason: str | None = Field(default=None, sa_type=Text)
 
 
-class BooksDay(Table, table=True):
+class ReconciliationDay(Table, table=True):
     """How far the comparison of one day's payouts with EPAY has come, and what it found."""
 
     __tablename__ = "payout_books"

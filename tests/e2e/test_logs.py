@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ops.demo.scenario import plan
+from ops.demo.scenario import plan_payouts
 from tests.support.service import API_KEY, PROGRAMS, bare_environment
 
 COUNT = 100
@@ -54,7 +54,7 @@ def _summary(demo: Demo, what: str) -> int:
 def test_demo_keeps_every_promise(demo: Demo) -> None:
     """Exit 0; all asked for, none paid twice, none open, all told."""
     assert demo.code == 0, demo.output
-    ends = [payout.end for payout in plan(COUNT)]
+    ends = [payout.end for payout in plan_payouts(COUNT)]
     assert _summary(demo, "asked for") == COUNT
     assert _summary(demo, "paid once") == ends.count("succeeded")
     assert _summary(demo, "paid twice") == 0
@@ -76,7 +76,7 @@ def test_no_log_holds_a_secret(demo: Demo) -> None:
     """No API key, no whole account number, no pin code, no signature, in any line of any log."""
     text = "\n".join(demo.lines)
     assert API_KEY not in text
-    assert [payout.account_no for payout in plan(COUNT) if payout.account_no in text] == []
+    assert [payout.account_no for payout in plan_payouts(COUNT) if payout.account_no in text] == []
     assert not re.search(r"pin_?code", text, re.IGNORECASE)
     assert not re.search(r"\b[0-9A-F]{64}\b", text)
 

@@ -20,9 +20,9 @@ from shared.domain.payout import PayoutState
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
-from worker.context import Context, ThreadedAsking
-from worker.database_retry import WaitingPatience
+from shared.storage.payout_store import PayoutStore
+from worker.context import Context, QueryPool
+from worker.database_retry import DatabaseRetry
 from worker.jobs.request import request
 
 ACCOUNT = "test2020@epay.com"
@@ -39,8 +39,8 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def store(engine: Engine) -> Store:
-    return Store(engine)
+def store(engine: Engine) -> PayoutStore:
+    return PayoutStore(engine)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ MakeWorld = Callable[..., World]
 
 @pytest.fixture
 def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
-    """A world with a policy of the test's own: `make_world(settle=timedelta(...), ...)`."""
+    """A world with its own policy: `make_world(visibility_delay=timedelta(...), ...)`."""
     closing: list[Callable[[], None]] = []
 
     def make(*, notify_url: str | None = None, read_timeout: float = 1.0, **policy: Any) -> World:
@@ -122,7 +122,7 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
                 total_timeout=5,
             )
         )
-        asking = ThreadedAsking(client, 8)
+        asking = QueryPool(client, 8)
         closing.extend([asking.close, client.close])
         published: list[tuple[str, dict[str, Any]]] = []
         told: list[Message] = []
@@ -130,12 +130,12 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
             account=ACCOUNT,
             policy=Policy(**(defaults | policy)),
             total_timeout=timedelta(seconds=5),
-            store=Store(engine),
+            store=PayoutStore(engine),
             gateway=client,
-            ask_many=asking,
+            query_many=asking,
             publish=lambda task, kwargs: published.append((task, dict(kwargs))),
-            tell=told.append,
-            patience=WaitingPatience(5),
+            publish_outcome=told.append,
+            database_retry=DatabaseRetry(5),
         )
         return World(context, gateway, engine, published, told)
 

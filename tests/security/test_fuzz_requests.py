@@ -26,7 +26,7 @@ from shared.domain.gateway import CreateOrder, OrderAnswer, Report
 from shared.domain.lifecycle import Policy
 from shared.domain.payout import Status
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 from tests.security.request_cases import SEED, Case
 from tests.security.request_oracle import ACCOUNT, FIELDS, is_notify, is_valid
 from tests.simulation.memory_store import MemoryStore
@@ -105,10 +105,10 @@ class Desk:
             total_timeout=timedelta(seconds=5),
             store=self.store,
             gateway=self.gateway,
-            ask_many=lambda _orders, _patience: iter(()),
+            query_many=lambda _orders, _patience: iter(()),
             publish=self._nothing_else,
-            tell=self._nothing_else,
-            patience=self,
+            publish_outcome=self._nothing_else,
+            database_retry=self,
         )
         return request(ctx, kwargs, "claim")
 
@@ -229,7 +229,7 @@ def check_on_disk(engine: Engine, case: Case, kind: str) -> None:
     kwargs = dict(case.kwargs)
     if kind == "accepted":  # a number of its own: two cases may have drawn the same short one
         kwargs["merchant_order_no"] = f"{case.number}-{kwargs['merchant_order_no']}"[:64]
-    desk = Desk(store=Store(engine))
+    desk = Desk(store=PayoutStore(engine))
     try:
         result = desk.ask(kwargs)
     except Exception as error:  # noqa: BLE001 - see above

@@ -11,20 +11,20 @@ from tests.simulation.memory_store import MemoryStore
 from tests.simulation.seeded_choices import Choices
 
 _GUARDED = (
-    "accept",
-    "take",
-    "change",
-    "change_many",
-    "change_order",
-    "change_within_cap",
-    "lapse",
+    "insert",
+    "apply",
+    "update",
+    "update_many",
+    "update_by_order_no",
+    "update_within_cap",
+    "expire_leases",
     "claim_due",
     "find",
-    "claimed",
-    "claimed_briefly",
-    "note_stray",
+    "get_claimed",
+    "get_claimed_keys",
+    "record_unmatched_event",
     "add_messages",
-    "relay",
+    "relay_outbox",
 )
 
 

@@ -11,13 +11,13 @@ from shared.domain import hash_chain
 from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
 from shared.domain.payout import Event, PayoutState, Status, row_hash
-from shared.domain.transitions import EPAY_STATUS, FINAL, MOVES, meaning
+from shared.domain.transitions import FINAL, STATUS_OF_EPAY_CODE, TRANSITIONS, status_from_epay
 from tests.simulation.gateway import SimGateway
 from tests.simulation.memory_store import MemoryStore
 
 _FARTHEST = timedelta(days=2)
 """Whatever waits is looked at once a day at least, give or take the jitter."""
-_BY_EPAY = frozenset(EPAY_STATUS.values())
+_BY_EPAY = frozenset(STATUS_OF_EPAY_CODE.values())
 
 
 class Violation(Exception):
@@ -108,7 +108,7 @@ class Invariants:
     def _said_by_epay(self, payout: PayoutState) -> None:
         """No status says more than EPAY said."""
         no = payout.merchant_order_no
-        said = {meaning(status) for status in self.gateway.said[no]}
+        said = {status_from_epay(status) for status in self.gateway.said[no]}
         if payout.status in _BY_EPAY and payout.status not in said:
             raise Violation(f"{no} is {payout.status}, EPAY said {said or 'nothing'}")
 
@@ -131,7 +131,7 @@ class Invariants:
         if event.previous_hash != previous or event.sequence != nth + 1:
             raise Violation(f"{payout.merchant_order_no}: the chain breaks at event {nth + 1}")
         before, after = event.status_before, event.status_after
-        if before is not None and before is not after and after not in MOVES[before]:
+        if before is not None and before is not after and after not in TRANSITIONS[before]:
             raise Violation(f"{payout.merchant_order_no}: {before} -> {after} is no move")
 
     def _true_end(self, row: PayoutState) -> None:

@@ -8,10 +8,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.notifications import Message, of_step
-from shared.domain.payout import Event, PayoutState, Status, Step
+from shared.domain.notifications import Message, messages_for
+from shared.domain.payout import Event, PayoutState, Status, Transition
 from shared.domain.transitions import FINAL
-from shared.storage.payout_store import Claimed, Decide, DecideWithin, Due, LostRace
+from shared.storage.payout_store import ClaimedKey, ConcurrentUpdate, Decide, DecideWithin, Due
 
 
 @dataclass
@@ -34,10 +34,10 @@ class MemoryStore:
     transactions_open: int = 0
     relaying: bool = False
 
-    def accept(self, steps: Sequence[Step]) -> list[PayoutState | None]:
-        return [self._insert(step) for step in steps]
+    def insert(self, steps: Sequence[Transition]) -> list[PayoutState | None]:
+        return [self._insert_one(step) for step in steps]
 
-    def take(self, step: Step) -> PayoutState | None:
+    def apply(self, step: Transition) -> PayoutState | None:
         assert step.before is not None
         standing = self.rows.get(step.after.id)
         if standing is None or standing.sequence != step.before.sequence:
@@ -45,21 +45,21 @@ class MemoryStore:
         self._write(step)
         return step.after
 
-    def change(self, payout_id: int, decide: Decide) -> PayoutState | None:
-        found = self.change_many([payout_id], decide)
+    def update(self, payout_id: int, decide: Decide) -> PayoutState | None:
+        found = self.update_many([payout_id], decide)
         return found[0] if found else None
 
-    def change_many(self, payout_ids: Sequence[int], decide: Decide) -> list[PayoutState]:
+    def update_many(self, payout_ids: Sequence[int], decide: Decide) -> list[PayoutState]:
         wanted = sorted(set(payout_ids) & self.rows.keys())
-        return self._change([self.rows[payout_id] for payout_id in wanted], decide)
+        return self._update([self.rows[payout_id] for payout_id in wanted], decide)
 
-    def change_order(
+    def update_by_order_no(
         self, epay_account: str, merchant_order_no: str, decide: Decide
     ) -> PayoutState | None:
         standing = self.find(epay_account, merchant_order_no)
-        return self._change([standing], decide)[0] if standing else None
+        return self._update([standing], decide)[0] if standing else None
 
-    def change_within_cap(
+    def update_within_cap(
         self, payout: PayoutState, since: datetime, decide: DecideWithin
     ) -> PayoutState | None:
         unpaid = {Status.REJECTED, Status.FAILED, Status.CANCELLED}
@@ -75,16 +75,16 @@ class MemoryStore:
             ),
             Decimal(0),
         )
-        return self.change(payout.id, lambda fresh: decide(fresh, sent))
+        return self.update(payout.id, lambda fresh: decide(fresh, sent))
 
-    def lapse(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
+    def expire_leases(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
         over = [
             row
             for row in self.rows.values()
             if row.status is Status.SUBMITTING and row.due_at and row.due_at <= now
         ]
         over.sort(key=lambda row: (row.due_at, row.id))
-        return self._change(over[:limit], decide)
+        return self._update(over[:limit], decide)
 
     def claim_due(self, now: datetime, until: datetime, limit: int) -> list[Due]:
         due = [
@@ -104,17 +104,21 @@ class MemoryStore:
                 return row
         return None
 
-    def claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
+    def get_claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         found = [self.rows[payout_id] for payout_id in sorted(set(payout_ids) & self.rows.keys())]
         return [row for row in found if lease is None or row.due_at == lease]
 
-    def claimed_briefly(self, payout_ids: Sequence[int], lease: datetime | None) -> list[Claimed]:
+    def get_claimed_keys(
+        self, payout_ids: Sequence[int], lease: datetime | None
+    ) -> list[ClaimedKey]:
         return [
-            Claimed(row.id, row.merchant_order_no, row.status)
-            for row in self.claimed(payout_ids, lease)
+            ClaimedKey(row.id, row.merchant_order_no, row.status)
+            for row in self.get_claimed(payout_ids, lease)
         ]
 
-    def note_stray(self, kind: str, actor: str, detail: dict[str, Any], now: datetime) -> None:
+    def record_unmatched_event(
+        self, kind: str, actor: str, detail: dict[str, Any], now: datetime
+    ) -> None:
         del now, actor
         self.strays.append((kind, detail))
 
@@ -124,7 +128,7 @@ class MemoryStore:
         del now
         self.outbox += [Outgoing(payout_id, message) for message in messages]
 
-    def relay(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
+    def relay_outbox(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
         del now
         if self.relaying:
             return 0
@@ -148,7 +152,7 @@ class MemoryStore:
         for outgoing in sent:
             outgoing.sent = True
 
-    def _insert(self, step: Step) -> PayoutState | None:
+    def _insert_one(self, step: Transition) -> PayoutState | None:
         if self.find(step.after.epay_account, step.after.merchant_order_no):
             return None
         payout = replace(step.after, id=len(self.rows) + 1)
@@ -156,7 +160,7 @@ class MemoryStore:
         self._write(replace(step, after=payout))
         return payout
 
-    def _change(self, found: list[PayoutState], decide: Decide) -> list[PayoutState]:
+    def _update(self, found: list[PayoutState], decide: Decide) -> list[PayoutState]:
         self.transactions_open += 1
         try:
             steps = [decide(payout) for payout in found]
@@ -165,23 +169,23 @@ class MemoryStore:
         for payout, step in zip(found, steps, strict=True):
             if step is not None and not self._is_replay(step):
                 if self.rows[payout.id].sequence != payout.sequence:
-                    raise LostRace
+                    raise ConcurrentUpdate
                 self._write(step)
         return [self.rows[payout.id] for payout in found]
 
-    def _is_replay(self, step: Step) -> bool:
+    def _is_replay(self, step: Transition) -> bool:
         if not step.once or step.event is None:
             return False
         said = (step.event.kind, step.event.detail)
         return said in [(event.kind, event.detail) for event in self.events[step.after.id]]
 
-    def _write(self, step: Step) -> None:
+    def _write(self, step: Transition) -> None:
         after = step.after
         self._check(after)
         self.rows[after.id] = after
         if step.event is not None:
             self.events[after.id].append(step.event)
-        self.outbox += [Outgoing(after.id, message) for message in of_step(step)]
+        self.outbox += [Outgoing(after.id, message) for message in messages_for(step)]
 
     @staticmethod
     def _check(payout: PayoutState) -> None:

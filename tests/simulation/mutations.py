@@ -12,7 +12,7 @@ from unittest import mock
 from ops.resolution import actions
 from shared.domain import lifecycle, transitions
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from tests.simulation.memory_store import MemoryStore
 from worker.jobs import query as query_job
 from worker.jobs import request as request_job
@@ -21,13 +21,13 @@ from worker.jobs import submission
 Break = Callable[[], contextlib.AbstractContextManager[Any]]
 
 _create = submission._create
-_accept_row = MemoryStore.accept
+_accept_row = MemoryStore.insert
 _on_create_answer = lifecycle.on_create_answer
 _on_refusal = lifecycle._on_refusal
 _on_report = lifecycle._on_report
 _write = MemoryStore._write
-_insert = MemoryStore._insert
-_record = lifecycle.record
+_insert = MemoryStore._insert_one
+_record = lifecycle.make_transition
 
 
 def _effect_before_intent() -> contextlib.AbstractContextManager[Any]:
@@ -63,7 +63,7 @@ def _resend_after_read_timeout() -> contextlib.AbstractContextManager[Any]:
 
 def _one_absence_is_enough() -> contextlib.AbstractContextManager[Any]:
     """Law 3: the first "no such order" is believed, however soon it comes."""
-    return mock.patch.object(lifecycle.absence, "proven", lambda *_, **__: True)
+    return mock.patch.object(lifecycle.absence_proof, "absence_is_proven", lambda *_, **__: True)
 
 
 def _no_settle_time() -> contextlib.AbstractContextManager[Any]:
@@ -73,9 +73,13 @@ def _no_settle_time() -> contextlib.AbstractContextManager[Any]:
         return (*absences, asked_at.isoformat())
 
     stack = contextlib.ExitStack()
-    stack.enter_context(mock.patch.object(lifecycle.absence, "noted", noted))
+    stack.enter_context(mock.patch.object(lifecycle.absence_proof, "record_absence", noted))
     stack.enter_context(
-        mock.patch.object(lifecycle.absence, "proven", lambda absences, *_, **__: len(absences) > 2)
+        mock.patch.object(
+            lifecycle.absence_proof,
+            "absence_is_proven",
+            lambda absences, *_, **__: len(absences) > 2,
+        )
     )
     return stack
 
@@ -87,7 +91,9 @@ def _every_code_is_no_such_order() -> contextlib.AbstractContextManager[Any]:
         def __contains__(self, _code: object) -> bool:
             return True
 
-    def patched(payout: PayoutState, answer: Any, *, policy: Any, **kwargs: Any) -> Step | None:
+    def patched(
+        payout: PayoutState, answer: Any, *, policy: Any, **kwargs: Any
+    ) -> Transition | None:
         policy = replace(policy, not_found_codes=AnyCode({"x"}))
         return on_query_answer(payout, answer, policy=policy, **kwargs)
 
@@ -117,45 +123,45 @@ def _the_end_is_overwritten() -> contextlib.AbstractContextManager[Any]:
     """Law 5: a later report replaces the end."""
 
     def after_the_end(payout: PayoutState, report: Any, _source: str, now: datetime) -> PayoutState:
-        status = transitions.meaning(report.status or "")
+        status = transitions.status_from_epay(report.status or "")
         if status not in transitions.FINAL:
             return payout
         return replace(payout, status=status, finished_at=now)
 
-    return mock.patch.object(lifecycle, "_after_the_end", after_the_end)
+    return mock.patch.object(lifecycle, "_on_report_after_final", after_the_end)
 
 
 def _any_report_counts() -> contextlib.AbstractContextManager[Any]:
     """Law 6: amount, currency and account are not compared."""
-    return mock.patch.object(lifecycle, "disagreements", lambda *_: [])
+    return mock.patch.object(lifecycle, "mismatches", lambda *_: [])
 
 
 def _no_event_for_ends() -> contextlib.AbstractContextManager[Any]:
     """Law 7: a callback's end is written without an event."""
 
-    def record(before: PayoutState | None, after: PayoutState, **kwargs: Any) -> Step:
+    def record(before: PayoutState | None, after: PayoutState, **kwargs: Any) -> Transition:
         if kwargs["kind"] == "callback_report" and before is not None:
-            return Step(before, after)
+            return Transition(before, after)
         return _record(before, after, **kwargs)
 
-    return mock.patch.object(lifecycle, "record", record)
+    return mock.patch.object(lifecycle, "make_transition", record)
 
 
 def _no_compare_and_set() -> contextlib.AbstractContextManager[Any]:
     """Law 7: a step is taken whatever the row has become meanwhile."""
 
-    def take(self: MemoryStore, step: Step) -> PayoutState | None:
+    def take(self: MemoryStore, step: Transition) -> PayoutState | None:
         self._write(step)
         return step.after
 
-    return mock.patch.object(MemoryStore, "take", take)
+    return mock.patch.object(MemoryStore, "apply", take)
 
 
 def _message_after_the_commit() -> contextlib.AbstractContextManager[Any]:
     """Law 8: the message is written after the commit, and some processes die in between."""
     written = [0]
 
-    def write(self: MemoryStore, step: Step) -> None:
+    def write(self: MemoryStore, step: Transition) -> None:
         outbox = list(self.outbox)
         _write(self, step)
         written[0] += 1
@@ -175,16 +181,16 @@ def _messages_out_of_order() -> contextlib.AbstractContextManager[Any]:
         finally:
             self.outbox.reverse()
 
-    _relay = MemoryStore.relay
-    return mock.patch.object(MemoryStore, "relay", relay)
+    _relay = MemoryStore.relay_outbox
+    return mock.patch.object(MemoryStore, "relay_outbox", relay)
 
 
 def _request_within_a_transaction() -> contextlib.AbstractContextManager[Any]:
     """Law 9: EPAY is asked while the row is locked."""
 
     def query(ctx: Any, payout_ids: Any, lease: datetime | None) -> int:
-        def decide(payout: PayoutState) -> Step | None:
-            if not lifecycle.is_followed(payout):
+        def decide(payout: PayoutState) -> Transition | None:
+            if not lifecycle.is_polled(payout):
                 return None
             answer = ctx.gateway.query(payout.merchant_order_no)
             return lifecycle.on_query_answer(
@@ -192,7 +198,7 @@ def _request_within_a_transaction() -> contextlib.AbstractContextManager[Any]:
             )
 
         del lease
-        return len(ctx.store.change_many(payout_ids, decide))
+        return len(ctx.store.update_many(payout_ids, decide))
 
     from tests.simulation import world
 
@@ -203,7 +209,7 @@ def _an_open_payout_is_not_due() -> contextlib.AbstractContextManager[Any]:
     """The clock: a payout whose outcome is unknown is due in a hundred years."""
 
     def to_unknown(payout: PayoutState, now: datetime, *_: Any) -> PayoutState:
-        moved = transitions.move(payout, Status.UNKNOWN)
+        moved = transitions.transition(payout, Status.UNKNOWN)
         return replace(moved, due_at=now + timedelta(days=36_500))
 
     return mock.patch.object(lifecycle, "_to_unknown", to_unknown)
@@ -213,28 +219,28 @@ def _the_cap_forgets_the_day() -> contextlib.AbstractContextManager[Any]:
     """Our caps: what was sent before is not counted."""
 
     def forgetful(self: MemoryStore, payout: PayoutState, _since: Any, decide: Any) -> Any:
-        return self.change(payout.id, decide)
+        return self.update(payout.id, decide)
 
-    return mock.patch.object(MemoryStore, "change_within_cap", forgetful)
+    return mock.patch.object(MemoryStore, "update_within_cap", forgetful)
 
 
 def _a_brake_after_the_claim_ends_it() -> contextlib.AbstractContextManager[Any]:
     """Our brakes: a payout that is put off is not due any more for a long time."""
 
-    def put_off(payout: PayoutState, *, until: datetime) -> Step | None:
-        return Step(payout, replace(payout, due_at=until + timedelta(days=36_500)))
+    def put_off(payout: PayoutState, *, until: datetime) -> Transition | None:
+        return Transition(payout, replace(payout, due_at=until + timedelta(days=36_500)))
 
-    return mock.patch.object(lifecycle, "put_off", put_off)
+    return mock.patch.object(lifecycle, "defer", put_off)
 
 
 def _a_person_does_not_wait() -> contextlib.AbstractContextManager[Any]:
     """Law 3, by hand: what was sent a moment ago is sent again, since EPAY does not show it."""
-    return mock.patch.object(actions, "_is_settled", lambda *_: None)
+    return mock.patch.object(actions, "_require_visibility_delay", lambda *_: None)
 
 
 def _a_person_does_not_listen() -> contextlib.AbstractContextManager[Any]:
     """Law 3, by hand: EPAY shows the order, or gives no answer, and a person goes on."""
-    return mock.patch.object(actions, "_has_no_order", lambda *_: None)
+    return mock.patch.object(actions, "_require_no_order", lambda *_: None)
 
 
 BREAKS: dict[str, Break] = {

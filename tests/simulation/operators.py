@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import OperationalError
 
 from ops.resolution import actions
-from ops.resolution.actions import Act, Decision, NotAllowed
-from ops.resolution.service import Desk
+from ops.resolution.actions import Action, Decision, NotAllowed
+from ops.resolution.service import ResolutionService
 from shared.domain.payout import Event, PayoutState, Status
-from shared.domain.transitions import EPAY_STATUS
+from shared.domain.transitions import STATUS_OF_EPAY_CODE
 from tests.simulation.gateway import ACCOUNT, NOT_FOUND
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-_ACTS = (Act.NOTE, Act.RESEND, Act.REJECT, Act.ACCEPT_AS, Act.SETTLE, Act.RELEASE)
+_ACTS = (
+    Action.NOTE,
+    Action.RESEND,
+    Action.REJECT,
+    Action.ACCEPT_AS,
+    Action.DISMISS,
+    Action.RELEASE,
+)
 _EVENT = [field.name for field in fields(Event)]
 
 
@@ -40,7 +47,7 @@ class Person:
                 desk.approve(payout, self.name, "I looked too")
                 self._tell(payout, "approves")
                 return
-            end = self._told_by_epay(payout) if act is Act.ACCEPT_AS else None
+            end = self._told_by_epay(payout) if act is Action.ACCEPT_AS else None
             decision = Decision(act, self.name, "I looked", end=end, code=NOT_FOUND)
             done = desk.act(payout, decision)
         except NotAllowed:
@@ -52,7 +59,7 @@ class Person:
 
     def settle(self, payout: PayoutState) -> None:
         """Do what `payouts review` asks for: EPAY has no such order, so send it again or end it."""
-        for act in (Act.RESEND, Act.REJECT):
+        for act in (Action.RESEND, Action.REJECT):
             try:
                 done = self._desk().act(payout, Decision(act, self.name, "asked", code=NOT_FOUND))
                 if done.proposed:
@@ -62,22 +69,22 @@ class Person:
             self._tell(payout, f"settles it: {act}")
             return
 
-    def _choose(self, payout: PayoutState) -> Act:
+    def _choose(self, payout: PayoutState) -> Action:
         """Mostly one that `payouts review` offers; at times what comes to mind."""
         choices = self.world.choices
         offered = [act for act, _ in reversed(actions.choices(payout))]
         every = list(_ACTS) if choices.pick((4, 1)) == 1 else offered
         return every[choices.between(0, len(every) - 1)]
 
-    def _desk(self) -> Desk:
+    def _desk(self) -> ResolutionService:
         world = self.world
-        return Desk(
+        return ResolutionService(
             store=world.context.store,
             ask=world.gateway.query,
             journal=self._journal,
             account=ACCOUNT,
             policy=world.policy,
-            second_person=self.second_person,
+            needs_approval=self.second_person,
             clock=lambda: world.now,
             jitter=lambda: 0.0,
         )
@@ -93,7 +100,7 @@ class Person:
             return None
         code = orders[0].end
         self.world.gateway.said[payout.merchant_order_no].add(code)
-        return EPAY_STATUS[code]
+        return STATUS_OF_EPAY_CODE[code]
 
     def _tell(self, payout: PayoutState, what: str) -> None:
         self.world.gateway.played[f"a person: {what}"] += 1

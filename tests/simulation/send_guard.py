@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from tests.simulation.seeded_choices import Choices
-from worker.send_guard.interface import GO, Outside, Verdict, Wait
+from worker.send_guard.interface import ALLOW, Defer, Reject, Verdict
 
 
 class SimGate:
@@ -31,16 +31,16 @@ class SimGate:
 
     def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
         if not self._shut_at_times():
-            return GO
+            return ALLOW
         self._pause("gate: while it is asked")
         fate = self._choices.pick((12, 4, 1))
         if fate == 1:
             self._played["gate: wait"] += 1
-            return Wait(self._clock() + timedelta(seconds=45), "a brake")
+            return Defer(self._clock() + timedelta(seconds=45), "a brake")
         if fate == 2 and payout.first_sent_at is None:
             self._played["gate: outside EPAY's limit"] += 1
-            return Outside("EPAY's limit is 100 to 500 USD")
-        return GO
+            return Reject("EPAY's limit is 100 to 500 USD")
+        return ALLOW
 
     def in_the_way(self, payout: PayoutState) -> str | None:
         if not self._shut_at_times() or not self._choices.pick((16, 1)):

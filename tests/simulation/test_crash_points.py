@@ -36,38 +36,38 @@ class Point:
 
 
 POINTS = [
-    Point("request", "accept: before the commit", NOTHING, 0),
-    Point("request", "accept: after the commit", Status.SUBMITTING, 0),
+    Point("request", "insert: before the commit", NOTHING, 0),
+    Point("request", "insert: after the commit", Status.SUBMITTING, 0),
     Point("request", "create order-0: before it leaves", Status.SUBMITTING, 0),
     Point("request", "create order-0: before the answer is in", Status.SUBMITTING, 1),
-    Point("request", "take: before the commit", Status.SUBMITTING, 1),
-    Point("request", "take: after the commit", Status.PROCESSING, 1),
-    Point("submit", "claimed: before the commit", Status.QUEUED, 0),
-    Point("submit", "claimed: after the commit", Status.QUEUED, 0),
-    Point("submit", "change: before the commit", Status.QUEUED, 0),
-    Point("submit", "change: after the commit", Status.SUBMITTING, 0),
+    Point("request", "apply: before the commit", Status.SUBMITTING, 1),
+    Point("request", "apply: after the commit", Status.PROCESSING, 1),
+    Point("submit", "get_claimed: before the commit", Status.QUEUED, 0),
+    Point("submit", "get_claimed: after the commit", Status.QUEUED, 0),
+    Point("submit", "update: before the commit", Status.QUEUED, 0),
+    Point("submit", "update: after the commit", Status.SUBMITTING, 0),
     Point("submit", "create order-0: before it leaves", Status.SUBMITTING, 0),
     Point("submit", "create order-0: before the answer is in", Status.SUBMITTING, 1),
-    Point("submit", "take: before the commit", Status.SUBMITTING, 1),
-    Point("submit", "take: after the commit", Status.PROCESSING, 1),
-    Point("query", "claimed_briefly: before the commit", Status.UNKNOWN, 1),
-    Point("query", "claimed_briefly: after the commit", Status.UNKNOWN, 1),
+    Point("submit", "apply: before the commit", Status.SUBMITTING, 1),
+    Point("submit", "apply: after the commit", Status.PROCESSING, 1),
+    Point("query", "get_claimed_keys: before the commit", Status.UNKNOWN, 1),
+    Point("query", "get_claimed_keys: after the commit", Status.UNKNOWN, 1),
     Point("query", "query order-0: before it leaves", Status.UNKNOWN, 1),
     Point("query", "query order-0: before the answer is in", Status.UNKNOWN, 1),
-    Point("query", "change_many: before the commit", Status.UNKNOWN, 1),
-    Point("query", "change_many: after the commit", Status.SUCCEEDED, 1),
-    Point("callback", "change_order: before the commit", Status.PROCESSING, 1),
-    Point("callback", "change_order: after the commit", Status.SUCCEEDED, 1),
-    Point("sweep", "lapse: before the commit", Status.SUBMITTING, 1),
-    Point("sweep", "lapse: after the commit", Status.UNKNOWN, 1),
+    Point("query", "update_many: before the commit", Status.UNKNOWN, 1),
+    Point("query", "update_many: after the commit", Status.SUCCEEDED, 1),
+    Point("callback", "update_by_order_no: before the commit", Status.PROCESSING, 1),
+    Point("callback", "update_by_order_no: after the commit", Status.SUCCEEDED, 1),
+    Point("sweep", "expire_leases: before the commit", Status.SUBMITTING, 1),
+    Point("sweep", "expire_leases: after the commit", Status.UNKNOWN, 1),
     Point("sweep", "claim_due: before the commit", Status.UNKNOWN, 1),
     Point("sweep", "claim_due: after the commit", Status.UNKNOWN, 1),
     Point("sweep", "publish payouts.query: before", Status.UNKNOWN, 1),
     Point("sweep", "publish payouts.query: after", Status.UNKNOWN, 1),
-    Point("notify", "relay: before the commit", Status.SUCCEEDED, 1),
+    Point("notify", "relay_outbox: before the commit", Status.SUCCEEDED, 1),
     Point("notify", "tell the app: before", Status.SUCCEEDED, 1),
     Point("notify", "tell the app: after", Status.SUCCEEDED, 1),
-    Point("notify", "relay: after the commit", Status.SUCCEEDED, 1),
+    Point("notify", "relay_outbox: after the commit", Status.SUCCEEDED, 1),
 ]
 
 
@@ -187,7 +187,7 @@ def callback() -> Stage:
 
 def sweep() -> Stage:
     stage = request()
-    stage.run_to("take: before the commit")
+    stage.run_to("apply: before the commit")
     stage.crash()
     stage.later(minutes=3)
     stage.world._beat()

@@ -16,9 +16,9 @@ from shared.domain import lifecycle
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused, Report
 from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 from tests.simulation.memory_store import MemoryStore
 
 POLICY = Policy(not_found_codes=frozenset({"2001"}), refused_codes=frozenset({"2005"}))
@@ -46,12 +46,12 @@ def new(no: str, now: datetime) -> PayoutState:
 class Pair:
     """Both stores, given the same calls."""
 
-    def __init__(self, store: Store, seed: int) -> None:
+    def __init__(self, store: PayoutStore, seed: int) -> None:
         self.real = store
         self.model = MemoryStore()
         self.random = random.Random(seed)
         self.now = NOW
-        self.last: Step | None = None
+        self.last: Transition | None = None
 
     def act(self) -> None:
         """One random call on both; the results must agree."""
@@ -76,11 +76,11 @@ class Pair:
         step = lifecycle.accept(
             new(self._no(), self.now), claim_id="c", now=self.now, policy=POLICY
         )
-        self.both(lambda store: store.accept([step]))
+        self.both(lambda store: store.insert([step]))
 
     def _enqueue(self) -> None:
-        step = lifecycle.enqueue(new(self._no(), self.now), now=self.now)
-        self.both(lambda store: store.accept([step]))
+        step = lifecycle.accept_queued(new(self._no(), self.now), now=self.now)
+        self.both(lambda store: store.insert([step]))
 
     def _answer(self) -> None:
         standing = self.both(self._find(self._no()))
@@ -98,23 +98,23 @@ class Pair:
         self.last = lifecycle.on_create_answer(
             standing, answer, claim_id="c", now=self.now, policy=POLICY, jitter=0
         )
-        self.both(lambda store: store.take(self.last))
+        self.both(lambda store: store.apply(self.last))
 
     def _stale(self) -> None:
         if self.last is not None:
-            self.both(lambda store: store.take(self.last))
+            self.both(lambda store: store.apply(self.last))
 
     def _callback(self) -> None:
         no, status = self._no(), self.random.choice(("1", "5", "6", "7", "19"))
 
-        def decide(payout: PayoutState) -> Step:
+        def decide(payout: PayoutState) -> Transition:
             report = self._report(payout, status, "callback")
             return lifecycle.on_callback(payout, report, now=self.now, policy=POLICY, jitter=0)
 
-        self.both(lambda store: store.change_order("shop@epay.com", no, decide))
+        self.both(lambda store: store.update_by_order_no("shop@epay.com", no, decide))
 
     def _query(self) -> None:
-        def decide(payout: PayoutState) -> Step | None:
+        def decide(payout: PayoutState) -> Transition | None:
             return lifecycle.on_query_answer(
                 payout,
                 Refused("2001", "no such order"),
@@ -126,16 +126,16 @@ class Pair:
 
         ids = [self.random.randint(1, 5) for _ in range(2)]
         lease = self.random.choice((None, self.now))
-        self.both(lambda store: store.claimed(ids, lease))
-        self.both(lambda store: store.claimed_briefly(ids, lease))
-        self.both(lambda store: store.change_many(ids, decide))
+        self.both(lambda store: store.get_claimed(ids, lease))
+        self.both(lambda store: store.get_claimed_keys(ids, lease))
+        self.both(lambda store: store.update_many(ids, decide))
 
     def _send(self) -> None:
-        def decide(payout: PayoutState) -> Step | None:
-            return lifecycle.begin_send(payout, claim_id="c", now=self.now, policy=POLICY)
+        def decide(payout: PayoutState) -> Transition | None:
+            return lifecycle.claim_for_submission(payout, claim_id="c", now=self.now, policy=POLICY)
 
         payout_id = self.random.randint(1, 5)
-        self.both(lambda store: store.change(payout_id, decide))
+        self.both(lambda store: store.update(payout_id, decide))
 
     def _send_within_cap(self) -> None:
         standing = self.both(self._find(self._no()))
@@ -144,21 +144,21 @@ class Pair:
         policy = replace(POLICY, cap_per_day={"USD": Decimal(20)})
         told: list[Decimal] = []
 
-        def decide(payout: PayoutState, sent: Decimal) -> Step | None:
+        def decide(payout: PayoutState, sent: Decimal) -> Transition | None:
             told.append(sent)
-            return lifecycle.begin_send(
+            return lifecycle.claim_for_submission(
                 payout, claim_id="c", now=self.now, policy=policy, sent_today=sent
             )
 
         since = self.now - timedelta(seconds=600)
-        self.both(lambda store: store.change_within_cap(standing, since, decide))
+        self.both(lambda store: store.update_within_cap(standing, since, decide))
         assert told[0] == told[-1]
 
     def _sweep(self) -> None:
-        def decide(payout: PayoutState) -> Step | None:
-            return lifecycle.on_lease_over(payout, now=self.now)
+        def decide(payout: PayoutState) -> Transition | None:
+            return lifecycle.on_lease_expired(payout, now=self.now)
 
-        self.both(lambda store: store.lapse(self.now, 10, decide))
+        self.both(lambda store: store.expire_leases(self.now, 10, decide))
         until = self.now + POLICY.lease
         self.both(lambda store: sorted(store.claim_due(self.now, until, 10), key=lambda d: d.id))
 
@@ -167,7 +167,7 @@ class Pair:
 
         def call(store: Any) -> tuple[int, list[Message]]:
             told: list[Message] = []
-            return store.relay(told.append, self.now, limit), told
+            return store.relay_outbox(told.append, self.now, limit), told
 
         self.both(call)
 
@@ -204,10 +204,10 @@ def test_the_model_does_what_postgresql_does(database_url: str, seed: int) -> No
         engine.dispose()
 
 
-class CountingIds(Store):
+class CountingIds(PayoutStore):
     """The real store, with ids that have no gaps."""
 
-    def accept(self, steps: Any) -> Any:
+    def insert(self, steps: Any) -> Any:
         with self.engine.begin() as connection:
             connection.execute(
                 text(
@@ -215,4 +215,4 @@ class CountingIds(Store):
                     " (SELECT coalesce(max(id), 0) FROM payout) + 1, false)"
                 )
             )
-        return super().accept(steps)
+        return super().insert(steps)

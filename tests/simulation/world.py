@@ -14,7 +14,7 @@ from greenlet import greenlet
 from sqlalchemy.exc import OperationalError
 
 from ops.resolution import actions
-from ops.resolution.actions import Act, Decision
+from ops.resolution.actions import Action, Decision
 from shared.contract import (
     TASK_CALLBACK,
     TASK_NOTIFY,
@@ -27,7 +27,7 @@ from shared.domain import review
 from shared.domain.gateway import OrderAnswer
 from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
-from shared.domain.payout import PayoutState, Step
+from shared.domain.payout import PayoutState, Transition
 from shared.domain.review import code_of
 from shared.domain.transitions import FINAL
 from shared.messaging.callback_message import CallbackMessage
@@ -40,7 +40,7 @@ from tests.simulation.operators import Person
 from tests.simulation.seeded_choices import Choices
 from tests.simulation.send_guard import SimGate
 from worker.context import Context
-from worker.database_retry import DatabaseAway
+from worker.database_retry import DatabaseUnavailable
 from worker.jobs.callback import callback
 from worker.jobs.notify import notify
 from worker.jobs.query import query
@@ -123,11 +123,11 @@ class World:
                 self.store, self.pause, self.choices, lambda: self.wild and self.database_faults
             ),
             gateway=self.gateway,
-            ask_many=self._ask_many,
+            query_many=self._ask_many,
             publish=self._publish,
-            tell=self._tell,
-            patience=self,
-            gate=SimGate(
+            publish_outcome=self._tell,
+            database_retry=self,
+            send_guard=SimGate(
                 self.choices,
                 lambda: self.now,
                 self.pause,
@@ -299,13 +299,13 @@ class World:
     def _release(self) -> None:
         """A person lets a payout pass the caps."""
         for row in list(self.store.rows.values()):
-            if review.is_held(row):
-                self.store.change(row.id, self._released)
+            if review.awaits_release(row):
+                self.store.update(row.id, self._released)
                 self.gateway.played["released by a person"] += 1
                 self.say(f"a person releases {row.merchant_order_no}")
 
-    def _released(self, payout: PayoutState) -> Step:
-        decision = Decision(Act.RELEASE, "ann", "it is right")
+    def _released(self, payout: PayoutState) -> Transition:
+        decision = Decision(Action.RELEASE, "ann", "it is right")
         return actions.decide(payout, decision, None, now=self.now, policy=self.policy)
 
     def _person(self) -> None:
@@ -370,7 +370,7 @@ class World:
         claim = f"claim-{next(self.claims)}"
         try:
             self.run(lambda: self._run_task(delivery, claim))
-        except DatabaseAway:
+        except DatabaseUnavailable:
             self.broker.give_back(delivery)
         except Crash:
             return
@@ -385,7 +385,7 @@ class World:
             except OperationalError as error:
                 self.gateway.played[f"PostgreSQL {error.statement}"] += 1
                 self.say(f"PostgreSQL: {error.statement}")
-        raise DatabaseAway
+        raise DatabaseUnavailable
 
     def _run_task(self, delivery: Delivery, claim: str) -> None:
         kwargs = delivery.kwargs

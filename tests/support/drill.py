@@ -20,7 +20,7 @@ from devstack.redis import LocalRedis
 from devstack.wait import wait_for
 from sandbox.settings import Duplicates, SandboxConfig
 from shared.storage import journal_audit, migrate
-from shared.storage.encryption import Vault
+from shared.storage.encryption import AccountCipher
 from shared.storage.engine import make_engine
 from tests.support.service import NOT_FOUND, QUEUES, Service, asked, send, service
 from tests.support.tcp_proxy import Proxy
@@ -198,7 +198,11 @@ class Drill:
         assert created <= rows
         engine = make_engine(self.service.database_url, pool_size=1)
         try:
-            broken = [found for found in journal_audit.breaks(engine, Vault()) if found is not None]
+            broken = [
+                found
+                for found in journal_audit.audit_chains(engine, AccountCipher())
+                if found is not None
+            ]
         finally:
             engine.dispose()
         assert broken == []

@@ -89,8 +89,8 @@ def new(world: World, order_no: str, **changes: Any) -> PayoutState:
 def put_queued(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
     """Payouts that somebody else will send, due now."""
     now = world.context.clock()
-    steps = [lifecycle.enqueue(new(world, no, **changes), now=now) for no in order_nos]
-    return [payout for payout in world.context.store.accept(steps) if payout]
+    steps = [lifecycle.accept_queued(new(world, no, **changes), now=now) for no in order_nos]
+    return [payout for payout in world.context.store.insert(steps) if payout]
 
 
 def put_submitting(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
@@ -102,7 +102,7 @@ def put_submitting(world: World, *order_nos: str, **changes: Any) -> list[Payout
         )
         for no in order_nos
     ]
-    return [payout for payout in ctx.store.accept(steps) if payout]
+    return [payout for payout in ctx.store.insert(steps) if payout]
 
 
 def put_unknown(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
@@ -117,7 +117,7 @@ def put_unknown(world: World, *order_nos: str, **changes: Any) -> list[PayoutSta
             policy=ctx.policy,
             jitter=0.0,
         )
-        unknown.append(ctx.store.take(step) or payout)
+        unknown.append(ctx.store.apply(step) or payout)
     return unknown
 
 

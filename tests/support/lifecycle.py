@@ -13,7 +13,7 @@ from typing import Any
 from shared.domain import lifecycle
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.lifecycle import Policy
-from shared.domain.payout import Event, PayoutState, Status, Step
+from shared.domain.payout import Event, PayoutState, Status, Transition
 
 T0 = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -118,7 +118,7 @@ def unknown(policy: Policy = POLICY, **changes: Any) -> PayoutState:
 def standing(status: Status) -> PayoutState:
     """A payout in that status, by steps that are allowed."""
     if status is Status.QUEUED:
-        return lifecycle.enqueue(new_payout(), now=T0).after
+        return lifecycle.accept_queued(new_payout(), now=T0).after
     if status is Status.SUBMITTING:
         return accepted()
     if status is Status.UNKNOWN:
@@ -187,7 +187,7 @@ def independent_hash(event: Event, payout: PayoutState) -> str:
     return sha256_of(event.previous_hash + "\n" + canonical(body))
 
 
-def assert_chained(steps: Iterable[Step]) -> None:
+def assert_chained(steps: Iterable[Transition]) -> None:
     """Every event follows the one before it, by number and by hash."""
     sequence, previous = 0, "0" * 64
     for step in steps:

@@ -13,8 +13,8 @@ from shared.config.settings import Settings
 from shared.epay.callbacks import sign_callback
 from shared.epay.signing import NestedForm
 from shared.messaging.callback_message import CallbackMessage
-from webhook.app import wire
-from webhook.publisher import Broker
+from webhook.app import assemble
+from webhook.publisher import CallbackPublisher
 from webhook.shared_redis import BrokerAway
 
 ACCOUNT = "test2020@epay.com"
@@ -25,13 +25,13 @@ JSON = "application/json"
 
 
 @dataclass
-class RecordingBroker(Broker):
+class RecordingBroker(CallbackPublisher):
     """A broker that keeps what it is given, or is away."""
 
     away: bool = False
     taken: list[CallbackMessage] = field(default_factory=list)
 
-    def enqueue(self, message: CallbackMessage) -> None:
+    def publish(self, message: CallbackMessage) -> None:
         if self.away:
             raise BrokerAway
         self.taken.append(message)
@@ -53,9 +53,9 @@ def settings(redis_url: str, **changes: Any) -> Settings:
     return Settings(_env_file=None, **(values | changes))
 
 
-def app(redis_url: str, broker: Broker, **changes: Any) -> Flask:
+def app(redis_url: str, broker: CallbackPublisher, **changes: Any) -> Flask:
     """The webhook with that broker."""
-    return wire(settings(redis_url, **changes), broker)
+    return assemble(settings(redis_url, **changes), broker)
 
 
 def fields(**changes: str) -> dict[str, str]:

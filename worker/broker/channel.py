@@ -20,7 +20,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import NoScriptError, OutOfMemoryError
 
-from worker.broker.qos import RidingQoS
+from worker.broker.qos import BatchedAckQoS
 
 if TYPE_CHECKING:  # the stubs know the public half of kombu alone
     _Channel = Any
@@ -29,7 +29,7 @@ else:
 
 log = structlog.get_logger(__name__)
 
-TAKE = """
+FETCH = """
 local unacked, index, now, most = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 -- what is of the wrong type is met before anything is moved: nothing is rolled back
 for nth = 3, #KEYS do redis.call('LLEN', KEYS[nth]) end
@@ -72,7 +72,7 @@ _MOST = 64
 """Messages that are taken at once, however many threads are free."""
 
 
-class TakingChannel(_Channel):  # type: ignore[misc]
+class AtomicFetchChannel(_Channel):  # type: ignore[misc]
     """kombu's Redis channel, which takes by script, and waits in a way that takes nothing.
 
     Consuming one queue, it waits with BLMOVE from the end of the list to the very same place.
@@ -80,7 +80,7 @@ class TakingChannel(_Channel):  # type: ignore[misc]
     as with kombu alone, and what is behind it by script.
     """
 
-    QoS = RidingQoS
+    QoS = BatchedAckQoS
     _sent = ""
     """The command whose answer is awaited."""
     _look = True
@@ -121,7 +121,7 @@ class TakingChannel(_Channel):  # type: ignore[misc]
     def _taking(self, lists: Sequence[str]) -> list[Any]:
         free = self.qos.can_consume_max_estimate()
         self._asked = _MOST if free is None else min(free, _MOST)
-        self._told = self.qos.untold()
+        self._told = self.qos.pending()
         keys = (self.unacked_key, self.unacked_index_key, *lists)
         return [len(keys), *keys, repr(time()), self._asked, *self._told]
 
@@ -129,7 +129,7 @@ class TakingChannel(_Channel):  # type: ignore[misc]
         self._sent = command
         if command == "EVALSHA":
             known = self._script
-            args = (TAKE if known is None else known, *args)
+            args = (FETCH if known is None else known, *args)
             command = "EVAL" if known is None else command
         self.client.connection.send_command(command, *args)
 
@@ -174,18 +174,18 @@ class TakingChannel(_Channel):  # type: ignore[misc]
         if self._sent != "EVALSHA":
             self._is_full = False
             return []
-        self._script = self._script or self.client.register_script(TAKE).sha
-        self.qos.arrived(self._told)
+        self._script = self._script or self.client.register_script(FETCH).sha
+        self.qos.sent(self._told)
         return list(_triples(answer))
 
     def _hand_on(self, taken: Sequence[tuple[str, str, bytes]]) -> None:
         """Give each message to whom it is for; what comes to nothing does not come again."""
-        self.qos.expect([tag for _, tag, _ in taken if tag])
+        self.qos.track([tag for _, tag, _ in taken if tag])
         for name, tag, text in taken:
             queue = name.rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)
             if tag and queue not in self.connection._callbacks:  # noqa: SLF001 - nobody takes it any more
-                self.qos.give_back(tag)
+                self.qos.requeue(tag)
                 continue
             try:
                 message = loads(bytes_to_str(text))

@@ -22,7 +22,7 @@ _NAME_LENGTH = 64
 _LONGEST_NAME = 255
 
 
-def what_is_wrong(message: Any) -> str | None:
+def find_fault(message: Any) -> str | None:
     """Why a message from the broker is no task message; None when it is one."""
     return _wrong_headers(message.headers) or _wrong_content(message)
 
@@ -64,7 +64,7 @@ def _is_call(body: object) -> bool:
     return isinstance(args, list) and isinstance(kwargs, dict) and isinstance(options, dict | None)
 
 
-class CarefulConsumer(Consumer):
+class StrictConsumer(Consumer):
     """Celery's consumer, which refuses what is no task message and repeats none in a log."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,7 +85,7 @@ class CarefulConsumer(Consumer):
         take = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Any) -> None:
-            wrong = what_is_wrong(message)
+            wrong = find_fault(message)
             if wrong is not None:
                 self._refuse(message, wrong)
                 return

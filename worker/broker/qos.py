@@ -19,7 +19,7 @@ else:
 log = structlog.get_logger(__name__)
 
 
-class RidingQoS(_QoS):  # type: ignore[misc]
+class BatchedAckQoS(_QoS):  # type: ignore[misc]
     """The messages in our hands. What is done with is told to Redis by the channel's next script.
 
     Until then a message may come again if the worker dies, and then does nothing. Only where no
@@ -30,7 +30,7 @@ class RidingQoS(_QoS):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._settled: deque[str] = deque()
 
-    def expect(self, tags: Iterable[str]) -> None:
+    def track(self, tags: Iterable[str]) -> None:
         """These are among the unacked now: whatever ends the channel, they are given back."""
         if self._dirty:
             self._flush()
@@ -52,7 +52,7 @@ class RidingQoS(_QoS):  # type: ignore[misc]
     def _is_expected(self, tag: object) -> bool:
         return isinstance(tag, str) and self._delivered.get(tag, self) is None
 
-    def give_back(self, tag: str) -> None:
+    def requeue(self, tag: str) -> None:
         """Nobody takes this message here any more: it goes back to where it came from."""
         self.restore_by_tag(tag)
         self._quick_ack(tag)
@@ -78,32 +78,32 @@ class RidingQoS(_QoS):  # type: ignore[misc]
         self._settled.append(delivery_tag)
         self._quick_ack(delivery_tag)
         if not self.channel.takes_soon:
-            self.settle()
+            self.flush_acks()
 
-    def untold(self) -> tuple[str, ...]:
+    def pending(self) -> tuple[str, ...]:
         """What Redis is to be told, for who does; to be told again unless it `arrived`."""
         return tuple(self._settled)
 
-    def arrived(self, told: Iterable[str]) -> None:
+    def sent(self, told: Iterable[str]) -> None:
         """Redis was told these."""
         for tag in told:
             with contextlib.suppress(ValueError):  # told by two ways
                 self._settled.remove(tag)
 
-    def settle(self) -> None:
+    def flush_acks(self) -> None:
         """Tell Redis now. Raises what the connection raises."""
-        tags = self.untold()
+        tags = self.pending()
         if tags:
             with self.channel.conn_or_acquire() as client, client.pipeline(False) as pipe:
                 pipe.zrem(self.unacked_index_key, *tags)
                 pipe.hdel(self.unacked_key, *tags)
                 pipe.execute()
-            self.arrived(tags)
+            self.sent(tags)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """The channel ends: what was done with is told, the rest given back."""
         try:
             with contextlib.suppress(*self.channel.connection_errors, self.channel.ResponseError):
-                self.settle()
+                self.flush_acks()
         finally:
             super().restore_unacked_once(stderr)

@@ -13,12 +13,12 @@ from typing import Any
 from kombu.transport import redis
 from redis.exceptions import DataError
 
-from worker.broker.channel import TakingChannel, drop
+from worker.broker.channel import AtomicFetchChannel, drop
 
 _UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError)
 
 
-class Channel(TakingChannel):
+class Channel(AtomicFetchChannel):
     """Lends one client to all: kombu makes one for every message and every acknowledgement."""
 
     _kept: Any = None

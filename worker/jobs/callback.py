@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.domain import lifecycle
-from shared.domain.payout import PayoutState, Step
+from shared.domain.payout import PayoutState, Transition
 from shared.messaging.callback_message import CallbackMessage
 from worker.context import Context
 
@@ -15,16 +15,16 @@ def callback(ctx: Context, message: CallbackMessage) -> str | None:
     report = message.report()
     now, jitter = ctx.clock(), ctx.jitter()
 
-    def decide(payout: PayoutState) -> Step | None:
+    def decide(payout: PayoutState) -> Transition | None:
         if message.verified:
             return lifecycle.on_callback(payout, report, now=now, policy=ctx.policy, jitter=jitter)
         return lifecycle.on_unverified_callback(payout, now=now, detail=_claims(message))
 
-    payout = ctx.store.change_order(ctx.account, message.merchant_order_no, decide)
+    payout = ctx.store.update_by_order_no(ctx.account, message.merchant_order_no, decide)
     if payout is None:
         kind = "stray_callback" if message.verified else "stray_callback_unverified"
         actor = "epay" if message.verified else "anybody"
-        ctx.store.note_stray(kind, actor, _claims(message), now)
+        ctx.store.record_unmatched_event(kind, actor, _claims(message), now)
         return None
     return payout.status.value
 

@@ -11,10 +11,10 @@ from itertools import takewhile
 import structlog
 
 from shared.domain import daily_reconciliation as comparing
-from shared.domain.daily_reconciliation import Compared
+from shared.domain.daily_reconciliation import Comparison
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown
-from shared.domain.payout import PayoutState, Step
-from shared.storage.daily_reconciliation import BooksStore, DayBooks
+from shared.domain.payout import PayoutState, Transition
+from shared.storage.daily_reconciliation import DayProgress, ReconciliationStore
 from worker.context import Context, chunked
 
 _BUDGET = timedelta(seconds=8)
@@ -33,18 +33,18 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Tick:
     ctx: Context
-    store: BooksStore
+    store: ReconciliationStore
     began: datetime
 
 
-def books(ctx: Context) -> int:
+def reconcile_day(ctx: Context) -> int:
     """Compare the next payouts of the oldest day that is to do; how many were.
 
     The cursor moves by compare-and-set, and a difference is recorded once: a chunk that is done
     twice, by two ticks or after a crash, changes nothing.
     """
     began = ctx.clock()
-    store = BooksStore(ctx.store.engine, ctx.account)
+    store = ReconciliationStore(ctx.store.engine, ctx.account)
     day = store.open_day(began, ctx.books_after)
     if day is None:
         return 0
@@ -52,7 +52,7 @@ def books(ctx: Context) -> int:
     if not store.claim(began, until):
         return 0
     tick = _Tick(ctx, store, began)
-    standing: DayBooks | None = store.begin(day, began)
+    standing: DayProgress | None = store.begin(day, began)
     compared, next_at = 0, began
     while standing is not None and standing.finished_at is None:
         before = standing
@@ -67,7 +67,7 @@ def books(ctx: Context) -> int:
     return compared
 
 
-def _go_on(tick: _Tick, standing: DayBooks) -> DayBooks | None:
+def _go_on(tick: _Tick, standing: DayProgress) -> DayProgress | None:
     """Compare what one reading finds, or close the day.
 
     Returns:
@@ -88,15 +88,15 @@ def _go_on(tick: _Tick, standing: DayBooks) -> DayBooks | None:
     return standing
 
 
-def _chunk(tick: _Tick, standing: DayBooks, orders: Mapping[int, str]) -> DayBooks | None:
+def _chunk(tick: _Tick, standing: DayProgress, orders: Mapping[int, str]) -> DayProgress | None:
     """Ask, record, advance: three things, and no connection is held during the first (law 9)."""
     ctx = tick.ctx
     asked_at = ctx.clock()
     answers: dict[int, OrderAnswer] = {}
     patience = max(ctx.total_timeout, ctx.policy.lease - _BUDGET)  # as long as any task at most
-    for wave in ctx.ask_many(orders, patience):
+    for wave in ctx.query_many(orders, patience):
         answers.update(wave)
-    if not any(map(comparing.was_heard, answers.values())):
+    if not any(map(comparing.epay_answered, answers.values())):
         if ctx.clock() - standing.started_at < _AWAY_PATIENCE:
             return standing
         answers = {payout_id: answers.get(payout_id, _NO_ANSWER) for payout_id in orders}
@@ -110,15 +110,15 @@ def _chunk(tick: _Tick, standing: DayBooks, orders: Mapping[int, str]) -> DayBoo
 
 def _record(
     ctx: Context, answers: Mapping[int, OrderAnswer], asked_at: datetime
-) -> dict[int, Compared]:
+) -> dict[int, Comparison]:
     """Hold the answers against the rows as they stand now, and put differences on record."""
     now = ctx.clock()
-    found: dict[int, Compared] = {}
+    found: dict[int, Comparison] = {}
 
-    def decide(payout: PayoutState) -> Step | None:
+    def decide(payout: PayoutState) -> Transition | None:
         answer = answers[payout.id]
         found[payout.id] = comparing.compare(payout, answer, asked_at=asked_at, policy=ctx.policy)
-        return comparing.step(
+        return comparing.transition_for(
             payout,
             answer,
             asked_at=asked_at,
@@ -127,11 +127,11 @@ def _record(
             jitter=ctx.jitter(),
         )
 
-    ctx.store.change_many(list(answers), decide)
+    ctx.store.update_many(list(answers), decide)
     return found
 
 
-def _close(tick: _Tick, standing: DayBooks) -> DayBooks | None:
+def _close(tick: _Tick, standing: DayProgress) -> DayProgress | None:
     closed = tick.store.finish(standing.day, standing.last_id, tick.ctx.clock())
     if closed is not None:
         tell = log.warning if closed.differing or closed.unanswered else log.info
@@ -145,5 +145,5 @@ def _close(tick: _Tick, standing: DayBooks) -> DayBooks | None:
     return closed
 
 
-def _count(standing: DayBooks) -> int:
+def _count(standing: DayProgress) -> int:
     return standing.agreed + standing.differing + standing.unanswered

@@ -10,7 +10,7 @@ _BATCH = 200
 def notify(ctx: Context) -> int:
     """Send the unsent messages, in order; how many. Somebody else at it: none."""
     total = 0
-    while sent := ctx.store.relay(ctx.tell, ctx.clock(), _BATCH):
+    while sent := ctx.store.relay_outbox(ctx.publish_outcome, ctx.clock(), _BATCH):
         total += sent
         if sent < _BATCH:
             break

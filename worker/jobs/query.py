@@ -7,7 +7,7 @@ from datetime import datetime
 
 from shared.domain import lifecycle
 from shared.domain.gateway import OrderAnswer
-from shared.domain.payout import PayoutState, Step
+from shared.domain.payout import PayoutState, Transition
 from worker.context import Context
 
 
@@ -19,12 +19,12 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
     """
     orders = {
         claimed.id: claimed.merchant_order_no
-        for claimed in ctx.store.claimed_briefly(payout_ids, lease)
-        if claimed.status in lifecycle.FOLLOWED
+        for claimed in ctx.store.get_claimed_keys(payout_ids, lease)
+        if claimed.status in lifecycle.POLLED
     }
     asked_at = ctx.clock()
     answered = 0
-    for wave in ctx.ask_many(orders, ctx.policy.lease) if orders else ():
+    for wave in ctx.query_many(orders, ctx.policy.lease) if orders else ():
         record(ctx, dict(wave), asked_at)
         answered += len(wave)
     return answered
@@ -34,7 +34,7 @@ def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) ->
     """Record EPAY's answers, by payout id, to queries that were begun at `asked_at`."""
     now = ctx.clock()
 
-    def decide(payout: PayoutState) -> Step | None:
+    def decide(payout: PayoutState) -> Transition | None:
         return lifecycle.on_query_answer(
             payout,
             answers[payout.id],
@@ -44,4 +44,4 @@ def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) ->
             jitter=ctx.jitter(),
         )
 
-    return ctx.store.change_many(list(answers), decide)
+    return ctx.store.update_many(list(answers), decide)

@@ -18,12 +18,12 @@ from shared.contract import (
     parse_request,
 )
 from shared.domain import lifecycle, notifications
-from shared.domain.intake import conflict, differing, payout_of
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.intake import conflict, conflicting_fields, payout_of
+from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context
-from worker.jobs.starting import start
-from worker.jobs.submission import send
-from worker.send_guard.interface import Go
+from worker.jobs.starting import submit_queued
+from worker.jobs.submission import submit_claimed
+from worker.send_guard.interface import Allow
 
 _NONE = timedelta(0)
 
@@ -40,26 +40,26 @@ def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestRe
         wanted = _wanted(ctx, asked)
     except InvalidRequest as error:
         return _refuse(ctx, kwargs, error.error)
-    accepted = ctx.store.accept([_first_step(ctx, wanted, claim_id)])[0]
+    accepted = ctx.store.insert([_first_step(ctx, wanted, claim_id)])[0]
     if accepted is None:
-        return _repeated(ctx, asked, wanted, claim_id)
+        return _answer_repeated(ctx, asked, wanted, claim_id)
     if accepted.status is Status.QUEUED:
-        return _result(start(ctx, accepted, claim_id), duplicate=False)
-    return _result(send(ctx, accepted), duplicate=False)
+        return _result(submit_queued(ctx, accepted, claim_id), duplicate=False)
+    return _result(submit_claimed(ctx, accepted), duplicate=False)
 
 
-def _first_step(ctx: Context, wanted: PayoutState, claim_id: str) -> Step:
+def _first_step(ctx: Context, wanted: PayoutState, claim_id: str) -> Transition:
     """Accepted and claimed in one commit; where something is in the way, accepted alone.
 
     Then it is this task that looks after it, for as long as a lease.
     """
     free = lifecycle.within_caps(wanted, ctx.policy) and isinstance(
-        ctx.gate.look(wanted, patience=_NONE), Go
+        ctx.send_guard.look(wanted, patience=_NONE), Allow
     )
     now = ctx.clock()
     if free:
         return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
-    return lifecycle.enqueue(wanted, now=now, due_at=now + ctx.policy.lease)
+    return lifecycle.accept_queued(wanted, now=now, due_at=now + ctx.policy.lease)
 
 
 def _wanted(ctx: Context, asked: PayoutRequest) -> PayoutState:
@@ -69,7 +69,9 @@ def _wanted(ctx: Context, asked: PayoutRequest) -> PayoutState:
 def _refuse(ctx: Context, kwargs: Mapping[str, Any], error: RequestError) -> RequestResult:
     """Nothing is stored and nothing sent; whoever asked is told why."""
     now = ctx.clock()
-    messages = notifications.of_invalid(dict(kwargs), parse_notify(kwargs), ctx.account, error, now)
+    messages = notifications.messages_for_invalid(
+        dict(kwargs), parse_notify(kwargs), ctx.account, error, now
+    )
     if messages:
         ctx.store.add_messages(None, messages, now)
     order_no = notifications.echo(kwargs.get("merchant_order_no"))
@@ -78,7 +80,7 @@ def _refuse(ctx: Context, kwargs: Mapping[str, Any], error: RequestError) -> Req
     )
 
 
-def _repeated(
+def _answer_repeated(
     ctx: Context, asked: PayoutRequest, wanted: PayoutState, claim_id: str
 ) -> RequestResult:
     """The merchant_order_no is taken: by this very execution, by the same payout, or by another."""
@@ -87,10 +89,10 @@ def _repeated(
         msg = f"payout {wanted.merchant_order_no} was refused as a duplicate and is not there"
         raise LookupError(msg)
     if standing.claim_id == claim_id and standing.status is Status.SUBMITTING:
-        return _result(send(ctx, standing), duplicate=False)
-    if fields := differing(standing, wanted):
+        return _result(submit_claimed(ctx, standing), duplicate=False)
+    if fields := conflicting_fields(standing, wanted):
         return _conflict(ctx, asked, standing, fields)
-    messages = notifications.of_duplicate(standing, asked.notify)
+    messages = notifications.messages_for_duplicate(standing, asked.notify)
     if messages:
         ctx.store.add_messages(standing.id, messages, ctx.clock())
     return _result(standing, duplicate=True)
@@ -102,11 +104,11 @@ def _conflict(
     now = ctx.clock()
     error = conflict(fields)
 
-    def decide(payout: PayoutState) -> Step:
+    def decide(payout: PayoutState) -> Transition:
         return lifecycle.on_conflict(payout, now=now, differing=fields)
 
-    noted = ctx.store.change(standing.id, decide) or standing
-    messages = notifications.of_conflict(noted, asked, error, now)
+    noted = ctx.store.update(standing.id, decide) or standing
+    messages = notifications.messages_for_conflict(noted, asked, error, now)
     if messages:
         ctx.store.add_messages(noted.id, messages, now)
     return RequestResult(

@@ -8,14 +8,14 @@ import structlog
 
 from shared.domain import lifecycle
 from shared.domain.gateway import CreateOrder, NeverSent, OrderAnswer
-from shared.domain.payout import PayoutState, Step
+from shared.domain.payout import PayoutState, Transition
 from worker.context import Context
-from worker.database_retry import DatabaseAway
+from worker.database_retry import DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
 
 
-def send(ctx: Context, payout: PayoutState) -> PayoutState:
+def submit_claimed(ctx: Context, payout: PayoutState) -> PayoutState:
     """Send a payout whose claim is on disk, and record the answer; the payout as it then stands.
 
     No connection to the database is held while the request is under way. From the moment that it
@@ -26,17 +26,17 @@ def send(ctx: Context, payout: PayoutState) -> PayoutState:
     answer = _create(ctx, payout)
     now, jitter = ctx.clock(), ctx.jitter()
 
-    def decide(fresh: PayoutState) -> Step:
+    def decide(fresh: PayoutState) -> Transition:
         return lifecycle.on_create_answer(
             fresh, answer, claim_id=claim_id, now=now, policy=ctx.policy, jitter=jitter
         )
 
     def record() -> PayoutState | None:
-        return ctx.store.take(decide(payout)) or ctx.store.change(payout.id, decide)
+        return ctx.store.apply(decide(payout)) or ctx.store.update(payout.id, decide)
 
     try:
-        return ctx.patiently(record) or payout
-    except DatabaseAway:
+        return ctx.with_database_retry(record) or payout
+    except DatabaseUnavailable:
         log.error("answer_not_recorded", merchant_order_no=payout.merchant_order_no)  # noqa: TRY400
         return payout
 
@@ -46,7 +46,7 @@ def _create(ctx: Context, payout: PayoutState) -> OrderAnswer:
 
     The gate learns from requests that were made alone, not from what we kept back ourselves.
     """
-    if (brake := ctx.gate.in_the_way(payout)) is not None:
+    if (brake := ctx.send_guard.in_the_way(payout)) is not None:
         return NeverSent(brake)
     if payout.due_at is None or ctx.clock() + ctx.total_timeout >= payout.due_at:
         return NeverSent("the lease was nearly over before anything was sent")
@@ -61,7 +61,7 @@ def _create(ctx: Context, payout: PayoutState) -> OrderAnswer:
             extend_fields=payout.extend_fields,
         )
     )
-    ctx.gate.note(answer)
+    ctx.send_guard.note(answer)
     return answer
 
 

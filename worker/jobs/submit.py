@@ -6,8 +6,8 @@ from datetime import datetime
 
 from shared.domain.payout import Status
 from worker.context import Context
-from worker.jobs.starting import start
-from worker.jobs.submission import send
+from worker.jobs.starting import submit_queued
+from worker.jobs.submission import submit_claimed
 
 
 def submit(ctx: Context, payout_id: int, lease: datetime | None, claim_id: str) -> str | None:
@@ -18,12 +18,12 @@ def submit(ctx: Context, payout_id: int, lease: datetime | None, claim_id: str) 
             None for a hint that comes from no sweep.
         claim_id: names this execution.
     """
-    found = ctx.store.claimed([payout_id], None)
+    found = ctx.store.get_claimed([payout_id], None)
     if not found:
         return None
     payout = found[0]
     if payout.status is Status.SUBMITTING and payout.claim_id == claim_id:
-        payout = send(ctx, payout)  # the reply to our own commit was lost
+        payout = submit_claimed(ctx, payout)  # the reply to our own commit was lost
     elif payout.status is Status.QUEUED and lease in {None, payout.due_at}:
-        payout = start(ctx, payout, claim_id)
+        payout = submit_queued(ctx, payout, claim_id)
     return payout.status.value

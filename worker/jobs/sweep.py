@@ -6,7 +6,7 @@ from collections import Counter
 
 from shared.contract import TASK_QUERY, TASK_SUBMIT
 from shared.domain import lifecycle
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context, chunked
 
 
@@ -17,10 +17,10 @@ def sweep(ctx: Context) -> dict[str, int]:
     """
     now = ctx.clock()
 
-    def lapse(payout: PayoutState) -> Step | None:
-        return lifecycle.on_lease_over(payout, now=now)
+    def lapse(payout: PayoutState) -> Transition | None:
+        return lifecycle.on_lease_expired(payout, now=now)
 
-    lapsed = ctx.store.lapse(now, ctx.sweep_batch, lapse)
+    lapsed = ctx.store.expire_leases(now, ctx.sweep_batch, lapse)
     until = now + ctx.policy.lease
     due = ctx.store.claim_due(now, until, ctx.sweep_batch)
     lease = until.isoformat()

@@ -19,7 +19,7 @@ import structlog
 
 from shared.domain.gateway import Failure, Limit, Refused
 from shared.domain.payout import PayoutState
-from shared.redis_client import QuickRedis, RedisAway
+from shared.redis_client import RedisClient, RedisUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +49,13 @@ class _Known:
     until: float
 
 
-class Limits:
+class AmountLimits:
     """Safe to share between threads; one asks EPAY, the others wait for its answer."""
 
     def __init__(
         self,
         ask: AskLimit,
-        redis: QuickRedis,
+        redis: RedisClient,
         turn: Callable[[], bool],
         *,
         category: str,
@@ -72,7 +72,7 @@ class Limits:
         self._known: dict[tuple[str, str, str], _Known] = {}
         self._lock = threading.Lock()
 
-    def outside(self, payout: PayoutState, *, patient: bool) -> str | None:
+    def violation(self, payout: PayoutState, *, patient: bool) -> str | None:
         """Why EPAY would not take the amount; None: it is within the limits.
 
         Args:
@@ -108,7 +108,7 @@ class Limits:
         name = f"payouts:epay-limit:{account}:{self._category}:{currency}:{channel}"
         try:
             limit = _read(self._redis.run(lambda: self._redis.client.get(name)))
-        except RedisAway:
+        except RedisUnavailable:
             limit = None
         if limit is None:
             limit = self._of_epay(currency, channel)
@@ -132,7 +132,7 @@ class Limits:
         milliseconds = max(1, round(self._kept * 1000))
         try:
             self._redis.run(lambda: self._redis.client.set(name, text, px=milliseconds))
-        except RedisAway:
+        except RedisUnavailable:
             return
 
 

@@ -14,16 +14,16 @@ from collections.abc import Callable
 import structlog
 
 from shared.domain.circuit_breaker import (
-    Board,
-    Evidence,
-    Opening,
-    Rules,
-    failed,
-    given_back,
+    BreakerRules,
+    BreakerStore,
+    FailureWindow,
+    OpenState,
+    fail_probe,
     is_failure,
+    release_probe,
 )
-from shared.domain.circuit_breaker import opened as newly_opened
-from shared.domain.circuit_breaker import probed as with_probe
+from shared.domain.circuit_breaker import open_breaker as newly_opened
+from shared.domain.circuit_breaker import start_probe as with_probe
 from shared.domain.gateway import OrderAnswer
 
 log = structlog.get_logger(__name__)
@@ -31,18 +31,18 @@ log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 1.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Safe to share between threads."""
 
     def __init__(
-        self, board: Board, rules: Rules, clock: Callable[[], float] = time.monotonic
+        self, board: BreakerStore, rules: BreakerRules, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._board = board
         self._rules = rules
         self._clock = clock
-        self._evidence = Evidence(rules)
+        self._evidence = FailureWindow(rules)
         self._lock = threading.Lock()
-        self._standing: Opening | None = None
+        self._standing: OpenState | None = None
         self._ahead = 0.0
         """The board's clock, less our own."""
         self._read_at: float | None = None
@@ -56,7 +56,7 @@ class Breaker:
         standing = self._standing
         return None if standing is None else standing.wait(self._now())
 
-    def take_probe(self) -> str | None:
+    def start_probe(self) -> str | None:
         """Become the one create that is let through, over all processes; None: another is."""
         token = secrets.token_hex(8)
         with self._lock:
@@ -66,12 +66,12 @@ class Breaker:
             probing = with_probe(self._standing, token, self._now(), self._rules)
             return token if probing is not None and self._swap(probing) else None
 
-    def give_back(self, token: str) -> None:
+    def release_probe(self, token: str) -> None:
         """The probe was not sent after all."""
         with self._lock:
-            self._replace(lambda standing: given_back(standing, token))
+            self._replace(lambda standing: release_probe(standing, token))
 
-    def note(self, answer: OrderAnswer, *, begun_at: float, probe: str | None) -> None:
+    def record(self, answer: OrderAnswer, *, begun_at: float, probe: str | None) -> None:
         """Learn from a create that was really made.
 
         Args:
@@ -83,13 +83,13 @@ class Breaker:
             if probe is not None:
                 self._end_probe(answer, probe)
             elif self._standing is None and begun_at >= self._closed_at:
-                why = self._evidence.note(answer)
+                why = self._evidence.record(answer)
                 if why is not None:
                     self._open(why)
 
     def _end_probe(self, answer: OrderAnswer, token: str) -> None:
         if is_failure(answer):
-            self._replace(lambda standing: failed(standing, token, self._now(), self._rules))
+            self._replace(lambda standing: fail_probe(standing, token, self._now(), self._rules))
             return
         self._look()
         standing = self._standing
@@ -102,7 +102,7 @@ class Breaker:
         if self._standing is None and self._swap(newly_opened(self._now(), why, self._rules)):
             log.warning("breaker_open", reason=why)
 
-    def _replace(self, change: Callable[[Opening], Opening | None]) -> None:
+    def _replace(self, change: Callable[[OpenState], OpenState | None]) -> None:
         self._look()
         changed = change(self._standing) if self._standing is not None else None
         if changed is not None:
@@ -127,14 +127,14 @@ class Breaker:
         self._read_at = self._clock()
         self._stands(standing)
 
-    def _swap(self, new: Opening | None) -> bool:
+    def _swap(self, new: OpenState | None) -> bool:
         if not self._board.swap(self._standing, new):
             self._look()
             return False
         self._stands(new)
         return True
 
-    def _stands(self, standing: Opening | None) -> None:
+    def _stands(self, standing: OpenState | None) -> None:
         if self._standing is not None and standing is None:
             self._closed_at = self._clock()
             self._evidence.clear()

@@ -7,37 +7,41 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 
 from shared.config.settings import Settings
-from shared.domain.circuit_breaker import Rules
-from shared.redis_client import QuickRedis
+from shared.domain.circuit_breaker import BreakerRules
+from shared.redis_client import RedisClient
 from shared.storage import pauses
-from worker.send_guard.amount_limits import AskLimit, Limits
-from worker.send_guard.breaker_store import RedisBoard, SharedBoard
-from worker.send_guard.circuit_breaker import Breaker
-from worker.send_guard.guard import WorkerGate
-from worker.send_guard.pauses import PauseView
-from worker.send_guard.rate_limit import Pace
+from worker.send_guard.amount_limits import AmountLimits, AskLimit
+from worker.send_guard.breaker_store import FallbackBreakerStore, RedisBreakerStore
+from worker.send_guard.circuit_breaker import CircuitBreaker
+from worker.send_guard.guard import WorkerSendGuard
+from worker.send_guard.pauses import PauseCache
+from worker.send_guard.rate_limit import RateLimiter
 
 _PATIENCE_SECONDS = 5.0
 """As long as a create waits for its turn (`worker.jobs.starting`): neither crowds the other out."""
 _PROBE_SPARE_SECONDS = 10.0
 
 
-def make_pace(settings: Settings, redis: QuickRedis) -> Pace | None:
+def make_rate_limiter(settings: Settings, redis: RedisClient) -> RateLimiter | None:
     """What deals out turns; None where no rate is set."""
     rate = settings.epay_max_per_second
-    return None if rate is None else Pace(redis, rate)
+    return None if rate is None else RateLimiter(redis, rate)
 
 
-def make_turn(pace: Pace | None) -> Callable[[], bool]:
+def make_acquire(pace: RateLimiter | None) -> Callable[[], bool]:
     """Waits in place for the turn of one request that is no create; False: there is none soon."""
-    return lambda: pace is None or pace.turn(_PATIENCE_SECONDS)
+    return lambda: pace is None or pace.acquire(_PATIENCE_SECONDS)
 
 
-def make_gate(
-    settings: Settings, engine: Engine, redis: QuickRedis, ask_limit: AskLimit, pace: Pace | None
-) -> WorkerGate:
+def make_send_guard(
+    settings: Settings,
+    engine: Engine,
+    redis: RedisClient,
+    ask_limit: AskLimit,
+    pace: RateLimiter | None,
+) -> WorkerSendGuard:
     """Everything that may keep a payout from being sent for a while."""
-    rules = Rules(
+    rules = BreakerRules(
         failures=settings.breaker_failures,
         pause=settings.breaker_pause_seconds,
         longest_pause=max(settings.breaker_longest_pause_seconds, settings.breaker_pause_seconds),
@@ -45,16 +49,16 @@ def make_gate(
     )
     limits = None
     if settings.epay_check_limits == "on":
-        limits = Limits(
+        limits = AmountLimits(
             ask_limit,
             redis,
-            make_turn(pace),
+            make_acquire(pace),
             category=settings.epay_limit_category,
             kept_seconds=settings.epay_limit_cache_seconds,
         )
-    return WorkerGate(
-        PauseView(lambda: pauses.active(engine)),
-        Breaker(SharedBoard(RedisBoard(redis)), rules),
+    return WorkerSendGuard(
+        PauseCache(lambda: pauses.active(engine)),
+        CircuitBreaker(FallbackBreakerStore(RedisBreakerStore(redis)), rules),
         limits,
         pace,
     )

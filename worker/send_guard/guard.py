@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from shared.clock import utcnow
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
-from shared.redis_client import RedisAway
-from worker.send_guard.amount_limits import Limits, LimitUnknown
-from worker.send_guard.circuit_breaker import Breaker
-from worker.send_guard.interface import GO, Outside, Verdict, Wait
-from worker.send_guard.pauses import PauseView, Unreadable
-from worker.send_guard.rate_limit import NoTurn, Pace
+from shared.redis_client import RedisUnavailable
+from worker.send_guard.amount_limits import AmountLimits, LimitUnknown
+from worker.send_guard.circuit_breaker import CircuitBreaker
+from worker.send_guard.interface import ALLOW, Defer, Reject, Verdict
+from worker.send_guard.pauses import PauseCache, PausesUnreadable
+from worker.send_guard.rate_limit import RateLimited, RateLimiter
 
 _PAUSED_SECONDS = 300.0
 """`payouts resume` wakes what it held back; this is for what it missed."""
@@ -37,15 +37,15 @@ class _Way(threading.local):
     begun_at: float = 0.0
 
 
-class WorkerGate:
+class WorkerSendGuard:
     """See `worker.send_guard.interface.Gate`."""
 
     def __init__(
         self,
-        pauses: PauseView,
-        breaker: Breaker,
-        limits: Limits | None = None,
-        pace: Pace | None = None,
+        pauses: PauseCache,
+        breaker: CircuitBreaker,
+        limits: AmountLimits | None = None,
+        pace: RateLimiter | None = None,
         *,
         now: Callable[[], datetime] = utcnow,
         clock: Callable[[], float] = time.monotonic,
@@ -70,7 +70,7 @@ class WorkerGate:
             or self._outside(payout, patient=seconds > 0)
             or self._probe()
             or self._turn(seconds)
-            or GO
+            or ALLOW
         )
 
     def in_the_way(self, payout: PayoutState) -> str | None:
@@ -88,7 +88,7 @@ class WorkerGate:
         way = self._way
         probe, way.probe = way.probe, None
         way.payout = way.turn = None
-        self._breaker.note(answer, begun_at=way.begun_at, probe=probe)
+        self._breaker.record(answer, begun_at=way.begun_at, probe=probe)
 
     def _begin(self, payout: PayoutState) -> None:
         self._give_back()
@@ -98,49 +98,49 @@ class WorkerGate:
         """A probe of this thread that was never sent is another's."""
         probe, self._way.probe = self._way.probe, None
         if probe is not None:
-            self._breaker.give_back(probe)
+            self._breaker.release_probe(probe)
 
-    def _paused(self, payout: PayoutState) -> Wait | None:
+    def _paused(self, payout: PayoutState) -> Defer | None:
         try:
-            pause = self._pauses.over(payout)
-        except Unreadable:
+            pause = self._pauses.find(payout)
+        except PausesUnreadable:
             return self._wait(_SOON_SECONDS, "it cannot be read what is paused")
         return None if pause is None else self._wait(_PAUSED_SECONDS, f"paused: {pause.scope}")
 
-    def _broken(self, *, patient: bool) -> Wait | None:
+    def _broken(self, *, patient: bool) -> Defer | None:
         seconds = self._breaker.wait()
         if seconds is None or (seconds == 0 and patient):
             return None
         return self._wait(seconds, "EPAY does not answer", spread=2.0)
 
-    def _outside(self, payout: PayoutState, *, patient: bool) -> Wait | Outside | None:
+    def _outside(self, payout: PayoutState, *, patient: bool) -> Defer | Reject | None:
         if self._limits is None or payout.first_sent_at is not None:
             return None
         try:
-            words = self._limits.outside(payout, patient=patient)
+            words = self._limits.violation(payout, patient=patient)
         except LimitUnknown:
             return self._wait(_SOON_SECONDS, "EPAY's limit is not known")
-        return None if words is None else Outside(words)
+        return None if words is None else Reject(words)
 
-    def _probe(self) -> Wait | None:
+    def _probe(self) -> Defer | None:
         seconds = self._breaker.wait()
         if seconds is None:
             return None
         if seconds == 0:
-            self._way.probe = self._breaker.take_probe()
+            self._way.probe = self._breaker.start_probe()
             if self._way.probe is not None or (seconds := self._breaker.wait()) is None:
                 return None
         return self._wait(seconds, "EPAY does not answer", spread=2.0)
 
-    def _turn(self, patience: float) -> Wait | None:
+    def _turn(self, patience: float) -> Defer | None:
         if self._pace is None:
             return None
         try:
             turn = self._pace.reserve(patience, _LEAD_SECONDS)
-        except NoTurn as taken:
+        except RateLimited as taken:
             self._give_back()
             return self._wait(taken.seconds, "EPAY_MAX_PER_SECOND")
-        except RedisAway:
+        except RedisUnavailable:
             self._give_back()
             return self._wait(_SOON_SECONDS, "Redis is away, and a rate is set")
         self._pace.sleep_until(turn - _LEAD_SECONDS)
@@ -155,9 +155,9 @@ class WorkerGate:
         try:
             if turn is None or self._pace.sleep_until(turn) > _LATE_SECONDS:
                 self._pace.sleep_until(self._pace.reserve(_LAST_PATIENCE_SECONDS))
-        except NoTurn:
+        except RateLimited:
             return "no turn within EPAY_MAX_PER_SECOND"
-        except RedisAway:
+        except RedisUnavailable:
             return "Redis is away, and a rate is set"
         return None
 
@@ -168,14 +168,14 @@ class WorkerGate:
 
     def _paused_since(self, payout: PayoutState) -> str | None:
         try:
-            pause = self._pauses.over(payout)
-        except Unreadable:
+            pause = self._pauses.find(payout)
+        except PausesUnreadable:
             return "it could not be read what is paused"
         return None if pause is None else f"paused: {pause.scope}"
 
-    def _wait(self, seconds: float, why: str, spread: float | None = None) -> Wait:
+    def _wait(self, seconds: float, why: str, spread: float | None = None) -> Defer:
         later = seconds + self._jitter() * (seconds if spread is None else spread)
-        return Wait(self._now() + timedelta(seconds=later), why)
+        return Defer(self._now() + timedelta(seconds=later), why)
 
 
 def _name(payout: PayoutState) -> tuple[str, str]:

@@ -11,12 +11,12 @@ from shared.domain.payout import PayoutState
 
 
 @dataclass(frozen=True, slots=True)
-class Go:
+class Allow:
     """Nothing is in the way."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Defer:
     """Not now; the payout looks again at `until`, and nothing is wrong with it."""
 
     until: datetime
@@ -24,17 +24,17 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class Reject:
     """EPAY's own limit excludes the amount; `words` name the limit."""
 
     words: str
 
 
-Verdict = Go | Wait | Outside
-GO = Go()
+Verdict = Allow | Defer | Reject
+ALLOW = Allow()
 
 
-class Gate(Protocol):
+class SendGuard(Protocol):
     """Asked before a payout is claimed for sending. Safe to share between threads."""
 
     def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
@@ -56,13 +56,13 @@ class Gate(Protocol):
         ...
 
 
-class OpenGate:
+class AllowAll:
     """A gate that stands open."""
 
     def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
         """Go."""
         del payout, patience
-        return GO
+        return ALLOW
 
     def in_the_way(self, payout: PayoutState) -> str | None:
         """Nothing."""

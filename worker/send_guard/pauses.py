@@ -20,11 +20,11 @@ _AHEAD = 0.75
 """At this share of its time what is known is read anew, so that nobody has to wait for it."""
 
 
-class Unreadable(Exception):
+class PausesUnreadable(Exception):
     """It cannot be known what is paused: nothing new may be sent."""
 
 
-class PauseView:
+class PauseCache:
     """Reads when it is asked and what it knows is old: never while nothing is to be sent.
 
     Safe to share between threads.
@@ -41,7 +41,7 @@ class PauseView:
         self._looks = 0
         self._away = False
 
-    def over(self, payout: PayoutState) -> Pause | None:
+    def find(self, payout: PayoutState) -> Pause | None:
         """The pause that holds the payout back, or None.
 
         Raises:
@@ -57,7 +57,7 @@ class PauseView:
             self._refresh()
         known = self._known
         if known is None:
-            raise Unreadable
+            raise PausesUnreadable
         return known
 
     def _refresh(self) -> None:

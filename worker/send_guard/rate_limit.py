@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from shared.redis_client import QuickRedis, RedisAway
+from shared.redis_client import RedisClient, RedisUnavailable
 
 KEY = "payouts:pace"
 SHARE = 0.96
@@ -33,7 +33,7 @@ return {1, turn - now}
 """
 
 
-class NoTurn(Exception):
+class RateLimited(Exception):
     """All turns within the patience are taken; `seconds` until the next free one."""
 
     def __init__(self, seconds: float) -> None:
@@ -41,12 +41,12 @@ class NoTurn(Exception):
         self.seconds = seconds
 
 
-class Pace:
+class RateLimiter:
     """Safe to share between threads."""
 
     def __init__(
         self,
-        redis: QuickRedis,
+        redis: RedisClient,
         per_second: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -73,7 +73,7 @@ class Pace:
             "list[int]", self._redis.run(lambda: self._take(keys=[KEY], args=values))
         )
         if not taken:
-            raise NoTurn(away / _MICRO)
+            raise RateLimited(away / _MICRO)
         return self._clock() + away / _MICRO
 
     def sleep_until(self, at: float) -> float:
@@ -82,10 +82,10 @@ class Pace:
             self._sleep(left)
         return self._clock() - at
 
-    def turn(self, patience: float) -> bool:
+    def acquire(self, patience: float) -> bool:
         """Wait in place for a turn; False if there is none within the patience."""
         try:
             self.sleep_until(self.reserve(patience))
-        except (NoTurn, RedisAway):
+        except (RateLimited, RedisUnavailable):
             return False
         return True

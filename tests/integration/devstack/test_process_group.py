@@ -162,10 +162,10 @@ def test_exception_ends_the_processes(log: Path) -> None:
 OWNER = """
 import sys, time
 from pathlib import Path
-from devstack import leash
+from devstack import orphan_reaper
 from devstack.process_group import ProcessGroup
 folder = Path(sys.argv[1])
-leash.hold_folder(folder)
+orphan_reaper.watch_folder(folder)
 process = ProcessGroup().start("sleeps", ["/bin/sleep", "60"])
 print(process.pid, flush=True)
 if sys.argv[2] == "raise":

@@ -19,8 +19,8 @@ from shared.config.settings import Settings
 from shared.contract import InvalidRequest
 from shared.domain import lifecycle
 from shared.producer import Conflict, Producer
-from shared.storage.encryption import Vault, new_key
-from shared.storage.payout_store import Store
+from shared.storage.encryption import AccountCipher, new_key
+from shared.storage.payout_store import PayoutStore
 from tests.integration.conftest import World, request_kwargs
 from tests.support.jobs import ACCOUNT, claim_id, kinds, new, of_ledger, tick
 from worker.jobs.submit import submit
@@ -222,7 +222,7 @@ def test_a_receipt_is_told_if_it_was_asked_for(producer: Producer, shop: Engine)
 
 def test_with_a_key_no_account_number_is_in_the_database(engine: Engine, hints: Hints) -> None:
     """The settings' keys lock it, and a repetition is no conflict."""
-    vault = Vault([new_key()])
+    vault = AccountCipher([new_key()])
     producer = Producer(account=ACCOUNT, publish=hints, vault=vault)
     with Session(engine) as session:
         producer.enqueue(session, **request_kwargs())
@@ -231,7 +231,7 @@ def test_with_a_key_no_account_number_is_in_the_database(engine: Engine, hints: 
     with engine.connect() as connection:
         stored = connection.execute(text("SELECT account_no FROM payout")).scalar_one()
     assert stored.startswith("fernet:")
-    found = Store(engine, vault).find(ACCOUNT, "order-1")
+    found = PayoutStore(engine, vault).find(ACCOUNT, "order-1")
     assert found is not None
     assert found.account_no == "U1234567890"
 
@@ -268,10 +268,10 @@ def test_one_order_twice_in_one_batch_is_one_payout(world: World) -> None:
     notify = {"task": "shop.told", "queue": "shop", "on": ["accepted"]}
     now = world.context.clock()
     steps = [
-        lifecycle.enqueue(new(world, no, nonce=nonce, notify=notify), now=now)
+        lifecycle.accept_queued(new(world, no, nonce=nonce, notify=notify), now=now)
         for no, nonce in (("a", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("b", "5"))
     ]
-    taken = world.context.store.accept(steps)
+    taken = world.context.store.insert(steps)
     assert [payout and payout.merchant_order_no for payout in taken] == ["a", "b", None, "c", None]
     for payout in taken:
         assert payout is None or world.row(payout.merchant_order_no) == payout
@@ -280,7 +280,7 @@ def test_one_order_twice_in_one_batch_is_one_payout(world: World) -> None:
     ]  # fmt: skip
     assert [len(world.events(no)) for no in "abc"] == [1, 1, 1]
     assert len(world.sql("SELECT id FROM payout_outbox")) == 3
-    assert world.context.store.accept([steps[0], steps[0]]) == [None, None]
+    assert world.context.store.insert([steps[0], steps[0]]) == [None, None]
 
 
 def test_from_settings_the_hint_is_on_the_queue(

@@ -237,7 +237,7 @@ def test_readiness_asks_the_database_once_a_second(
     monkeypatch.setattr(health, "read", counting)
     looked = Health(settings(redis_url, database_url=database_url), SharedRedis(redis_url))
     try:
-        found = [looked.vitals() for _ in range(50)]
+        found = [looked.metrics_snapshot() for _ in range(50)]
     finally:
         assert looked._engine is not None
         looked._engine.dispose()

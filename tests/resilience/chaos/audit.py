@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from shared.domain.payout import Status
 from shared.domain.transitions import FINAL
 from shared.storage import journal_audit
-from shared.storage.encryption import PLAIN
+from shared.storage.encryption import NO_ENCRYPTION
 
 _ROWS = text("SELECT merchant_order_no, status, review_reason FROM payout")
 _RECLAIM = text(
@@ -100,7 +100,9 @@ def count(
         ),
         open=open_payouts(engine),
         mistold=mistold,
-        broken_chains=sum(1 for found in journal_audit.breaks(engine, PLAIN) if found is not None),
+        broken_chains=sum(
+            1 for found in journal_audit.audit_chains(engine, NO_ENCRYPTION) if found is not None
+        ),
         reclaim_seconds=sorted(reclaim),
         unknown_seconds=sorted(unknown),
     )

@@ -116,7 +116,7 @@ def flagged(running: Service) -> int:
 
 def is_open(running: Service) -> bool:
     with redis.Redis.from_url(running.redis_url, decode_responses=True) as client:
-        return circuit_breaker.read(client.get(circuit_breaker.KEY)) is not None
+        return circuit_breaker.deserialize(client.get(circuit_breaker.KEY)) is not None
 
 
 def tell(figures: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain import review
 from shared.domain.payout import Status
-from shared.domain.transitions import EPAY_STATUS, FINAL, MOVES
+from shared.domain.transitions import FINAL, STATUS_OF_EPAY_CODE, TRANSITIONS
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "lifecycle.md"
@@ -39,17 +39,17 @@ def test_the_moves() -> None:
     assert [row[0] for row in rows] == [f"`{status}`" for status in Status]
     for status, (_, means, targets) in zip(Status, rows, strict=True):
         assert len(names(targets)) == len(set(names(targets)))
-        assert set(names(targets)) == {target.value for target in MOVES[status]}
+        assert set(names(targets)) == {target.value for target in TRANSITIONS[status]}
         assert means.startswith("final:") == (status in FINAL) == (targets == "nothing")
 
 
 def test_the_codes_of_epay() -> None:
     """Every row of EPAY's table, with our status and whether it is an end."""
     rows = table("EPAY code")
-    assert {row[0]: names(row[2])[0] for row in rows} == dict(EPAY_STATUS)
-    assert len(rows) == len(EPAY_STATUS)
+    assert {row[0]: names(row[2])[0] for row in rows} == dict(STATUS_OF_EPAY_CODE)
+    assert len(rows) == len(STATUS_OF_EPAY_CODE)
     for code, _, _, final in rows:
-        assert final == ("yes" if EPAY_STATUS[code] in FINAL else "no")
+        assert final == ("yes" if STATUS_OF_EPAY_CODE[code] in FINAL else "no")
 
 
 def test_the_review_reasons() -> None:
@@ -72,7 +72,7 @@ def test_the_diagram_draws_no_move_that_is_not_allowed() -> None:
             continue
         targets = FINAL - {Status.REJECTED} if end == "ended" else {Status(end)}
         if start != "[*]":
-            assert targets <= MOVES[Status(start)], (start, end)
+            assert targets <= TRANSITIONS[Status(start)], (start, end)
     shown = {name for pair in drawn for name in pair}
     assert shown >= {status.value for status in Status if status not in FINAL}
 

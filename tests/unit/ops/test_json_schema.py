@@ -18,7 +18,7 @@ from shared.contract import InvalidRequest, Notify, PayoutOutcome, parse_request
 from shared.domain import lifecycle, notifications
 from shared.domain.intake import conflict, payout_of
 from shared.domain.lifecycle import Policy
-from shared.domain.payout import Status, record
+from shared.domain.payout import Status, make_transition
 from shared.domain.transitions import finish
 from tests.support.paths import ROOT
 
@@ -126,14 +126,14 @@ def messages() -> list[PayoutOutcome]:
     wanted = payout_of(asked, account="test2020@epay.com", now=NOW, nonce="n")
     accepted = lifecycle.accept(wanted, claim_id="c", now=NOW, policy=Policy())
     ended = finish(replace(accepted.after, fee=Decimal("0.10")), Status.REJECTED, NOW)
-    end = record(accepted.after, ended, kind="ended", actor="query", now=NOW, detail={})
+    end = make_transition(accepted.after, ended, kind="ended", actor="query", now=NOW, detail={})
     wrong = conflict(["amount"])
     made = [
-        *notifications.of_step(accepted),
-        *notifications.of_step(end),
-        *notifications.of_duplicate(end.after, Notify(**NOTIFY)),
-        *notifications.of_conflict(end.after, asked, wrong, NOW),
-        *notifications.of_invalid({"amount": 1}, Notify(**NOTIFY), "a", wrong, NOW),
+        *notifications.messages_for(accepted),
+        *notifications.messages_for(end),
+        *notifications.messages_for_duplicate(end.after, Notify(**NOTIFY)),
+        *notifications.messages_for_conflict(end.after, asked, wrong, NOW),
+        *notifications.messages_for_invalid({"amount": 1}, Notify(**NOTIFY), "a", wrong, NOW),
     ]
     return [message.kwargs for message in made]
 

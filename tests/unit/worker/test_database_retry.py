@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError, OperationalError
 from structlog.testing import capture_logs
 
 from worker import database_retry as patience_module
-from worker.database_retry import DatabaseAway, WaitingPatience
+from worker.database_retry import DatabaseRetry, DatabaseUnavailable
 
 
 @pytest.fixture
@@ -48,20 +48,20 @@ def told(logs: list[Any]) -> list[str]:
 
 def test_nothing_wrong(logs: list[Any]) -> None:
     """A body that works is run once, and nothing is told."""
-    assert WaitingPatience(5).run(failing()) == "done"
+    assert DatabaseRetry(5).run(failing()) == "done"
     assert told(logs) == []
 
 
 def test_away_for_a_moment(logs: list[Any]) -> None:
     """A body that finds PostgreSQL away is run again; the outage is told once, and its end."""
-    assert WaitingPatience(5).run(failing(gone(), gone())) == "done"
+    assert DatabaseRetry(5).run(failing(gone(), gone())) == "done"
     assert told(logs) == ["database_away", "database_back"]
 
 
 def test_away_for_too_long(logs: list[Any]) -> None:
     """When the patience is over the caller is told why."""
-    with pytest.raises(DatabaseAway) as caught:
-        WaitingPatience(0.3).run(always)
+    with pytest.raises(DatabaseUnavailable) as caught:
+        DatabaseRetry(0.3).run(always)
     assert isinstance(caught.value.__cause__, OperationalError)
     assert told(logs) == ["database_away"]
 
@@ -69,15 +69,15 @@ def test_away_for_too_long(logs: list[Any]) -> None:
 def test_other_errors_are_not_waited_for(logs: list[Any]) -> None:
     """A mistake of ours comes out at once."""
     with pytest.raises(DataError):
-        WaitingPatience(5).run(failing(DataError("SELECT", None, Exception())))
+        DatabaseRetry(5).run(failing(DataError("SELECT", None, Exception())))
     assert told(logs) == []
 
 
 def test_one_outage_for_many_tasks(logs: list[Any]) -> None:
     """Tasks that find PostgreSQL away one after the other are one outage."""
-    patience = WaitingPatience(0.2)
+    patience = DatabaseRetry(0.2)
     for _ in range(2):
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             patience.run(always)
     assert patience.run(failing()) == "done"
     assert patience.run(failing()) == "done"
@@ -86,10 +86,10 @@ def test_one_outage_for_many_tasks(logs: list[Any]) -> None:
 
 def test_giving_up_inside_a_task_is_no_return(logs: list[Any]) -> None:
     """A task that ends well although its answer could not be recorded has not found PostgreSQL."""
-    patience = WaitingPatience(0.2)
+    patience = DatabaseRetry(0.2)
 
     def task() -> str:
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             patience.run(always)
         return "done"
 

@@ -18,7 +18,7 @@ from shared.domain.gateway import Report
 from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 
 LONG_AGO = utcnow() - timedelta(days=500)
 
@@ -33,7 +33,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def paid_long_ago(engine: Engine) -> None:
     """One payout that ended 500 days ago."""
-    store = Store(engine)
+    store = PayoutStore(engine)
     new = PayoutState(
         epay_account="test2020@epay.com",
         merchant_order_no="order-1",
@@ -50,12 +50,12 @@ def paid_long_ago(engine: Engine) -> None:
         updated_at=LONG_AGO,
     )
     step = lifecycle.accept(new, claim_id="c", now=LONG_AGO, policy=Policy())
-    [payout] = store.accept([step])
+    [payout] = store.insert([step])
     assert payout is not None
     paid = Report(
         "create", "test2020@epay.com", "order-1", "E1", "7", Decimal("10.50"), "USD", Decimal(0)
     )
-    store.take(
+    store.apply(
         lifecycle.on_create_answer(
             payout, paid, claim_id="c", now=LONG_AGO, policy=Policy(), jitter=0
         )

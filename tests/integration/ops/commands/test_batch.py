@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from devstack.ports import free_port
 from ops.batch import output
 from ops.commands import batch as command
-from shared.storage.encryption import Vault, new_key
+from shared.storage.encryption import AccountCipher, new_key
 from shared.storage.engine import make_engine
 from tests.support.batch_file import BatchFile, make_batch
 
@@ -220,7 +220,7 @@ def test_account_numbers_are_locked(desk: Desk) -> None:
     assert desk.batch(GOOD, "--confirm", ACCOUNT_ENCRYPTION_KEYS=key).code == 0
     (stored, *_) = [row.account_no for row in desk.sql("SELECT account_no FROM payout ORDER BY id")]
     assert stored.startswith("fernet:")
-    assert Vault([key]).open(stored) == SECRET
+    assert AccountCipher([key]).decrypt(stored) == SECRET
     assert "3 already there" in desk.batch(None, ACCOUNT_ENCRYPTION_KEYS=key).out
 
 
@@ -270,13 +270,15 @@ def test_interrupted_and_run_again_each_good_row_is_there_once(
             raise KeyboardInterrupt
         hints.append(payout_id)
 
-    monkeypatch.setattr(command, "submit_hint", impatient)
+    monkeypatch.setattr(command, "publish_submit", impatient)
     ran = desk.batch(None, "--confirm", "--skip-bad")
     assert ran.code == 130
     assert "Run the same command again for the rest: none is paid twice" in ran.err
     accepted = len(desk.sql("SELECT id FROM payout"))
     assert 0 < accepted < len(two_thousand.good)
-    monkeypatch.setattr(command, "submit_hint", lambda _celery, payout_id: hints.append(payout_id))
+    monkeypatch.setattr(
+        command, "publish_submit", lambda _celery, payout_id: hints.append(payout_id)
+    )
     again = desk.batch(None, "--confirm", "--skip-bad")
     assert again.code == 1
     assert f"{accepted} already there" in again.out
@@ -290,7 +292,7 @@ def test_the_sweep_lets_a_big_batch_wait_in_the_queue(
     desk: Desk, two_thousand: BatchFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it would hand out all of it again, before everything else that is due."""
-    monkeypatch.setattr(command, "submit_hint", lambda _celery, _payout_id: None)
+    monkeypatch.setattr(command, "publish_submit", lambda _celery, _payout_id: None)
     desk.batch(None, "--confirm", "--skip-bad")
     leases = [
         row.seconds
@@ -315,7 +317,7 @@ def test_with_the_broker_gone_in_the_middle_the_rest_is_due_at_once(
         if len(tried) == 700:
             raise ConnectionError
 
-    monkeypatch.setattr(command, "submit_hint", failing)
+    monkeypatch.setattr(command, "publish_submit", failing)
     ran = desk.batch(None, "--confirm", "--skip-bad")
     assert f"took no hint for {len(two_thousand.good) - 699} payout(s)" in ran.err
     assert len(tried) == 700

@@ -28,12 +28,12 @@ from shared.config.settings import Settings
 from shared.domain import lifecycle, review
 from shared.domain.gateway import CreateOrder, OutcomeUnknown
 from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.epay.client import EpayClient
 from shared.storage import pauses
 from shared.storage.engine import make_engine
 from shared.storage.pauses import Scope
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 from tests.support.paths import PROGRAMS
 
 ACCOUNT = "test2020@epay.com"
@@ -94,30 +94,30 @@ def new(order_no: str, age: timedelta = OLD, **changes: Any) -> PayoutState:
 
 def queued(engine: Engine, order_no: str, **changes: Any) -> PayoutState:
     payout = new(order_no, **changes)
-    [found] = Store(engine).accept([lifecycle.enqueue(payout, now=payout.created_at)])
+    [found] = PayoutStore(engine).insert([lifecycle.accept_queued(payout, now=payout.created_at)])
     assert found is not None
     return found
 
 
 def unknown(engine: Engine, order_no: str, age: timedelta = OLD) -> PayoutState:
     """Sent so long ago; EPAY's answer was lost."""
-    payout, store, policy = new(order_no, age), Store(engine), Policy()
+    payout, store, policy = new(order_no, age), PayoutStore(engine), Policy()
     at = payout.created_at
-    [sent] = store.accept([lifecycle.accept(payout, claim_id="c", now=at, policy=policy)])
+    [sent] = store.insert([lifecycle.accept(payout, claim_id="c", now=at, policy=policy)])
     assert sent is not None
     lost = lifecycle.on_create_answer(
         sent, OutcomeUnknown("read timeout"), claim_id="c", now=at, policy=policy, jitter=0.0
     )
-    found = store.take(lost)
+    found = store.apply(lost)
     assert found is not None
     return found
 
 
 def flagged(engine: Engine, payout: PayoutState, code: str) -> None:
-    def decide(fresh: PayoutState) -> Step:
-        return Step(fresh, review.flag(fresh, code, "in words", utcnow() - timedelta(days=2)))
+    def decide(fresh: PayoutState) -> Transition:
+        return Transition(fresh, review.flag(fresh, code, "in words", utcnow() - timedelta(days=2)))
 
-    Store(engine).change(payout.id, decide)
+    PayoutStore(engine).update(payout.id, decide)
 
 
 def shown_by_epay(gateway: Gateway, order_no: str) -> None:
@@ -132,7 +132,7 @@ def shown_by_epay(gateway: Gateway, order_no: str) -> None:
 
 
 def status_of(engine: Engine, order_no: str) -> str:
-    found = Store(engine).find(ACCOUNT, order_no)
+    found = PayoutStore(engine).find(ACCOUNT, order_no)
     assert found is not None
     return found.status.value
 
@@ -383,7 +383,7 @@ def test_resolve_says_what_is_wrong(run: Any, engine: Engine) -> None:
         assert ran.code == code, ran
         assert words in " ".join(ran.err.replace("│", " ").split())
         assert "Traceback" not in ran.err
-    assert Store(engine).find(ACCOUNT, "order-1") == before
+    assert PayoutStore(engine).find(ACCOUNT, "order-1") == before
 
 
 def test_one_order_number_of_two_accounts(run: Any, engine: Engine) -> None:
@@ -428,7 +428,7 @@ def test_show_asks_epay_now(run: Any, engine: Engine, gateway: Gateway) -> None:
 
 def test_doctor_tells_of_pauses_and_messages(run: Any, engine: Engine, redis_url: str) -> None:
     """A pause is no illness; a parked message is one, and says where to read what to do."""
-    Store(engine).claim_due(utcnow(), utcnow(), 1)
+    PayoutStore(engine).claim_due(utcnow(), utcnow(), 1)
     pauses.pause(engine, Scope(currency="USD"), "Ann", "EPAY's evening", utcnow())
     flagged(engine, queued(engine, "order-1", age=timedelta(0)), "above_cap")
     with redis.Redis.from_url(redis_url) as client:
@@ -482,10 +482,10 @@ def test_nothing_is_coloured_in_a_pipe(run: Any, engine: Engine) -> None:
     """No escape reaches a pipe, whoever wrote it: neither rich nor EPAY."""
     payout = queued(engine, "order-1")
 
-    def decide(fresh: PayoutState) -> Step:
-        return Step(fresh, review.flag(fresh, review.MISMATCH, "\x1b[31mred\x9b", utcnow()))
+    def decide(fresh: PayoutState) -> Transition:
+        return Transition(fresh, review.flag(fresh, review.MISMATCH, "\x1b[31mred\x9b", utcnow()))
 
-    Store(engine).change(payout.id, decide)
+    PayoutStore(engine).update(payout.id, decide)
     for command in (
         ["list"],
         ["list", "--csv"],

@@ -17,7 +17,7 @@ from shared.domain.gateway import Report
 from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 
 ACCOUNT = "merchant@example.com"
 ACCOUNT_NO = "U12345678901234567890"
@@ -73,16 +73,16 @@ def story(database_url: str) -> str:
 
     engine = make_engine(database_url, pool_size=1)
     try:
-        store = Store(engine)
-        (payout,) = store.accept([lifecycle.accept(wanted, claim_id="c", now=now, policy=policy)])
+        store = PayoutStore(engine)
+        (payout,) = store.insert([lifecycle.accept(wanted, claim_id="c", now=now, policy=policy)])
         assert payout is not None
         created = dataclasses.replace(report("1"), source="create")
-        sent = store.change(
+        sent = store.update(
             payout.id, lambda row: lifecycle.on_create_answer(row, created, claim_id="c", **common)
         )
         assert sent is not None
         for status in ("7", "6"):
-            store.change(
+            store.update(
                 payout.id,
                 lambda row, code=status: lifecycle.on_callback(row, report(code), **common),
             )

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.domain import circuit_breaker
-from shared.domain.circuit_breaker import Rules
+from shared.domain.circuit_breaker import BreakerRules
 from shared.storage import pauses
 from shared.storage.engine import make_engine
 
@@ -127,9 +127,9 @@ def test_brakes_shows_settings_and_breaker(payouts: Any, env: dict[str, str]) ->
     closed = json.loads(payouts("brakes", "--json", **env).out)
     assert closed["breaker"] == {"state": "closed"}
     assert closed["max_per_second"] is None
-    opening = circuit_breaker.opened(time.time(), "5 creates in a row", Rules())
+    opening = circuit_breaker.open_breaker(time.time(), "5 creates in a row", BreakerRules())
     with redis.Redis.from_url(env["REDIS_URL"]) as client:
-        client.set(circuit_breaker.KEY, circuit_breaker.written(opening))
+        client.set(circuit_breaker.KEY, circuit_breaker.serialize(opening))
     caps = {"EPAY_MAX_PER_SECOND": "50", "CAP_PER_PAYOUT": "USD:1000.50"}
     told = payouts("brakes", **env, **caps).out
     assert "5 creates in a row; 0 probe(s)" in told

@@ -25,16 +25,16 @@ from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
 from shared.domain import lifecycle
-from shared.domain.daily_reconciliation import Compared, Verdict
+from shared.domain.daily_reconciliation import Comparison, Verdict
 from shared.domain.gateway import CreateOrder, Report
 from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage import journal_audit
-from shared.storage.encryption import PLAIN
+from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 
 ACCOUNT = "test2020@epay.com"
 ACCOUNT_NO = "U1234567890"
@@ -73,9 +73,9 @@ class Shop:
 
     def pay(self, order_no: str, **changes: Any) -> None:
         """A payout that was sent, and whose end we know from a query."""
-        store, payout = Store(self.engine), a_payout(order_no, **changes)
+        store, payout = PayoutStore(self.engine), a_payout(order_no, **changes)
         sent = lifecycle.accept(payout, claim_id="c", now=YESTERDAY, policy=POLICY)
-        (claimed,) = store.accept([sent])
+        (claimed,) = store.insert([sent])
         assert claimed is not None
         order = CreateOrder(order_no, f"{payout.amount}", payout.currency, "11", ACCOUNT_NO)
         self.client.create(order)
@@ -89,10 +89,12 @@ class Shop:
             jitter=0.0,
         )
         assert step is not None
-        assert store.take(step) is not None
+        assert store.apply(step) is not None
 
     def queue(self, order_no: str) -> None:
-        Store(self.engine).accept([lifecycle.enqueue(a_payout(order_no), now=YESTERDAY)])
+        PayoutStore(self.engine).insert(
+            [lifecycle.accept_queued(a_payout(order_no), now=YESTERDAY)]
+        )
 
     def order(self, order_no: str) -> Order:
         found = self.gateway.state.book.find(order_no)
@@ -185,7 +187,7 @@ def test_books_that_differ(
     )
     assert both["failed"][1] == {"count": 1, "amount": "10.50", "fee": "0.1"}
     assert shop.count("payout WHERE review_reason IS NOT NULL") == 2
-    assert all(one is None for one in journal_audit.breaks(shop.engine, PLAIN))
+    assert all(one is None for one in journal_audit.audit_chains(shop.engine, NO_ENCRYPTION))
 
 
 def test_csv_on_stdout_stands_alone(shop: Shop, payouts: Callable[..., Any]) -> None:
@@ -276,7 +278,7 @@ def test_no_cell_is_a_formula(text_: str) -> None:
     assert (defused("a=1"), defused(None)) == ("a=1", "")
     file = io.StringIO()
     answer = Report("query", ACCOUNT, "-1", text_, "7", Decimal(-1), text_, None)
-    line = Line(a_payout("-1"), answer, Compared(Verdict.DIFFERS, (text_,)))
+    line = Line(a_payout("-1"), answer, Comparison(Verdict.DIFFERS, (text_,)))
     CsvLines(file).add(line)
     (row,) = csv.DictReader(io.StringIO(file.getvalue()))
     assert row["merchant_order_no"] == "'-1"

@@ -19,7 +19,7 @@ from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
 from shared.storage.encryption import new_key
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 
 ACCOUNT_NO = "U1234567890"
 
@@ -51,7 +51,7 @@ def payout(engine: Engine) -> PayoutState:
         updated_at=now,
     )
     step = lifecycle.accept(new, claim_id="c", now=now, policy=Policy())
-    accepted = Store(engine).accept([step])[0]
+    accepted = PayoutStore(engine).insert([step])[0]
     assert accepted is not None
     return accepted
 
@@ -90,7 +90,7 @@ def test_doctor_finds_a_healthy_service_healthy(
     payouts: Any, engine: Engine, database_url: str, redis_url: str, gateway: Gateway
 ) -> None:
     """Settings, servers, schema, clock, sweep and gateway are in order: exit 0."""
-    Store(engine).claim_due(utcnow(), utcnow(), 1)
+    PayoutStore(engine).claim_due(utcnow(), utcnow(), 1)
     ran = payouts(
         "doctor", "--json", **service(database_url, redis_url, gateway), EPAY_NOT_FOUND_CODES="2001"
     )

@@ -7,7 +7,7 @@ import redis
 from sqlalchemy import text
 
 from ops.demo import run
-from ops.demo.client_app import Asker
+from ops.demo.client_app import ClientApp
 from ops.demo.server_checks import unused_broker, unused_database
 from ops.errors import UserError
 from sandbox.server import Gateway
@@ -63,7 +63,7 @@ def test_a_gateway_that_is_away_at_the_end_is_waited_for(
 ) -> None:
     """An outage is one of the demo's faults; a gateway that stays away is told in words."""
     engine = make_engine(database_url, pool_size=1)
-    asker = Asker("redis://127.0.0.1:1/0")
+    asker = ClientApp("redis://127.0.0.1:1/0")
     with Gateway() as gateway:
         gateway.set_faults(down_seconds=0.5, mode="refuse")
         assert run._last_look(engine, gateway.root_url, asker) == ({}, {}, {})

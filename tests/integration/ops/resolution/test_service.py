@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ops.resolution.actions import Act, Decision, NotAllowed
-from ops.resolution.service import Desk, Done, Overtaken
+from ops.resolution.actions import Action, Decision, NotAllowed
+from ops.resolution.service import ActionResult, ConcurrentChange, ResolutionService
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.payout import PayoutState, Status
 from shared.storage import journal_audit
-from shared.storage.encryption import PLAIN
+from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 from shared.storage.story import events_of
 from tests.support.jobs import (
     NOTIFY,
@@ -41,14 +41,14 @@ from tests.support.jobs import (
 from worker.jobs.query import query
 from worker.jobs.submit import submit
 from worker.jobs.sweep import sweep
-from worker.send_guard.interface import GO, OpenGate, Verdict
+from worker.send_guard.interface import ALLOW, AllowAll, Verdict
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World
 
-RESEND = Decision(Act.RESEND, "Ann", "EPAY has no such order, ticket 7")
-REJECT = Decision(Act.REJECT, "Ann", "no longer wanted")
-PAID = Decision(Act.ACCEPT_AS, "Ann", "EPAY says paid, ticket 8", end=Status.SUCCEEDED)
+RESEND = Decision(Action.RESEND, "Ann", "EPAY has no such order, ticket 7")
+REJECT = Decision(Action.REJECT, "Ann", "no longer wanted")
+PAID = Decision(Action.ACCEPT_AS, "Ann", "EPAY says paid, ticket 8", end=Status.SUCCEEDED)
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ def clock(world: World) -> Clock:
 def _every_chain_holds(world: World) -> Iterator[None]:
     """Whatever was done, the journals are whole."""
     yield
-    assert not [found for found in journal_audit.breaks(world.engine, PLAIN) if found]
+    assert not [found for found in journal_audit.audit_chains(world.engine, NO_ENCRYPTION) if found]
 
 
-def at_desk(world: World, **changes: Any) -> Desk:
+def at_desk(world: World, **changes: Any) -> ResolutionService:
     """A desk on the parts of the workers."""
     ctx = world.context
-    made = Desk(
+    made = ResolutionService(
         store=ctx.store,
         ask=ctx.gateway.query,
         journal=lambda payout_id: events_of(world.engine, payout_id),
@@ -86,11 +86,11 @@ def meanwhile(world: World, happens: Callable[[], object]) -> Callable[[str], Or
 def settled(world: World, clock: Clock) -> PayoutState:
     """A payout of which EPAY knows nothing, the settle time over."""
     put_unknown(world, "order-1")
-    clock.forward(world.context.policy.settle.total_seconds() + 60)
+    clock.forward(world.context.policy.visibility_delay.total_seconds() + 60)
     return world.row()
 
 
-def refused(at: Desk, payout: PayoutState, decision: Decision) -> str:
+def refused(at: ResolutionService, payout: PayoutState, decision: Decision) -> str:
     with pytest.raises(NotAllowed) as error:
         at.act(payout, decision)
     return str(error.value)
@@ -161,7 +161,7 @@ def test_an_end_is_accepted_against_a_mismatch(world: World, clock: Clock) -> No
     assert [told["status"] for told in outbox(world)] == ["succeeded"]
 
 
-@pytest.mark.parametrize("act", [RESEND, REJECT, PAID], ids=lambda one: one.act)
+@pytest.mark.parametrize("act", [RESEND, REJECT, PAID], ids=lambda one: one.action)
 def test_with_epay_away_nothing_changes(world: World, clock: Clock, act: Decision) -> None:
     """Not even when the payout is looked at next."""
     before = settled(world, clock)
@@ -210,7 +210,7 @@ def test_no_connection_is_held_while_epay_is_asked(
     was, world.engine = world.engine, engine
     try:
         at = at_desk(
-            world, store=Store(engine), ask=meanwhile(world, lambda: world.sql("SELECT 1"))
+            world, store=PayoutStore(engine), ask=meanwhile(world, lambda: world.sql("SELECT 1"))
         )
         assert at.act(payout, RESEND).payout.status is Status.QUEUED
     finally:
@@ -222,20 +222,20 @@ def test_what_asks_nothing_of_epay(world: World, clock: Clock) -> None:
     """A note leaves the clock alone; a cap is released; what was looked into is settled."""
     before = settled(world, clock)
     at = at_desk(world, ask=None)
-    noted = at.act(before, Decision(Act.NOTE, "Ann", "asked EPAY"))
+    noted = at.act(before, Decision(Action.NOTE, "Ann", "asked EPAY"))
     assert (noted.payout.due_at, noted.payout.status) == (before.due_at, before.status)
     put_queued(world, "order-2")
     world.sql(
         "UPDATE payout SET review_reason = 'above_cap: words', review_since = now()"
         " WHERE merchant_order_no = 'order-2'"
     )
-    released = at.act(world.row("order-2"), Decision(Act.RELEASE, "Ann", "it is right"))
+    released = at.act(world.row("order-2"), Decision(Action.RELEASE, "Ann", "it is right"))
     assert released.payout.released_at == clock.now
     world.sql(
         "UPDATE payout SET review_reason = 'mismatch: words', review_since = now()"
         " WHERE merchant_order_no = 'order-1'"
     )
-    done = at.act(world.row(), Decision(Act.SETTLE, "Ann", "a typing error of theirs"))
+    done = at.act(world.row(), Decision(Action.DISMISS, "Ann", "a typing error of theirs"))
     assert done.payout.review_reason is None
 
 
@@ -243,8 +243,8 @@ def test_what_changed_since_a_person_looked_is_not_decided(world: World, clock: 
     """Another status, or another reason for review: the person had something else in mind."""
     seen = settled(world, clock)
     world.sql("UPDATE payout SET review_reason = 'mismatch: words', review_since = now()")
-    with pytest.raises(Overtaken, match="it is unknown, in review for mismatch now"):
-        at_desk(world).act(seen, Decision(Act.SETTLE, "Ann", "why"))
+    with pytest.raises(ConcurrentChange, match="it is unknown, in review for mismatch now"):
+        at_desk(world).act(seen, Decision(Action.DISMISS, "Ann", "why"))
     world.sql("UPDATE payout SET review_reason = NULL, review_since = NULL")
 
 
@@ -252,7 +252,7 @@ def test_a_note_may_be_made_while_a_worker_sends(world: World, clock: Clock) -> 
     """It moves nothing, and the sender's answer is recorded all the same."""
 
     def note(_: str) -> None:
-        at.act(world.row(), Decision(Act.NOTE, "Ann", "watching this one"))
+        at.act(world.row(), Decision(Action.NOTE, "Ann", "watching this one"))
 
     at = at_desk(world)
     world.context = replace(world.context, gateway=Between(world.context.gateway, note))
@@ -282,7 +282,7 @@ def test_a_worker_acts_while_a_person_asks(world: World, clock: Clock) -> None:
     """A query's answer comes in between: nothing is done for the person."""
     payout = settled(world, clock)
     at = at_desk(world, ask=meanwhile(world, lambda: query(world.context, [payout.id], None)))
-    with pytest.raises(Overtaken, match="look again"):
+    with pytest.raises(ConcurrentChange, match="look again"):
         at.act(payout, RESEND)
     assert world.row().status is Status.UNKNOWN
     assert kinds(world)[-1] == "no_such_order"
@@ -303,7 +303,7 @@ def test_a_worker_sends_what_a_person_is_about_to_reject(world: World, clock: Cl
     at = at_desk(
         world, ask=meanwhile(world, lambda: submit(world.context, payout.id, None, claim_id()))
     )
-    with pytest.raises((Overtaken, NotAllowed)):
+    with pytest.raises((ConcurrentChange, NotAllowed)):
         at.act(payout, REJECT)
     until_epay_says(world, "7")
     assert ask_epay(world).status is Status.SUCCEEDED
@@ -311,21 +311,21 @@ def test_a_worker_sends_what_a_person_is_about_to_reject(world: World, clock: Cl
 
 
 @dataclass
-class Gap(OpenGate):
+class Gap(AllowAll):
     """What happens between a worker's look at a payout and its claim."""
 
     happens: Callable[[], object]
 
     def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
         self.happens()
-        return GO
+        return ALLOW
 
 
 def test_a_person_rejects_what_a_worker_is_about_to_send(world: World, clock: Clock) -> None:
     """The person comes first: nothing leaves for EPAY."""
     [payout] = put_queued(world, "order-1")
     at = at_desk(world)
-    world.context = replace(world.context, gate=Gap(lambda: at.act(payout, REJECT)))
+    world.context = replace(world.context, send_guard=Gap(lambda: at.act(payout, REJECT)))
     assert submit(world.context, payout.id, None, claim_id()) == "rejected"
     assert of_ledger(world)["creates_received"] == 0
 
@@ -346,7 +346,7 @@ def test_a_person_resends_what_a_worker_is_asking_about(world: World, clock: Clo
         yield [(nth, Between(gateway, act).query(number)) for nth, number in orders.items()]
 
     sweep(world.context)
-    world.context = replace(world.context, ask_many=asking)
+    world.context = replace(world.context, query_many=asking)
     deliver(world)
     assert world.row().status is Status.QUEUED
     tick(world)
@@ -363,7 +363,7 @@ def test_at_one_moment_either_a_worker_or_a_person(world: World) -> None:
     def person(payout: PayoutState) -> bool:
         together.wait(timeout=5)
         try:
-            return isinstance(at.act(payout, REJECT), Done)
+            return isinstance(at.act(payout, REJECT), ActionResult)
         except NotAllowed:
             return False
 
@@ -390,9 +390,9 @@ def test_at_one_moment_either_a_worker_or_a_person(world: World) -> None:
 def test_of_two_people_one_acts(world: World, clock: Clock) -> None:
     """While Ann's question is under way Bob rejects: Ann is told, and nothing is sent."""
     payout = settled(world, clock)
-    bob = Decision(Act.REJECT, "Bob", "no longer wanted")
+    bob = Decision(Action.REJECT, "Bob", "no longer wanted")
     at = at_desk(world, ask=meanwhile(world, lambda: at_desk(world).act(payout, bob)))
-    with pytest.raises(Overtaken):
+    with pytest.raises(ConcurrentChange):
         at.act(payout, RESEND)
     assert world.row().status is Status.REJECTED
     assert kinds(world).count("resend") == 0
@@ -407,9 +407,9 @@ def test_a_report_does_not_hide_that_somebody_was_quicker(world: World, clock: C
     until_epay_says(world, "7")
     clock.forward(700)
     payout = ask_epay(world)
-    bob = Decision(Act.SETTLE, "Bob", "I take care of it")
+    bob = Decision(Action.DISMISS, "Bob", "I take care of it")
     at = at_desk(world, ask=meanwhile(world, lambda: at_desk(world).act(payout, bob)))
-    with pytest.raises(Overtaken):
+    with pytest.raises(ConcurrentChange):
         at.act(payout, PAID)
     assert world.row().status is Status.PROCESSING
     assert kinds(world)[-2:] == ["settle", "query_report"]
@@ -421,7 +421,7 @@ def test_a_report_does_not_hide_that_somebody_was_quicker(world: World, clock: C
 def test_a_second_person_approves(world: World, clock: Clock) -> None:
     """Proposed and on record; the same person is refused; another one's yes asks EPAY again."""
     before = settled(world, clock)
-    at = at_desk(world, second_person=True)
+    at = at_desk(world, needs_approval=True)
     done = at.act(before, RESEND)
     assert (done.proposed, done.payout.status) == (True, Status.UNKNOWN)
     assert done.payout.due_at == before.due_at
@@ -441,7 +441,7 @@ def test_what_is_no_longer_allowed_is_not_approved(world: World, clock: Clock) -
     """EPAY shows the order by now: the proposal is over, and the payout followed."""
     assert world.ask(remark="sandbox:accept_then_close sandbox:hidden=60")["status"] == "unknown"
     clock.forward(700)
-    at = at_desk(world, second_person=True)
+    at = at_desk(world, needs_approval=True)
     assert at.act(world.row(), RESEND).proposed
     order = world.gateway.state.book.find("order-1")
     assert order is not None
@@ -455,17 +455,17 @@ def test_what_is_no_longer_allowed_is_not_approved(world: World, clock: Clock) -
 
 def test_what_is_refused_is_not_even_proposed(world: World, clock: Clock) -> None:
     put_unknown(world, "order-1")
-    at = at_desk(world, second_person=True)
+    at = at_desk(world, needs_approval=True)
     assert "EPAY_SETTLE_SECONDS" in refused(at, world.row(), RESEND)
     assert kinds(world)[-1] == "outcome_unknown"
 
 
 def test_only_the_proposal_that_was_shown_is_approved(world: World, clock: Clock) -> None:
     """Between look and yes it became another one."""
-    at = at_desk(world, second_person=True)
+    at = at_desk(world, needs_approval=True)
     at.act(settled(world, clock), RESEND)
     at.act(world.row(), REJECT)
-    with pytest.raises(Overtaken, match="another act was proposed"):
+    with pytest.raises(ConcurrentChange, match="another act was proposed"):
         at.approve(world.row(), "Bob", "yes", seen=RESEND)
     assert at.approve(world.row(), "Bob", "yes", seen=REJECT).payout.status is Status.REJECTED
 
@@ -473,7 +473,7 @@ def test_only_the_proposal_that_was_shown_is_approved(world: World, clock: Clock
 def test_a_sure_act_needs_one_person(world: World, clock: Clock) -> None:
     """The setting is for what nobody knows: what was never sent is rejected by one."""
     put_queued(world, "order-1")
-    at = at_desk(world, second_person=True)
+    at = at_desk(world, needs_approval=True)
     assert at.act(world.row(), REJECT).payout.status is Status.REJECTED
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from shared.storage import archive, journal_audit
-from shared.storage.encryption import PLAIN
+from shared.storage.encryption import NO_ENCRYPTION
 from tests.support.jobs import NOTIFY, controlled, kinds, said
 from worker.jobs.callback import callback
 from worker.jobs.notify import notify
@@ -49,13 +49,17 @@ def stories(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def broken(world: World) -> list[journal_audit.Break]:
-    return [found for found in journal_audit.breaks(world.engine, PLAIN) if found is not None]
+def broken(world: World) -> list[journal_audit.ChainBreak]:
+    return [
+        found
+        for found in journal_audit.audit_chains(world.engine, NO_ENCRYPTION)
+        if found is not None
+    ]
 
 
 def test_old_journals_go_and_the_newest_event_stays(ended: World, tmp_path: Path) -> None:
     before = [event.hash for event in ended.events("order-1")]
-    assert archive.old(ended.engine, ended.context.clock() + DAY) == (3, 6)
+    assert archive.count_archivable(ended.engine, ended.context.clock() + DAY) == (3, 6)
     [done] = archived(ended, tmp_path)
     assert (done.payouts, done.events) == (3, 6)
     assert [event.hash for event in ended.events("order-1")] == before[-1:]
@@ -72,7 +76,7 @@ def test_old_journals_go_and_the_newest_event_stays(ended: World, tmp_path: Path
 def test_the_chain_holds_in_the_database_and_in_the_file(ended: World, tmp_path: Path) -> None:
     [done] = archived(ended, tmp_path)
     assert broken(ended) == []
-    assert list(archive.broken_in(ended.engine, done.file)) == [None, None, None]
+    assert list(archive.audit_file(ended.engine, done.file)) == [None, None, None]
 
 
 def test_an_order_number_is_taken_for_ever(ended: World, tmp_path: Path) -> None:
@@ -95,7 +99,7 @@ def test_a_late_contradiction_goes_on_where_the_journal_stands(
 def test_a_second_run_finds_nothing(ended: World, tmp_path: Path) -> None:
     archived(ended, tmp_path)
     assert archived(ended, tmp_path) == []
-    assert archive.old(ended.engine, ended.context.clock() + DAY) == (0, 0)
+    assert archive.count_archivable(ended.engine, ended.context.clock() + DAY) == (0, 0)
 
 
 @pytest.mark.parametrize("why", ["young", "in review", "untold"])
@@ -134,7 +138,7 @@ def test_a_changed_file_is_noticed(ended: World, tmp_path: Path) -> None:
     changed[2]["events"].pop()
     with gzip.open(done.file, "wt") as out:
         out.writelines(json.dumps(story) + "\n" for story in changed)
-    found = list(archive.broken_in(ended.engine, done.file))
+    found = list(archive.audit_file(ended.engine, done.file))
     assert found[0] is None
     assert [one.what if one else None for one in found[1:]] == [
         "is not what was archived",

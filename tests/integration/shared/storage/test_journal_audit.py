@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from shared.storage import journal_audit
-from shared.storage.encryption import PLAIN
+from shared.storage.encryption import NO_ENCRYPTION
 from tests.integration.conftest import World
 
 
@@ -18,16 +18,20 @@ def ended(world: World) -> World:
     return world
 
 
-def broken(world: World, statement: str) -> list[journal_audit.Break]:
+def broken(world: World, statement: str) -> list[journal_audit.ChainBreak]:
     with world.engine.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(text(statement))
-    return [found for found in journal_audit.breaks(world.engine, PLAIN) if found is not None]
+    return [
+        found
+        for found in journal_audit.audit_chains(world.engine, NO_ENCRYPTION)
+        if found is not None
+    ]
 
 
 def test_untouched_chains_hold(ended: World) -> None:
     """What the service wrote itself is whole."""
-    assert list(journal_audit.breaks(ended.engine, PLAIN)) == [None, None, None]
+    assert list(journal_audit.audit_chains(ended.engine, NO_ENCRYPTION)) == [None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from shared.domain import lifecycle
 from shared.domain.gateway import OutcomeUnknown, Report
 from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage import migrate
-from shared.storage.engine import is_transient, make_single_engine
-from shared.storage.payout_store import Store
+from shared.storage.engine import is_transient, make_autocommit_engine
+from shared.storage.payout_store import PayoutStore
 from shared.storage.tables import metadata
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -48,18 +48,18 @@ def new(order_no: str = "o-1", **changes: object) -> PayoutState:
     return replace(payout, **changes)  # type: ignore[arg-type]
 
 
-def accepted(store: Store, order_no: str = "o-1", **changes: object) -> PayoutState:
+def accepted(store: PayoutStore, order_no: str = "o-1", **changes: object) -> PayoutState:
     step = lifecycle.accept(new(order_no, **changes), claim_id="c", now=NOW, policy=POLICY)
-    payout = store.accept([step])[0]
+    payout = store.insert([step])[0]
     assert payout is not None
     return payout
 
 
-def accepting(order_no: str) -> Step:
+def accepting(order_no: str) -> Transition:
     return lifecycle.accept(new(order_no), claim_id="c", now=NOW, policy=POLICY)
 
 
-def succeeded(payout: PayoutState) -> Step:
+def succeeded(payout: PayoutState) -> Transition:
     report = Report(
         "query",
         payout.epay_account,
@@ -85,47 +85,47 @@ def test_migrating_twice_changes_nothing(database_url: str) -> None:
     assert migrate.upgrade(database_url) == (migrate.newest(), migrate.newest())
 
 
-def test_what_was_accepted_is_read_back_as_it_was(store: Store) -> None:
+def test_what_was_accepted_is_read_back_as_it_was(store: PayoutStore) -> None:
     """Every field of a payout survives the way to disk and back."""
     payout = accepted(store)
     assert store.find("shop@epay.com", "o-1") == payout
 
 
-def test_a_merchant_order_no_is_accepted_once(store: Store) -> None:
+def test_a_merchant_order_no_is_accepted_once(store: PayoutStore) -> None:
     """The second accept of the same number is refused, and writes neither event nor message."""
     accepted(store)
     step = lifecycle.accept(new(), claim_id="d", now=NOW, policy=POLICY)
-    assert store.accept([step]) == [None]
+    assert store.insert([step]) == [None]
     with store.engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM payout_event")).scalar_one() == 1
         assert connection.execute(text("SELECT count(*) FROM payout_outbox")).scalar_one() == 1
 
 
-def test_a_batch_is_accepted_row_by_row(store: Store) -> None:
+def test_a_batch_is_accepted_row_by_row(store: PayoutStore) -> None:
     """In a batch the taken number alone is refused."""
     accepted(store, "o-1")
     steps = [
         lifecycle.accept(new(no), claim_id="d", now=NOW, policy=POLICY)
         for no in ("o-0", "o-1", "o-2")
     ]
-    assert [payout is not None for payout in store.accept(steps)] == [True, False, True]
+    assert [payout is not None for payout in store.insert(steps)] == [True, False, True]
 
 
-def test_a_step_is_taken_only_from_what_it_was_made_of(store: Store) -> None:
+def test_a_step_is_taken_only_from_what_it_was_made_of(store: PayoutStore) -> None:
     """Compare-and-set (law 7): of two steps from the same state one is taken."""
     payout = accepted(store)
     first = lifecycle.on_create_answer(
         payout, OutcomeUnknown("x"), claim_id="c", now=NOW, policy=POLICY, jitter=0
     )
-    assert store.take(first) is not None
-    assert store.take(succeeded(payout)) is None
+    assert store.apply(first) is not None
+    assert store.apply(succeeded(payout)) is None
     assert store.find("shop@epay.com", "o-1") == first.after
 
 
-def test_row_event_and_message_come_together(store: Store) -> None:
+def test_row_event_and_message_come_together(store: PayoutStore) -> None:
     """Law 7 and 8: one commit holds the end, its event and its message."""
     payout = accepted(store)
-    store.take(succeeded(payout))
+    store.apply(succeeded(payout))
     with store.engine.connect() as connection:
         events = connection.execute(
             text("SELECT sequence, status_before, status_after FROM payout_event ORDER BY id")
@@ -140,16 +140,16 @@ def test_row_event_and_message_come_together(store: Store) -> None:
         assert list(told) == ["submitting", "succeeded"]
 
 
-def test_a_fee_is_stored_exactly(store: Store) -> None:
+def test_a_fee_is_stored_exactly(store: PayoutStore) -> None:
     """A fee may have more decimals than an amount, and loses none."""
     payout = accepted(store)
-    store.take(succeeded(payout))
+    store.apply(succeeded(payout))
     found = store.find("shop@epay.com", "o-1")
     assert found is not None
     assert found.fee == Decimal("0.125")
 
 
-def test_an_amount_that_would_be_rounded_is_refused(store: Store) -> None:
+def test_an_amount_that_would_be_rounded_is_refused(store: PayoutStore) -> None:
     """NUMERIC rounds in silence; the store does not let it come to that."""
     with pytest.raises(ValueError, match="would not be stored exactly"):
         accepted(store, amount=Decimal("12.345"))
@@ -169,16 +169,16 @@ def test_an_amount_that_would_be_rounded_is_refused(store: Store) -> None:
         "review_reason = 'overdue: x'",
     ],
 )
-def test_the_database_refuses_what_must_not_be(store: Store, change: str) -> None:
+def test_the_database_refuses_what_must_not_be(store: PayoutStore, change: str) -> None:
     """Each invariant is a constraint, whoever writes."""
     accepted(store)
     with pytest.raises(IntegrityError), store.engine.begin() as connection:
         connection.execute(text(f"UPDATE payout SET {change}"))
 
 
-def test_final_is_final_in_the_database_too(store: Store) -> None:
+def test_final_is_final_in_the_database_too(store: PayoutStore) -> None:
     """Law 5 holds against plain SQL."""
-    store.take(succeeded(accepted(store)))
+    store.apply(succeeded(accepted(store)))
     with pytest.raises(IntegrityError, match="final is final"), store.engine.begin() as connection:
         connection.execute(
             text("UPDATE payout SET status = 'queued', due_at = now(), finished_at = NULL")
@@ -189,16 +189,16 @@ def test_final_is_final_in_the_database_too(store: Store) -> None:
     "statement",
     ["UPDATE payout_event SET actor = 'x'", "DELETE FROM payout_event", "TRUNCATE payout_event"],
 )
-def test_the_journal_is_append_only(store: Store, statement: str) -> None:
+def test_the_journal_is_append_only(store: PayoutStore, statement: str) -> None:
     """Events are neither changed nor removed (law 7)."""
     accepted(store)
     with pytest.raises(IntegrityError, match="append-only"), store.engine.begin() as connection:
         connection.execute(text(statement))
 
 
-def test_claiming_what_is_due_moves_due_at_ahead(store: Store) -> None:
+def test_claiming_what_is_due_moves_due_at_ahead(store: PayoutStore) -> None:
     """The sweep's claim is a lease: what it took is not due again until then."""
-    store.take(
+    store.apply(
         lifecycle.on_create_answer(
             accepted(store), OutcomeUnknown("x"), claim_id="c", now=NOW, policy=POLICY, jitter=0
         )
@@ -209,17 +209,17 @@ def test_claiming_what_is_due_moves_due_at_ahead(store: Store) -> None:
     assert len(store.claim_due(until, until + timedelta(minutes=1), 10)) == 1
 
 
-def test_a_payout_being_sent_is_not_claimed(store: Store) -> None:
+def test_a_payout_being_sent_is_not_claimed(store: PayoutStore) -> None:
     """A lease that is over makes a payout unknown first; it is never dispatched as submitting."""
     accepted(store)
     assert store.claim_due(NOW + timedelta(hours=1), NOW + timedelta(hours=2), 10) == []
 
 
-def test_two_sweeps_never_claim_the_same(store: Store) -> None:
+def test_two_sweeps_never_claim_the_same(store: PayoutStore) -> None:
     """SKIP LOCKED: claims from several threads at once are disjoint and complete."""
     for nth in range(60):
-        step = lifecycle.enqueue(new(f"o-{nth}"), now=NOW)
-        store.accept([step])
+        step = lifecycle.accept_queued(new(f"o-{nth}"), now=NOW)
+        store.insert([step])
     claimed: list[int] = []
 
     def claim() -> None:
@@ -234,18 +234,18 @@ def test_two_sweeps_never_claim_the_same(store: Store) -> None:
     assert len(claimed) == len(set(claimed)) == 60
 
 
-def test_messages_go_out_in_order_and_once(store: Store) -> None:
+def test_messages_go_out_in_order_and_once(store: PayoutStore) -> None:
     """The relay publishes in the order of commits, and marks what it published."""
-    store.take(succeeded(accepted(store)))
+    store.apply(succeeded(accepted(store)))
     told: list[Message] = []
-    assert store.relay(told.append, NOW, 10) == 2
+    assert store.relay_outbox(told.append, NOW, 10) == 2
     assert [message.kwargs["status"] for message in told] == ["submitting", "succeeded"]
-    assert store.relay(told.append, NOW, 10) == 0
+    assert store.relay_outbox(told.append, NOW, 10) == 0
 
 
-def test_a_broker_that_goes_away_in_the_middle_loses_no_message(store: Store) -> None:
+def test_a_broker_that_goes_away_in_the_middle_loses_no_message(store: PayoutStore) -> None:
     """What was published is marked, the rest stays, the error is told."""
-    store.take(succeeded(accepted(store)))
+    store.apply(succeeded(accepted(store)))
     told: list[Message] = []
 
     def fail_second(message: Message) -> None:
@@ -254,55 +254,55 @@ def test_a_broker_that_goes_away_in_the_middle_loses_no_message(store: Store) ->
         told.append(message)
 
     with pytest.raises(ConnectionError):
-        store.relay(fail_second, NOW, 10)
-    assert store.relay(told.append, NOW, 10) == 1
+        store.relay_outbox(fail_second, NOW, 10)
+    assert store.relay_outbox(told.append, NOW, 10) == 1
     assert [message.kwargs["sequence"] for message in told] == [1, 2]
 
 
-def test_only_one_relay_runs_at_a_time(store: Store) -> None:
+def test_only_one_relay_runs_at_a_time(store: PayoutStore) -> None:
     """A second relay finds the lock taken and leaves: order per payout is kept (law 8)."""
     accepted(store)
     inner: list[int] = []
 
     def publish(_message: Message) -> None:
-        inner.append(store.relay(lambda _: None, NOW, 10))
+        inner.append(store.relay_outbox(lambda _: None, NOW, 10))
 
-    assert store.relay(publish, NOW, 10) == 1
+    assert store.relay_outbox(publish, NOW, 10) == 1
     assert inner == [0]
 
 
-def test_a_decision_that_fails_changes_nothing(store: Store) -> None:
+def test_a_decision_that_fails_changes_nothing(store: PayoutStore) -> None:
     """An error while deciding leaves the row as it was."""
     payout = accepted(store)
 
-    def broken(_payout: PayoutState) -> Step:
+    def broken(_payout: PayoutState) -> Transition:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        store.change(payout.id, broken)
+        store.update(payout.id, broken)
     assert store.find("shop@epay.com", "o-1") == payout
 
 
-def test_an_unknown_payout_is_none(store: Store) -> None:
+def test_an_unknown_payout_is_none(store: PayoutStore) -> None:
     """There is no row to find or change."""
-    never: Callable[[PayoutState], Step | None] = lambda _payout: None  # noqa: E731
+    never: Callable[[PayoutState], Transition | None] = lambda _payout: None  # noqa: E731
     assert store.find("shop@epay.com", "nope") is None
-    assert store.change(99, never) is None
+    assert store.update(99, never) is None
 
 
 @pytest.fixture
-def direct(engine: Engine, database_url: str) -> Iterator[Store]:
+def direct(engine: Engine, database_url: str) -> Iterator[PayoutStore]:
     """The store as a worker has it: single statements on a pool of their own."""
-    single = make_single_engine(database_url)
-    yield Store(engine, single=single)
+    single = make_autocommit_engine(database_url)
+    yield PayoutStore(engine, single=single)
     single.dispose()
 
 
-def test_what_comes_at_the_same_moment_is_accepted_one_by_one(direct: Store) -> None:
+def test_what_comes_at_the_same_moment_is_accepted_one_by_one(direct: PayoutStore) -> None:
     """64 threads, half of them with a number that another has too: each gets its own answer."""
     numbers = [f"order-{nth % 48}" for nth in range(64)]
     with ThreadPoolExecutor(64) as pool:
-        found = list(pool.map(lambda no: direct.accept([accepting(no)])[0], numbers))
+        found = list(pool.map(lambda no: direct.insert([accepting(no)])[0], numbers))
     taken = [(no, payout) for no, payout in zip(numbers, found, strict=True) if payout]
     assert sorted(no for no, _ in taken) == sorted(set(numbers))
     for no, payout in taken:
@@ -312,7 +312,7 @@ def test_what_comes_at_the_same_moment_is_accepted_one_by_one(direct: Store) -> 
         assert standing.journal_hash == payout.journal_hash
 
 
-def test_an_amount_that_would_be_rounded_fails_alone(direct: Store) -> None:
+def test_an_amount_that_would_be_rounded_fails_alone(direct: PayoutStore) -> None:
     """Whoever goes with it is accepted all the same."""
 
     def accept(nth: int) -> str:
@@ -320,7 +320,7 @@ def test_an_amount_that_would_be_rounded_fails_alone(direct: Store) -> None:
         if nth % 8 == 0:
             step = replace(step, after=replace(step.after, amount=Decimal("1.005")))
         try:
-            return "accepted" if direct.accept([step])[0] else "duplicate"
+            return "accepted" if direct.insert([step])[0] else "duplicate"
         except ValueError:
             return "refused"
 
@@ -334,19 +334,19 @@ def test_an_error_of_the_driver_is_one_of_sqlalchemys(
     made: str, request: pytest.FixtureRequest
 ) -> None:
     """And it repeats no value: an account number could stand there."""
-    store: Store = request.getfixturevalue(made)
+    store: PayoutStore = request.getfixturevalue(made)
     step = accepting("order-1")
     wrong = replace(step, after=replace(step.after, nonce="secret-\x00"))
     with pytest.raises(DataError) as caught:
-        store.accept([wrong])
+        store.insert([wrong])
     assert "secret" not in str(caught.value)
     assert "secret" not in str(caught.value.__cause__)
-    assert store.accept([step])[0] is not None
+    assert store.insert([step])[0] is not None
 
 
-def test_a_connection_that_was_cut_is_not_used_again(direct: Store) -> None:
+def test_a_connection_that_was_cut_is_not_used_again(direct: PayoutStore) -> None:
     """The error says that it may go again, and it does on another connection."""
-    assert direct.accept([accepting("order-1")])[0] is not None
+    assert direct.insert([accepting("order-1")])[0] is not None
     with direct.engine.begin() as connection:
         connection.execute(
             text(
@@ -355,6 +355,6 @@ def test_a_connection_that_was_cut_is_not_used_again(direct: Store) -> None:
             )
         )
     with pytest.raises(OperationalError) as caught:
-        direct.accept([accepting("order-2")])
+        direct.insert([accepting("order-2")])
     assert is_transient(caught.value)
-    assert direct.accept([accepting("order-2")])[0] is not None
+    assert direct.insert([accepting("order-2")])[0] is not None

@@ -18,14 +18,14 @@ from structlog.testing import capture_logs
 
 from sandbox.orders import Order
 from shared.config.settings import Settings
-from shared.domain.daily_reconciliation import Verdict, span
+from shared.domain.daily_reconciliation import Verdict, day_bounds
 from shared.domain.gateway import CreateOrder, OrderAnswer, Report
 from shared.domain.lifecycle import on_create_answer
 from shared.storage import journal_audit
-from shared.storage.daily_reconciliation import ORDERS, SAMPLED, BooksStore
-from shared.storage.encryption import PLAIN
+from shared.storage.daily_reconciliation import ORDERS, SAMPLED, ReconciliationStore
+from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 from tests.integration.conftest import API_KEY
 from tests.support.jobs import (
     ACCOUNT,
@@ -37,8 +37,8 @@ from tests.support.jobs import (
     put_submitting,
     until_epay_says,
 )
-from worker.context import ThreadedAsking
-from worker.jobs.daily_reconciliation import books
+from worker.context import QueryPool
+from worker.jobs.daily_reconciliation import reconcile_day
 
 if TYPE_CHECKING:
     from tests.integration.conftest import World
@@ -79,7 +79,7 @@ def shown_all_the_same(world: World, order_no: str) -> None:
 
 def result(world: World, day: date = DAY) -> tuple[int, int, int, bool]:
     """What the day's books say: agreed, differing, unanswered, finished."""
-    found = BooksStore(world.engine, ACCOUNT).find(day)
+    found = ReconciliationStore(world.engine, ACCOUNT).find(day)
     assert found is not None
     done = found.finished_at is not None
     return found.agreed, found.differing, found.unanswered, done
@@ -102,7 +102,7 @@ def forget_the_day(world: World) -> None:
 
 
 def holds(world: World) -> bool:
-    return all(found is None for found in journal_audit.breaks(world.engine, PLAIN))
+    return all(found is None for found in journal_audit.audit_chains(world.engine, NO_ENCRYPTION))
 
 
 def test_a_day_of_every_kind(world: World, clock: Clock) -> None:
@@ -121,7 +121,7 @@ def test_a_day_of_every_kind(world: World, clock: Clock) -> None:
         until_epay_says(world, "7", order_no)
     day_is_over(clock)
     with capture_logs() as logs:
-        assert books(world.context) == 10
+        assert reconcile_day(world.context) == 10
     assert result(world) == (5, 5, 0, True)
     told = [entry for entry in logs if entry["event"] == "books_compared"]
     assert told == [
@@ -164,7 +164,7 @@ def test_a_day_of_every_kind(world: World, clock: Clock) -> None:
             no=order_no,
         )
     forget_the_day(world)
-    assert books(world.context) == 10
+    assert reconcile_day(world.context) == 10
     assert result(world) == (6, 4, 0, True)  # waits-not has moved on
     assert world.sql("SELECT count(*) AS n FROM payout_event")[0].n == before
     assert world.row("gone").review_reason is None
@@ -176,11 +176,11 @@ def test_an_idle_tick_asks_nothing(world: World, clock: Clock) -> None:
     asked = asked_so_far(world)
     for moment in (clock.now, datetime(2026, 11, 24, 5, 59, tzinfo=UTC)):
         clock.now = moment
-        assert books(world.context) == 0
+        assert reconcile_day(world.context) == 0
         assert asked() == []
     day_is_over(clock)
-    assert books(world.context) == 1
-    assert books(world.context) == 0
+    assert reconcile_day(world.context) == 1
+    assert reconcile_day(world.context) == 0
     assert asked() == ["order-1"]
     assert result(world) == (1, 0, 0, True)
 
@@ -189,14 +189,14 @@ def test_the_first_day_is_yesterday_and_a_pause_is_made_up_for(world: World, clo
     """A long history is not asked for; of a pause the last seven days are."""
     day_is_over(clock)
     with capture_logs() as logs:
-        assert books(world.context) == 0
-        assert books(world.context) == 0
+        assert reconcile_day(world.context) == 0
+        assert reconcile_day(world.context) == 0
     assert [entry["day"] for entry in logs] == ["2026-11-23"]
     assert result(world) == (0, 0, 0, True)
     day_is_over(clock, days=10)
     with capture_logs() as logs:
         for _ in range(10):
-            books(world.context)
+            reconcile_day(world.context)
     last = date(2026, 12, 2)
     expected = [(last - timedelta(days=back)).isoformat() for back in range(6, -1, -1)]
     assert [entry["day"] for entry in logs] == expected
@@ -214,7 +214,7 @@ def test_payouts_of_other_days_and_accounts_are_left_out(world: World, clock: Cl
     put_queued(world, "foreign", epay_account="other@epay.com")
     asked = asked_so_far(world)
     day_is_over(clock)
-    assert books(world.context) == 2
+    assert reconcile_day(world.context) == 2
     assert sorted(asked()) == ["first", "last"]
 
 
@@ -225,14 +225,14 @@ def test_a_sample_is_spread_over_the_day(world: World, clock: Clock, sample: int
     world.context = replace(world.context, books_sample=sample, query_batch=4)
     asked = asked_so_far(world)
     day_is_over(clock)
-    assert books(world.context) == min(sample, 10)
+    assert reconcile_day(world.context) == min(sample, 10)
     first = sorted(asked())
     places = [nth for nth, payout in enumerate(made) if payout.merchant_order_no in first]
     assert len(places) == min(sample, 10)
     gaps = {after - before for before, after in pairwise(places)}
     assert not gaps or max(gaps) - min(gaps) <= 1
     forget_the_day(world)
-    books(world.context)
+    reconcile_day(world.context)
     assert sorted(asked()) == sorted(first * 2)
 
 
@@ -245,12 +245,12 @@ def test_it_goes_on_where_a_tick_ended(world: World, clock: Clock) -> None:
         yield from asking(orders, patience)
         clock.forward(5)
 
-    asking = world.context.ask_many
-    world.context = replace(world.context, query_batch=4, ask_many=slow)
+    asking = world.context.query_many
+    world.context = replace(world.context, query_batch=4, query_many=slow)
     asked = asked_so_far(world)
-    assert books(world.context) == 4
+    assert reconcile_day(world.context) == 4
     assert result(world) == (4, 0, 0, False)
-    assert books(world.context) == 2
+    assert reconcile_day(world.context) == 2
     assert sorted(asked()) == [f"order-{number}" for number in range(6)]
     assert result(world)[0] == 6
 
@@ -263,28 +263,28 @@ def test_two_ticks_at_once_count_and_flag_once(
     for number in range(4):
         world.gateway.report(f"order-{number}", "6", callback=False)
     day_is_over(clock)
-    monkeypatch.setattr(BooksStore, "claim", lambda *_: True)
-    asking, meet = world.context.ask_many, threading.Barrier(2, timeout=10)
+    monkeypatch.setattr(ReconciliationStore, "claim", lambda *_: True)
+    asking, meet = world.context.query_many, threading.Barrier(2, timeout=10)
 
     def together(orders: Mapping[int, str], patience: timedelta) -> Iterator[Any]:
         found = list(asking(orders, patience))
         meet.wait()
         yield from found
 
-    world.context = replace(world.context, ask_many=together)
+    world.context = replace(world.context, query_many=together)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: books(world.context), range(2)))
+        list(pool.map(lambda _: reconcile_day(world.context), range(2)))
     assert [kinds(world, f"order-{number}").count("books") for number in range(4)] == [1] * 4
     monkeypatch.undo()
-    world.context = replace(world.context, ask_many=asking)
-    books(world.context)
+    world.context = replace(world.context, query_many=asking)
+    reconcile_day(world.context)
     assert result(world) == (0, 4, 0, True)
     assert holds(world)
 
 
 def test_the_cursor_moves_from_where_it_was_seen_alone(world: World, clock: Clock) -> None:
     """Compare-and-set: what another tick has counted is not counted again, nor closed early."""
-    store = BooksStore(world.engine, ACCOUNT)
+    store = ReconciliationStore(world.engine, ACCOUNT)
     assert store.begin(DAY, clock.now) == store.begin(DAY, clock.now)
     moved = store.advance(DAY, 0, 7, {Verdict.AGREED: 3, Verdict.DIFFERS: 1})
     assert moved is not None
@@ -301,18 +301,18 @@ def test_while_one_tick_is_at_it_others_ask_nothing(world: World, clock: Clock) 
     """A slow gateway is not asked the same by every tick; a claim of the dead lapses."""
     put_queued(world, "order-1")
     day_is_over(clock)
-    store = BooksStore(world.engine, ACCOUNT)
+    store = ReconciliationStore(world.engine, ACCOUNT)
     assert store.claim(clock.now, clock.now + timedelta(seconds=68))
     asked = asked_so_far(world)
-    assert books(world.context) == 0
+    assert reconcile_day(world.context) == 0
     clock.forward(67)
-    assert books(world.context) == 0
+    assert reconcile_day(world.context) == 0
     assert asked() == []
     clock.forward(1)
-    assert books(world.context) == 1
+    assert reconcile_day(world.context) == 1
 
 
-@pytest.mark.parametrize("point", ["change_many", "advance", "finish"])
+@pytest.mark.parametrize("point", ["update_many", "advance", "finish"])
 def test_a_crash_at_any_point_repeats_a_chunk_harmlessly(
     world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -320,7 +320,7 @@ def test_a_crash_at_any_point_repeats_a_chunk_harmlessly(
     paid(world, "order-1", "order-2")
     world.gateway.report("order-2", "6", callback=False)
     day_is_over(clock)
-    owner: Any = Store if point == "change_many" else BooksStore
+    owner: Any = PayoutStore if point == "update_many" else ReconciliationStore
     whole = getattr(owner, point)
     crash_after = iter([True, False])
 
@@ -336,7 +336,7 @@ def test_a_crash_at_any_point_repeats_a_chunk_harmlessly(
     monkeypatch.setattr(owner, point, crashing)
     for _ in range(6):
         try:
-            books(world.context)
+            reconcile_day(world.context)
         except SystemExit:
             clock.forward(70)
     assert result(world) == (1, 1, 0, True)
@@ -349,15 +349,15 @@ def test_a_gateway_that_is_away_is_waited_for(world: World, clock: Clock) -> Non
     paid(world, "order-1", "order-2", "order-3")
     day_is_over(clock)
     world.gateway.set_faults(down_seconds=60)
-    assert books(world.context) == 0
+    assert reconcile_day(world.context) == 0
     assert result(world) == (0, 0, 0, False)
     world.gateway.clear_faults()
     asked = asked_so_far(world)
     clock.forward(59)
-    assert books(world.context) == 0
+    assert reconcile_day(world.context) == 0
     assert asked() == []
     clock.forward(1)
-    assert books(world.context) == 3
+    assert reconcile_day(world.context) == 3
     assert result(world) == (3, 0, 0, True)
 
 
@@ -368,10 +368,10 @@ def test_a_gateway_that_stays_away_does_not_hold_the_books_for_ever(
     paid(world, "order-1", "order-2")
     day_is_over(clock)
     world.gateway.set_faults(down_seconds=60)
-    books(world.context)
+    reconcile_day(world.context)
     clock.forward(86_400)
     with capture_logs() as logs:
-        assert books(world.context) == 2
+        assert reconcile_day(world.context) == 2
     assert result(world) == (0, 0, 2, True)
     assert [(entry["unanswered"], entry["log_level"]) for entry in logs] == [(2, "warning")]
     assert [world.row(no).review_reason for no in ("order-1", "order-2")] == [None, None]
@@ -381,15 +381,15 @@ def test_what_was_not_asked_in_time_is_asked_again(world: World, clock: Clock) -
     """A bound on requests makes a chunk take longer than its time: nothing is skipped for it."""
     put_queued(world, *(f"order-{number}" for number in range(5)))
     day_is_over(clock)
-    asking, cut = world.context.ask_many, iter([2, 1])
+    asking, cut = world.context.query_many, iter([2, 1])
 
     def partly(orders: Mapping[int, str], patience: timedelta) -> Iterator[Any]:
         most = next(cut, len(orders))
         yield from asking(dict(list(orders.items())[:most]), patience)
 
-    world.context = replace(world.context, ask_many=partly)
+    world.context = replace(world.context, query_many=partly)
     asked = asked_so_far(world)
-    assert books(world.context) == 5
+    assert reconcile_day(world.context) == 5
     assert result(world) == (5, 0, 0, True)
     assert sorted(asked()) == [f"order-{number}" for number in range(5)]
 
@@ -409,9 +409,9 @@ def test_no_connection_is_held_while_epay_is_asked(world: World, clock: Clock) -
             held.append(engine.pool.checkedout())  # type: ignore[attr-defined]
             return world.context.gateway.query(merchant_order_no)
 
-    asking = ThreadedAsking(Watching(), 4)
+    asking = QueryPool(Watching(), 4)
     try:
-        books(replace(world.context, store=Store(engine), ask_many=asking))
+        reconcile_day(replace(world.context, store=PayoutStore(engine), query_many=asking))
     finally:
         asking.close()
         engine.dispose()
@@ -436,18 +436,18 @@ def test_a_callback_that_comes_while_epay_is_asked(world: World, clock: Clock) -
             payout, ctx.gateway.query("order-1"), claim_id="c", now=clock.now, policy=ctx.policy,
             jitter=0.0,
         )  # fmt: skip
-        assert ctx.store.take(ended)
+        assert ctx.store.apply(ended)
         clock.forward(1)
         yield [(payout_id, open_answer) for payout_id in orders]
 
-    assert books(replace(ctx, ask_many=overtaken)) == 1
+    assert reconcile_day(replace(ctx, query_many=overtaken)) == 1
     assert result(world) == (0, 0, 1, True)
     assert world.row().review_reason is None
 
 
 def test_the_ids_of_a_day_come_by_its_index(world: World) -> None:
     """Not by walking the history."""
-    begin, end = span(DAY)
+    begin, end = day_bounds(DAY)
     values = {"epay_account": ACCOUNT, "begin": begin, "end": end, "last_id": 0, "limit": 9}
     for wanted in (ORDERS, SAMPLED):
         with world.engine.begin() as connection:

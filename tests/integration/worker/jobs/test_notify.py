@@ -96,7 +96,7 @@ def test_a_broker_that_goes_away_keeps_the_order(world: World) -> None:
         world.told.append(message)
 
     with pytest.raises(ConnectionError):
-        notify(replace(world.context, tell=failing))
+        notify(replace(world.context, publish_outcome=failing))
     assert notify(world.context) == 4
     assert sequences(world.told) == expected
 
@@ -123,7 +123,7 @@ def test_a_crash_between_publish_and_commit_sends_again(world: World) -> None:
             world.told.append(message)
 
     with pytest.raises(DBAPIError):
-        notify(replace(world.context, tell=dying))
+        notify(replace(world.context, publish_outcome=dying))
     assert notify(world.context) == 6
     assert sequences(world.told)[-6:] == expected
     assert len(world.told) > 6

@@ -20,7 +20,7 @@ from shared.domain.payout import Status
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 from tests.support.jobs import (
     ACCOUNT,
     NOTIFY,
@@ -37,7 +37,7 @@ from tests.support.jobs import (
     until_due,
     until_epay_says,
 )
-from worker.context import ThreadedAsking
+from worker.context import QueryPool
 from worker.jobs.query import query
 from worker.jobs.sweep import sweep
 
@@ -147,10 +147,10 @@ def test_a_batch_is_asked_side_by_side_and_recorded_in_few_commits(world: World)
     ids = [payout.id for payout in put_unknown(world, *orders)]
     together = threading.Barrier(8)
     meeting = Between(world.context.gateway, lambda _: together.wait(timeout=5))
-    asking = ThreadedAsking(meeting, 8)
+    asking = QueryPool(meeting, 8)
     commits: list[object] = []
     event.listen(world.engine, "commit", commits.append)
-    assert query(replace(world.context, ask_many=asking), ids, None) == 16
+    assert query(replace(world.context, query_many=asking), ids, None) == 16
     asking.close()
     assert len(commits) <= 4
     assert {kinds(world, no)[-1] for no in orders} == {"no_such_order"}
@@ -162,9 +162,9 @@ def test_no_connection_is_held_while_queries_are_under_way(world: World, databas
     engine = make_engine(database_url, pool_size=1)
     world.engine = engine
     slow = Between(world.context.gateway, lambda _: world.sql("SELECT 1"))
-    asking = ThreadedAsking(slow, 2)
+    asking = QueryPool(slow, 2)
     try:
-        ctx = replace(world.context, store=Store(engine), ask_many=asking)
+        ctx = replace(world.context, store=PayoutStore(engine), query_many=asking)
         assert query(ctx, ids, None) == 2
     finally:
         asking.close()
@@ -178,7 +178,7 @@ def test_what_takes_too_long_is_left_to_the_next_sweep(world: World) -> None:
     def only_quick(orders: Any, _patience: timedelta) -> Any:
         yield [(quick.id, world.context.gateway.query(orders[quick.id]))]
 
-    ctx = replace(world.context, ask_many=only_quick)
+    ctx = replace(world.context, query_many=only_quick)
     assert query(ctx, [quick.id, late.id], None) == 1
     assert kinds(world, "order-1")[-1] == "no_such_order"
     assert world.row("order-2") == late
@@ -290,7 +290,7 @@ def test_an_absence_that_was_asked_before_the_last_send_does_not_count(world: Wo
         world.sql("UPDATE payout SET last_sent_at = :at", at=clock.now + timedelta(seconds=1))
         yield [(payout.id, world.context.gateway.query(orders[payout.id]))]
 
-    query(replace(world.context, ask_many=slow), [payout.id], None)
+    query(replace(world.context, query_many=slow), [payout.id], None)
     assert kinds(world)[-1] == "no_such_order"
     assert world.row().absences == ()
 
@@ -360,9 +360,9 @@ def replace_gateway(world: World, gateway: Gateway) -> list[Any]:
     client = EpayClient(
         EpayConfig(base_url=gateway.base_url, account=ACCOUNT, api_key=SecretStr("TESTKEY123"))
     )
-    asking = ThreadedAsking(client, 2)
+    asking = QueryPool(client, 2)
     world.gateway = gateway
-    world.context = replace(world.context, gateway=client, ask_many=asking)
+    world.context = replace(world.context, gateway=client, query_many=asking)
     return [asking.close, client.close]
 
 
@@ -415,7 +415,7 @@ def test_an_answer_about_something_else_moves_nothing(
     [payout] = put_unknown(world, "order-1")
     told = answer(**changes)
     ask_many = lambda _orders, _patience: iter([[(payout.id, told)]])  # noqa: E731
-    query(replace(world.context, ask_many=ask_many), [payout.id], None)
+    query(replace(world.context, query_many=ask_many), [payout.id], None)
     after = world.row()
     assert after.status is Status.UNKNOWN
     assert after.review_reason is not None
@@ -431,7 +431,7 @@ def test_an_answer_with_other_decimals_agrees(world: World) -> None:
     [payout] = put_unknown(world, "order-1")
     told = answer(amount=Decimal("10.5000"))
     ask_many = lambda _orders, _patience: iter([[(payout.id, told)]])  # noqa: E731
-    query(replace(world.context, ask_many=ask_many), [payout.id], None)
+    query(replace(world.context, query_many=ask_many), [payout.id], None)
     assert world.row().status is Status.SUCCEEDED
 
 
@@ -442,7 +442,7 @@ def test_after_three_days_it_is_looked_at_daily_and_by_a_person(world: World) ->
     silent = lambda orders, _patience: iter(  # noqa: E731
         [[(one, OutcomeUnknown("read timeout")) for one in orders]]
     )
-    world.context = replace(world.context, ask_many=silent)
+    world.context = replace(world.context, query_many=silent)
     clock.forward(259_200)
     tick(world)
     payout = world.row()

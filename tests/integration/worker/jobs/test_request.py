@@ -15,11 +15,11 @@ from sqlalchemy.exc import OperationalError
 
 from devstack.ports import free_port
 from sandbox.faults import Fault
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Store
+from shared.storage.payout_store import PayoutStore
 from tests.support.jobs import (
     ACCOUNT,
     NOTIFY,
@@ -33,7 +33,7 @@ from tests.support.jobs import (
     tick,
     until_epay_says,
 )
-from worker.database_retry import WaitingPatience
+from worker.database_retry import DatabaseRetry
 from worker.jobs.request import request
 
 if TYPE_CHECKING:
@@ -235,38 +235,38 @@ def test_the_end_is_told_again(world: World) -> None:
     assert [told["status"] for told in outbox(world)] == ["succeeded", "succeeded"]
 
 
-class ReplyLost(Store):
+class ReplyLost(PayoutStore):
     """A store whose first accept is committed and whose reply is then lost."""
 
     lost = 0
 
-    def accept(self, steps: Sequence[Step]) -> list[PayoutState | None]:
-        accepted = super().accept(steps)
+    def insert(self, steps: Sequence[Transition]) -> list[PayoutState | None]:
+        accepted = super().insert(steps)
         if not self.lost:
             self.lost += 1
             raise OperationalError("INSERT", {}, ConnectionError("server closed the connection"))
         return accepted
 
 
-class AnswerRefused(Store):
+class AnswerRefused(PayoutStore):
     """A store that cannot take the first answers to a create."""
 
     def __init__(self, engine: Engine, fails: int) -> None:
         super().__init__(engine)
         self.fails = fails
 
-    def take(self, step: Step) -> PayoutState | None:
+    def apply(self, step: Transition) -> PayoutState | None:
         if self.fails:
             self.fails -= 1
             raise OperationalError("UPDATE", {}, ConnectionError("server closed the connection"))
-        return super().take(step)
+        return super().apply(step)
 
 
 def test_the_reply_to_our_own_commit_may_be_lost(world: World) -> None:
     """The row that is then found is known by its claim, and is sent exactly once."""
     world.context = replace(world.context, store=ReplyLost(world.engine))
     claim = claim_id()
-    answer = WaitingPatience(10).run(lambda: request(world.context, KWARGS, claim))
+    answer = DatabaseRetry(10).run(lambda: request(world.context, KWARGS, claim))
     assert answer == {"merchant_order_no": "order-1", "status": "processing", "duplicate": False}
     assert of_ledger(world)["creates_received"] == 1
     assert kinds(world) == ["accepted", "create_report"]
@@ -323,7 +323,7 @@ def test_no_connection_is_held_while_the_create_is_under_way(
     world.engine = engine
     inner = world.context
     slow = Between(inner.gateway, lambda _: world.sql("SELECT 1"))
-    world.context = replace(inner, store=Store(engine), gateway=slow)
+    world.context = replace(inner, store=PayoutStore(engine), gateway=slow)
     try:
         assert world.ask()["status"] == "processing"
     finally:
@@ -391,7 +391,7 @@ def test_what_was_sent_is_not_sent_again_for_want_of_a_database(world: World, fa
     """PostgreSQL goes away between the create and its answer: recorded later, sent once."""
     world.context = replace(world.context, store=AnswerRefused(world.engine, fails))
     claim = claim_id()
-    answer = world.context.patiently(lambda: request(world.context, KWARGS, claim))
+    answer = world.context.with_database_retry(lambda: request(world.context, KWARGS, claim))
     assert (answer["status"], of_ledger(world)["creates_received"]) == ("processing", 1)
 
 
@@ -399,10 +399,10 @@ def test_an_answer_that_is_never_written_is_asked_for(world: World) -> None:
     """PostgreSQL stays away: the lease makes the payout unknown, a query finds it, sent once."""
     clock = controlled(world)
     away = replace(
-        world.context, store=AnswerRefused(world.engine, 999), patience=WaitingPatience(0.1)
+        world.context, store=AnswerRefused(world.engine, 999), database_retry=DatabaseRetry(0.1)
     )
     claim = claim_id()
-    answer = away.patiently(lambda: request(away, KWARGS, claim))
+    answer = away.with_database_retry(lambda: request(away, KWARGS, claim))
     assert answer["status"] == "submitting"
     until_epay_says(world, "7")
     clock.forward(60)

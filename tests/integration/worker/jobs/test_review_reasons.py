@@ -31,7 +31,7 @@ from tests.support.jobs import (
 )
 from tests.support.paths import ROOT
 from worker.jobs.callback import callback
-from worker.jobs.daily_reconciliation import books
+from worker.jobs.daily_reconciliation import reconcile_day
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World
@@ -175,7 +175,7 @@ def with_books(make_world: MakeWorld) -> World:
         "INSERT INTO payout_books SELECT epay_account, CAST(created_at AS date), 0, 0, 0, 0, now()"
         " FROM payout"
     )
-    books(world.context)
+    reconcile_day(world.context)
     return world
 
 
@@ -211,7 +211,7 @@ def test_it_comes_to_pass(make_world: MakeWorld, code: str) -> None:
     assert review.code_of(payout.review_reason) == code
     assert payout.review_since is not None
     offered = {act for act, _ in actions.choices(payout)}
-    assert offered - {actions.Act.NOTE}
+    assert offered - {actions.Action.NOTE}
     assert of_ledger(world)["payments"] <= 1
 
 
@@ -236,7 +236,7 @@ def test_every_code_has_its_line_in_the_docs() -> None:
     assert set(rows) == CODES
     for code, (means, do) in rows.items():
         assert len(means.split()) > 4, code
-        assert any(act.value in do for act in actions.Act), f"{code}: no act is named"
+        assert any(act.value in do for act in actions.Action), f"{code}: no act is named"
 
 
 def test_every_code_has_its_words_in_the_command() -> None:

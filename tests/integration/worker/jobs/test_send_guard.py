@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ops.resolution import actions
-from ops.resolution.actions import Act, Decision
+from ops.resolution.actions import Action, Decision
 from shared.domain.gateway import OrderAnswer
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from tests.support.jobs import (
     Clock,
     claim_id,
@@ -25,7 +25,7 @@ from tests.support.jobs import (
     tick,
 )
 from worker.jobs.submit import submit
-from worker.send_guard.interface import GO, Outside, Verdict, Wait
+from worker.send_guard.interface import ALLOW, Defer, Reject, Verdict
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World
@@ -50,12 +50,12 @@ class Barred:
 
 
 def behind(world: World, gate: Barred) -> Barred:
-    world.context = replace(world.context, gate=gate)
+    world.context = replace(world.context, send_guard=gate)
     return gate
 
 
-def wait(clock: Clock, seconds: float = 30) -> Wait:
-    return Wait(clock.now + timedelta(seconds=seconds), "paused")
+def wait(clock: Clock, seconds: float = 30) -> Defer:
+    return Defer(clock.now + timedelta(seconds=seconds), "paused")
 
 
 def sent_once(world: World, order_no: str = "order-1") -> bool:
@@ -70,7 +70,7 @@ def test_a_request_before_a_shut_gate_is_accepted_and_waits(world: World) -> Non
     assert kinds(world) == ["accepted"]
     assert of_ledger(world)["creates_received"] == 0
     assert gate.heard == []
-    gate.verdict = GO
+    gate.verdict = ALLOW
     clock.forward(31)
     tick(world)
     assert sent_once(world)
@@ -84,7 +84,7 @@ def test_what_the_sweep_found_waits_too(world: World) -> None:
     tick(world)
     assert world.row().due_at == clock.now + timedelta(seconds=30)
     assert tick(world) == {"lapsed": 0, "submit": 0, "query": 0}
-    gate.verdict = GO
+    gate.verdict = ALLOW
     clock.forward(31)
     tick(world)
     assert sent_once(world)
@@ -93,7 +93,7 @@ def test_what_the_sweep_found_waits_too(world: World) -> None:
 def test_a_brake_between_claim_and_send_stops_the_send(world: World) -> None:
     """The last look: the claim is on disk, nothing leaves, the payout is queued again."""
     clock = controlled(world)
-    gate = behind(world, Barred(GO, brake="paused"))
+    gate = behind(world, Barred(ALLOW, brake="paused"))
     assert world.ask()["status"] == "queued"
     assert of_ledger(world)["creates_received"] == 0
     assert (world.row().first_sent_at, world.row().review_reason) == (None, None)
@@ -105,7 +105,7 @@ def test_a_brake_between_claim_and_send_stops_the_send(world: World) -> None:
 
 def test_outside_of_the_limit_is_rejected_unsent_and_told(world: World) -> None:
     controlled(world)
-    behind(world, Barred(Outside("EPAY's limit is 100 to 500 USD")))
+    behind(world, Barred(Reject("EPAY's limit is 100 to 500 USD")))
     notify = {"task": "shop.told", "queue": "shop", "on": ["accepted", "final"]}
     assert world.ask(notify=notify)["status"] == "rejected"
     assert kinds(world) == ["accepted", "outside_limit"]
@@ -122,14 +122,14 @@ def test_who_was_put_off_by_one_task_is_not_put_off_by_an_older_one(world: World
 
     class Overtaken(Barred):
         def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
-            def move(fresh: PayoutState) -> Step:
+            def move(fresh: PayoutState) -> Transition:
                 assert fresh.due_at is not None
-                return Step(fresh, replace(fresh, due_at=fresh.due_at + timedelta(hours=1)))
+                return Transition(fresh, replace(fresh, due_at=fresh.due_at + timedelta(hours=1)))
 
-            world.context.store.change(payout.id, move)
+            world.context.store.update(payout.id, move)
             return self.verdict
 
-    for hours, verdict in enumerate((GO, wait(clock), Outside("limit")), start=1):
+    for hours, verdict in enumerate((ALLOW, wait(clock), Reject("limit")), start=1):
         behind(world, Overtaken(verdict))
         submit(world.context, payout.id, None, claim_id())
         assert world.row().due_at == clock.now + timedelta(hours=hours)
@@ -138,8 +138,8 @@ def test_who_was_put_off_by_one_task_is_not_put_off_by_an_older_one(world: World
 
 
 def release(world: World, now: datetime) -> None:
-    decision = Decision(Act.RELEASE, "ann", "the contract says so")
-    world.context.store.change(
+    decision = Decision(Action.RELEASE, "ann", "the contract says so")
+    world.context.store.update(
         world.row().id,
         lambda payout: actions.decide(payout, decision, None, now=now, policy=world.context.policy),
     )
@@ -192,7 +192,7 @@ def test_a_message_of_the_sweep_finds_the_gate_open_again(world: World) -> None:
     tick(world)
     clock.forward(2)
     world.published.clear()
-    gate.verdict = GO
+    gate.verdict = ALLOW
     old = world.row().due_at
     tick(world)
     assert old != world.row().due_at

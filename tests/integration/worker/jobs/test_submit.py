@@ -15,7 +15,7 @@ from shared.contract import TASK_SUBMIT
 from shared.domain.gateway import NeverSent
 from shared.domain.payout import PayoutState, Status
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import Decide, Store
+from shared.storage.payout_store import Decide, PayoutStore
 from tests.support.jobs import (
     Between,
     claim_id,
@@ -127,39 +127,41 @@ def test_what_never_left_waits_longer_each_time(world: World) -> None:
     assert of_ledger(world)["creates_received"] == 1
 
 
-class ClaimReplyLost(Store):
+class ClaimReplyLost(PayoutStore):
     """A store whose first change is committed and whose reply is then lost."""
 
     lost = 0
 
-    def change(self, payout_id: int, decide: Decide) -> PayoutState | None:
-        changed = super().change(payout_id, decide)
+    def update(self, payout_id: int, decide: Decide) -> PayoutState | None:
+        changed = super().update(payout_id, decide)
         if not self.lost:
             self.lost += 1
             raise OperationalError("COMMIT", {}, ConnectionError("server closed the connection"))
         return changed
 
 
-class AnswerRefused(Store):
+class AnswerRefused(PayoutStore):
     """A store that cannot take the first answer to a create."""
 
     fails = 1
 
-    def take(self, step: Any) -> PayoutState | None:
+    def apply(self, step: Any) -> PayoutState | None:
         if self.fails:
             self.fails -= 1
             raise OperationalError("UPDATE", {}, ConnectionError("server closed the connection"))
-        return super().take(step)
+        return super().apply(step)
 
 
 @pytest.mark.parametrize("store", [ClaimReplyLost, AnswerRefused])
-def test_a_database_that_goes_away_makes_no_second_send(world: World, store: type[Store]) -> None:
+def test_a_database_that_goes_away_makes_no_second_send(
+    world: World, store: type[PayoutStore]
+) -> None:
     """Away at the claim or at the answer: the task runs again, the create goes out once."""
     payout, lease = swept(world)
     world.context = replace(world.context, store=store(world.engine))
     claim = claim_id()
     run = lambda: submit(world.context, payout.id, lease, claim)  # noqa: E731
-    assert world.context.patiently(run) == "processing"
+    assert world.context.with_database_retry(run) == "processing"
     assert of_ledger(world)["creates_received"] == 1
 
 
@@ -175,7 +177,7 @@ def test_the_claim_is_on_disk_when_the_create_arrives(world: World, database_url
         seen.extend(world.sql("SELECT status, due_at, claim_id, attempts FROM payout"))
 
     inner = world.context
-    ctx = replace(inner, store=Store(engine), gateway=Between(inner.gateway, look))
+    ctx = replace(inner, store=PayoutStore(engine), gateway=Between(inner.gateway, look))
     try:
         submit(ctx, payout.id, None, "my claim")
     finally:

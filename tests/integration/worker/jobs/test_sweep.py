@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from shared.contract import TASK_QUERY, TASK_SUBMIT
 from shared.domain.payout import Status
-from shared.storage.payout_store import Due, Store
+from shared.storage.payout_store import Due, PayoutStore
 from tests.support.jobs import (
     controlled,
     deliver,
@@ -186,7 +186,7 @@ def test_a_broker_that_goes_away_in_the_middle_loses_nothing(world: World) -> No
     assert sorted(dispatched(world)) == [payout.id for payout in payouts]
 
 
-class ClaimReplyLost(Store):
+class ClaimReplyLost(PayoutStore):
     """A store whose first claim of the sweep is committed and whose reply is then lost."""
 
     lost = 0
@@ -204,7 +204,7 @@ def test_a_claim_whose_reply_was_lost_comes_due_again(world: World) -> None:
     clock = controlled(world)
     put_queued(world, "order-1")
     world.context = replace(world.context, store=ClaimReplyLost(world.engine))
-    assert world.context.patiently(lambda: sweep(world.context))["submit"] == 0
+    assert world.context.with_database_retry(lambda: sweep(world.context))["submit"] == 0
     clock.forward(60)
     assert tick(world)["submit"] == 1
     assert world.row().status is Status.PROCESSING

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from shared.clock import utcnow
-from shared.domain.circuit_breaker import MemoryBoard, Rules
+from shared.domain.circuit_breaker import BreakerRules, MemoryBreakerStore
 from shared.domain.payout import PayoutState, Status
 from shared.storage import pauses
 from shared.storage.engine import make_engine
@@ -21,10 +21,10 @@ from shared.storage.pauses import AlreadyPaused, NotPaused, Pause, Scope
 from tests.support.jobs import kinds, new, of_ledger, put_queued, put_unknown, said, tick
 from worker.jobs.callback import callback
 from worker.jobs.query import query
-from worker.send_guard.circuit_breaker import Breaker
-from worker.send_guard.guard import WorkerGate
-from worker.send_guard.interface import GO, OpenGate, Verdict, Wait
-from worker.send_guard.pauses import PauseView, Unreadable
+from worker.send_guard.circuit_breaker import CircuitBreaker
+from worker.send_guard.guard import WorkerSendGuard
+from worker.send_guard.interface import ALLOW, AllowAll, Defer, Verdict
+from worker.send_guard.pauses import PauseCache, PausesUnreadable
 
 if TYPE_CHECKING:
     from tests.integration.conftest import World
@@ -33,10 +33,10 @@ ALL = Scope()
 USD = Scope(currency="USD")
 
 
-def gate_of(engine: Engine, clock: Any = None) -> WorkerGate:
+def gate_of(engine: Engine, clock: Any = None) -> WorkerSendGuard:
     given = {"clock": clock} if clock else {}
-    view = PauseView(lambda: pauses.active(engine), **given)
-    return WorkerGate(view, Breaker(MemoryBoard(lambda: 0.0), Rules()))
+    view = PauseCache(lambda: pauses.active(engine), **given)
+    return WorkerSendGuard(view, CircuitBreaker(MemoryBreakerStore(lambda: 0.0), BreakerRules()))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def now() -> list[float]:
 
 @pytest.fixture
 def gated(world: World, now: list[float]) -> World:
-    world.context = replace(world.context, gate=gate_of(world.engine, lambda: now[0]))
+    world.context = replace(world.context, send_guard=gate_of(world.engine, lambda: now[0]))
     return world
 
 
@@ -127,7 +127,7 @@ def test_a_pause_holds_what_agrees_in_all_that_it_names(
     assert gated.ask()["status"] == ("queued" if held else "processing")
     assert of_ledger(gated)["creates_received"] == (0 if held else 1)
     assert kinds(gated)[:1] == ["accepted"]
-    assert pauses.waiting(gated.engine, scope) == held
+    assert pauses.count_waiting(gated.engine, scope) == held
 
 
 def test_a_worker_knows_of_a_pause_within_a_second(gated: World, now: list[float]) -> None:
@@ -148,9 +148,9 @@ def test_it_is_read_four_times_in_three_seconds_at_most(gated: World, now: list[
         reads.append(now[0])
         return []
 
-    view, payout = PauseView(read, lambda: now[0]), new(gated, "order-1")
+    view, payout = PauseCache(read, lambda: now[0]), new(gated, "order-1")
     for _ in range(3000):
-        assert view.over(payout) is None
+        assert view.find(payout) is None
         now[0] += 0.001
     now[0] += 60
     assert len(reads) == 4
@@ -166,15 +166,15 @@ def test_a_slow_read_holds_up_nobody_while_what_is_known_is_fresh(gated: World) 
             assert go_on.wait(5)
         return []
 
-    view, payout = PauseView(read, lambda: at[0]), new(gated, "order-1")
-    view.over(payout)
+    view, payout = PauseCache(read, lambda: at[0]), new(gated, "order-1")
+    view.find(payout)
     at[0] = 0.8
     with ThreadPoolExecutor(2) as pool:
-        reading = pool.submit(view.over, payout)
+        reading = pool.submit(view.find, payout)
         assert begun.wait(5)
-        view.over(payout)
+        view.find(payout)
         at[0] = 1.0
-        waiting = pool.submit(view.over, payout)
+        waiting = pool.submit(view.find, payout)
         with pytest.raises(TimeoutError):
             waiting.result(0.1)
         go_on.set()
@@ -184,12 +184,12 @@ def test_a_slow_read_holds_up_nobody_while_what_is_known_is_fresh(gated: World) 
 def test_a_pause_between_claim_and_send_still_holds(gated: World, now: list[float]) -> None:
     """The last look is right before the request: it goes back to the queue unsent."""
     [payout] = put_queued(gated, "order-1")
-    gate = gated.context.gate
-    assert not isinstance(gate.look(payout, patience=timedelta(seconds=5)), Wait)
+    gate = gated.context.send_guard
+    assert not isinstance(gate.look(payout, patience=timedelta(seconds=5)), Defer)
     paused(gated.engine)
     now[0] += 1
     assert gate.in_the_way(payout) == "paused: all payouts"
-    gated.context = replace(gated.context, gate=OnlyLast(gate))
+    gated.context = replace(gated.context, send_guard=OnlyLast(gate))
     tick(gated)
     row = gated.row()
     assert row.status is Status.QUEUED
@@ -201,12 +201,12 @@ def test_a_pause_between_claim_and_send_still_holds(gated: World, now: list[floa
 class OnlyLast:
     """A gate that was open at the first look."""
 
-    def __init__(self, gate: WorkerGate) -> None:
+    def __init__(self, gate: WorkerSendGuard) -> None:
         self.in_the_way = gate.in_the_way
         self.note = gate.note
 
     def look(self, payout: object, *, patience: timedelta) -> Any:
-        return GO
+        return ALLOW
 
 
 def test_what_was_sent_is_followed_on(gated: World) -> None:
@@ -221,26 +221,26 @@ def test_what_was_sent_is_followed_on(gated: World) -> None:
 def test_what_cannot_be_read_holds_everything(gated: World, now: list[float]) -> None:
     """PostgreSQL silent on pauses: nothing new is sent, whatever was known before."""
     nowhere = make_engine("postgresql://payouts@127.0.0.1:1/payouts", pool_size=1)
-    view = PauseView(lambda: pauses.active(nowhere), lambda: now[0])
-    gate = WorkerGate(view, Breaker(MemoryBoard(lambda: 0.0), Rules()))
+    view = PauseCache(lambda: pauses.active(nowhere), lambda: now[0])
+    gate = WorkerSendGuard(view, CircuitBreaker(MemoryBreakerStore(lambda: 0.0), BreakerRules()))
     payout = new(gated, "order-1")
-    with pytest.raises(Unreadable):
-        view.over(payout)
-    assert isinstance(gate.look(payout, patience=timedelta(seconds=5)), Wait)
+    with pytest.raises(PausesUnreadable):
+        view.find(payout)
+    assert isinstance(gate.look(payout, patience=timedelta(seconds=5)), Defer)
     assert gate.in_the_way(payout) == "it could not be read what is paused"
-    gated.context = replace(gated.context, gate=gate)
+    gated.context = replace(gated.context, send_guard=gate)
     assert gated.ask()["status"] == "queued"
     assert of_ledger(gated)["creates_received"] == 0
     nowhere.dispose()
 
 
 def one_reads_and_one_waits(
-    pool: ThreadPoolExecutor, view: PauseView, payout: PayoutState, begun: threading.Event
+    pool: ThreadPoolExecutor, view: PauseCache, payout: PayoutState, begun: threading.Event
 ) -> tuple[Future[Pause | None], Future[Pause | None]]:
     """Two who come at the same moment, while what is read does not end."""
-    reading = pool.submit(view.over, payout)
+    reading = pool.submit(view.find, payout)
     assert begun.wait(5)
-    waiting = pool.submit(view.over, payout)
+    waiting = pool.submit(view.find, payout)
     with pytest.raises(TimeoutError):
         waiting.result(0.1)
     return reading, waiting
@@ -258,16 +258,16 @@ def test_what_can_be_read_again_is_known_at_once(gated: World) -> None:
             raise OperationalError("away", None, ConnectionError())
         return []
 
-    view, payout = PauseView(read, lambda: 0.0), new(gated, "order-1")
+    view, payout = PauseCache(read, lambda: 0.0), new(gated, "order-1")
     with ThreadPoolExecutor(2) as pool:
         reading, waiting = one_reads_and_one_waits(pool, view, payout, begun)
         go_on.set()
         for one in (reading, waiting):
-            with pytest.raises(Unreadable):
+            with pytest.raises(PausesUnreadable):
                 one.result(5)
     assert reads == [1], "who waited for the one that read does not read once more"
     away[0] = False
-    assert view.over(payout) is None
+    assert view.find(payout) is None
     assert reads == [2]
 
 
@@ -281,7 +281,7 @@ def test_who_waited_for_a_slow_read_does_not_go_by_what_is_old(gated: World) -> 
         assert go_on.wait(5)
         return []
 
-    view, payout = PauseView(read, lambda: now[0]), new(gated, "order-1")
+    view, payout = PauseCache(read, lambda: now[0]), new(gated, "order-1")
     with ThreadPoolExecutor(2) as pool:
         reading, waiting = one_reads_and_one_waits(pool, view, payout, begun)
         now[0] = 5.0
@@ -302,7 +302,7 @@ def test_what_waited_goes_on_when_it_is_woken(gated: World, now: list[float]) ->
     resumed(gated.engine, USD)
     now[0] += 1
     moment = utcnow() - timedelta(seconds=1)
-    assert pauses.wake(gated.engine, USD, moment) == 5
+    assert pauses.wake_waiting(gated.engine, USD, moment) == 5
     tick(gated)
     assert [of_ledger(gated, no)["creates_received"] for no in orders] == [1] * 5
 
@@ -314,7 +314,7 @@ def test_waking_leaves_alone_what_waits_for_a_person(gated: World) -> None:
     put_queued(gated, "euro", currency="EUR")
     put_unknown(gated, "unknown")
     before = [gated.row(no).due_at for no in ("review", "euro", "unknown")]
-    assert pauses.wake(gated.engine, USD, utcnow()) == 0
+    assert pauses.wake_waiting(gated.engine, USD, utcnow()) == 0
     assert [gated.row(no).due_at for no in ("review", "euro", "unknown")] == before
 
 
@@ -322,7 +322,7 @@ def test_a_payout_that_is_woken_in_a_workers_hands_is_sent_once(gated: World) ->
     """Whoever had it loses it, as its due_at is another; the next sweep sends it."""
     [payout] = put_queued(gated, "order-1")
     gate = Waking(gated.engine)
-    gated.context = replace(gated.context, gate=gate)
+    gated.context = replace(gated.context, send_guard=gate)
     tick(gated)
     assert gate.woken == 1
     assert gated.row().due_at != payout.due_at
@@ -331,7 +331,7 @@ def test_a_payout_that_is_woken_in_a_workers_hands_is_sent_once(gated: World) ->
     assert of_ledger(gated)["creates_received"] == 1
 
 
-class Waking(OpenGate):
+class Waking(AllowAll):
     """Somebody wakes the payout just after the worker looked at it."""
 
     def __init__(self, engine: Engine) -> None:
@@ -340,5 +340,5 @@ class Waking(OpenGate):
 
     def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
         if not self.woken:
-            self.woken = pauses.wake(self.engine, ALL, utcnow() - timedelta(seconds=1))
-        return GO
+            self.woken = pauses.wake_waiting(self.engine, ALL, utcnow() - timedelta(seconds=1))
+        return ALLOW

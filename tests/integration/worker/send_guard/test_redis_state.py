@@ -21,21 +21,21 @@ from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
 from shared.config.settings import Settings
-from shared.domain.circuit_breaker import KEY, Rules, read
+from shared.domain.circuit_breaker import KEY, BreakerRules, deserialize
 from shared.domain.gateway import NeverSent, OrderAnswer, Report
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
-from shared.redis_client import QuickRedis, RedisAway
+from shared.redis_client import RedisClient, RedisUnavailable
 from shared.storage import pauses
 from tests.support.jobs import kinds, of_ledger, put_unknown
-from worker.context import ThreadedAsking
+from worker.context import QueryPool
 from worker.jobs.query import query
-from worker.send_guard.breaker_store import RedisBoard, SharedBoard
-from worker.send_guard.circuit_breaker import Breaker
-from worker.send_guard.factory import make_gate, make_pace, make_turn
-from worker.send_guard.guard import WorkerGate
-from worker.send_guard.interface import GO, Outside, Wait
-from worker.send_guard.rate_limit import SHARE, NoTurn, Pace
+from worker.send_guard.breaker_store import FallbackBreakerStore, RedisBreakerStore
+from worker.send_guard.circuit_breaker import CircuitBreaker
+from worker.send_guard.factory import make_acquire, make_rate_limiter, make_send_guard
+from worker.send_guard.guard import WorkerSendGuard
+from worker.send_guard.interface import ALLOW, Defer, Reject
+from worker.send_guard.rate_limit import SHARE, RateLimited, RateLimiter
 
 if TYPE_CHECKING:
     from tests.integration.conftest import World
@@ -46,12 +46,12 @@ AWAY = NeverSent("connection refused")
 
 
 @pytest.fixture
-def connect(redis_url: str) -> Iterator[Callable[[], QuickRedis]]:
+def connect(redis_url: str) -> Iterator[Callable[[], RedisClient]]:
     """A process's way to Redis, one for each call."""
-    made: list[QuickRedis] = []
+    made: list[RedisClient] = []
 
-    def one() -> QuickRedis:
-        made.append(QuickRedis(redis_url))
+    def one() -> RedisClient:
+        made.append(RedisClient(redis_url))
         return made[-1]
 
     yield one
@@ -60,25 +60,25 @@ def connect(redis_url: str) -> Iterator[Callable[[], QuickRedis]]:
 
 
 @pytest.fixture
-def nowhere() -> Iterator[QuickRedis]:
-    redis = QuickRedis(f"redis://127.0.0.1:{free_port()}/0")
+def nowhere() -> Iterator[RedisClient]:
+    redis = RedisClient(f"redis://127.0.0.1:{free_port()}/0")
     yield redis
     redis.close()
 
 
-def gate_of(world: World, redis: QuickRedis, **settings: Any) -> WorkerGate:
+def gate_of(world: World, redis: RedisClient, **settings: Any) -> WorkerSendGuard:
     """The gate of a worker process with these settings, and the pace of its queries."""
     made = Settings(_env_file=None, redis_url="redis://x", **settings)
-    pace = make_pace(made, redis)
+    pace = make_rate_limiter(made, redis)
     client = world.context.gateway
     assert isinstance(client, EpayClient)
-    gate = make_gate(made, world.engine, redis, client.limit, pace)
-    asking = ThreadedAsking(client, 8, make_turn(pace))
-    world.context = replace(world.context, gate=gate, ask_many=asking)
+    gate = make_send_guard(made, world.engine, redis, client.limit, pace)
+    asking = QueryPool(client, 8, make_acquire(pace))
+    world.context = replace(world.context, send_guard=gate, query_many=asking)
     return gate
 
 
-def calls(redis: QuickRedis) -> int:
+def calls(redis: RedisClient) -> int:
     """How often the server was ever asked for anything of ours: all goes by scripts."""
     counted = redis.client.info("commandstats")
     return int(counted.get("cmdstat_evalsha", {}).get("calls", 0))
@@ -87,17 +87,17 @@ def calls(redis: QuickRedis) -> int:
 # Pace
 
 
-def test_turns_of_many_processes_are_evenly_spaced(connect: Callable[[], QuickRedis]) -> None:
+def test_turns_of_many_processes_are_evenly_spaced(connect: Callable[[], RedisClient]) -> None:
     """100 a second, four processes of eight threads: 150 turns last a second and a half."""
-    paces = [Pace(connect(), 100) for _ in range(4)]
+    paces = [RateLimiter(connect(), 100) for _ in range(4)]
     with ThreadPoolExecutor(32) as pool:
         turns = sorted(pool.map(lambda nth: paces[nth % 4].reserve(5), range(150)))
     assert turns[-1] - turns[0] >= 1.4
 
 
-def test_idle_time_is_not_saved_up(connect: Callable[[], QuickRedis]) -> None:
+def test_idle_time_is_not_saved_up(connect: Callable[[], RedisClient]) -> None:
     """No burst after a pause: the turns begin now, one interval apart."""
-    pace = Pace(connect(), 20)
+    pace = RateLimiter(connect(), 20)
     pace.reserve(0)
     time.sleep(0.5)
     began = time.monotonic()
@@ -106,24 +106,24 @@ def test_idle_time_is_not_saved_up(connect: Callable[[], QuickRedis]) -> None:
     assert turns[4] >= 0.19
 
 
-def test_no_turn_within_the_patience_takes_none(connect: Callable[[], QuickRedis]) -> None:
-    pace = Pace(connect(), 1)
+def test_no_turn_within_the_patience_takes_none(connect: Callable[[], RedisClient]) -> None:
+    pace = RateLimiter(connect(), 1)
     first = pace.reserve(0)
-    with pytest.raises(NoTurn) as caught:
+    with pytest.raises(RateLimited) as caught:
         pace.reserve(0.5)
     apart = 1 / SHARE
     assert 0.5 < caught.value.seconds <= apart
     assert pace.reserve(2) - first == pytest.approx(apart, abs=0.2), "the refused took no turn"
 
 
-def test_a_clock_that_went_back_stops_nobody(connect: Callable[[], QuickRedis]) -> None:
+def test_a_clock_that_went_back_stops_nobody(connect: Callable[[], RedisClient]) -> None:
     redis = connect()
     redis.client.set("payouts:pace", str((int(time.time()) + 86_400) * 1_000_000))
-    assert Pace(redis, 10).reserve(0) <= time.monotonic()
+    assert RateLimiter(redis, 10).reserve(0) <= time.monotonic()
 
 
 def test_without_a_rate_and_in_health_redis_is_hardly_asked(
-    world: World, connect: Callable[[], QuickRedis]
+    world: World, connect: Callable[[], RedisClient]
 ) -> None:
     """Thirty payouts and a query: the breaker's look at most once a second, and nothing else."""
     gate_of(world, connect())
@@ -136,7 +136,7 @@ def test_without_a_rate_and_in_health_redis_is_hardly_asked(
     assert 1 <= calls(watching) - before <= looks + 1, "once more for a script not yet known"
 
 
-def test_creates_and_queries_take_turns(world: World, connect: Callable[[], QuickRedis]) -> None:
+def test_creates_and_queries_take_turns(world: World, connect: Callable[[], RedisClient]) -> None:
     """Eight creates and eight queries at ten a second last one and a half."""
     gate_of(world, connect(), epay_max_per_second=10)
     ids = [row.id for row in put_unknown(world, *[f"asked-{nth}" for nth in range(8)])]
@@ -151,7 +151,7 @@ def test_creates_and_queries_take_turns(world: World, connect: Callable[[], Quic
     assert max(sum(one <= other < one + 0.5 for other in at) for one in at) <= 6
 
 
-def test_redis_away_with_a_rate_nothing_is_sent_unpaced(world: World, nowhere: QuickRedis) -> None:
+def test_redis_away_with_a_rate_nothing_is_sent_unpaced(world: World, nowhere: RedisClient) -> None:
     """New sends wait, a query stays unanswered and changes nothing."""
     gate = gate_of(world, nowhere, epay_max_per_second=10)
     [asked] = put_unknown(world, "asked")
@@ -162,19 +162,19 @@ def test_redis_away_with_a_rate_nothing_is_sent_unpaced(world: World, nowhere: Q
     assert world.gateway.state.log.since(0) == []
 
 
-def test_redis_away_without_a_rate_sends_go_on(world: World, nowhere: QuickRedis) -> None:
+def test_redis_away_without_a_rate_sends_go_on(world: World, nowhere: RedisClient) -> None:
     gate_of(world, nowhere)
     assert world.ask()["status"] == "processing"
 
 
-def test_a_turn_that_passed_is_taken_anew(world: World, connect: Callable[[], QuickRedis]) -> None:
+def test_a_turn_that_passed_is_taken_anew(world: World, connect: Callable[[], RedisClient]) -> None:
     """Ten senders held up between turn and send do not leave together."""
     gate = gate_of(world, connect(), epay_max_per_second=20)
     payouts = put_unknown(world, *[f"order-{nth}" for nth in range(10)])
     barrier, left = threading.Barrier(10), []
 
     def late(payout: Any) -> None:
-        assert gate.look(payout, patience=PATIENT) == GO
+        assert gate.look(payout, patience=PATIENT) == ALLOW
         barrier.wait()
         time.sleep(0.3)
         assert gate.in_the_way(payout) is None
@@ -188,8 +188,10 @@ def test_a_turn_that_passed_is_taken_anew(world: World, connect: Callable[[], Qu
 # Breaker
 
 
-def breaker_on(redis: QuickRedis, clock: Callable[[], float], **rules: Any) -> Breaker:
-    return Breaker(SharedBoard(RedisBoard(redis)), Rules(**rules), clock)
+def breaker_on(redis: RedisClient, clock: Callable[[], float], **rules: Any) -> CircuitBreaker:
+    return CircuitBreaker(
+        FallbackBreakerStore(RedisBreakerStore(redis)), BreakerRules(**rules), clock
+    )
 
 
 class Clock:
@@ -202,12 +204,12 @@ class Clock:
         return time.monotonic() + self.ahead
 
 
-def fails(breaker: Breaker, clock: Clock, answer: OrderAnswer = AWAY) -> None:
+def fails(breaker: CircuitBreaker, clock: Clock, answer: OrderAnswer = AWAY) -> None:
     for _ in range(5):
-        breaker.note(answer, begun_at=clock(), probe=None)
+        breaker.record(answer, begun_at=clock(), probe=None)
 
 
-def test_all_processes_wait_and_one_probes(connect: Callable[[], QuickRedis]) -> None:
+def test_all_processes_wait_and_one_probes(connect: Callable[[], RedisClient]) -> None:
     """Eight processes at the moment of the retry: one is let through."""
     clock = Clock()
     breakers = [breaker_on(connect(), clock, pause=0.2) for _ in range(8)]
@@ -219,22 +221,22 @@ def test_all_processes_wait_and_one_probes(connect: Callable[[], QuickRedis]) ->
         assert all(breaker.wait() is not None for breaker in breakers)
         time.sleep(0.25)
         with ThreadPoolExecutor(8) as pool:
-            tokens = list(pool.map(lambda breaker: breaker.take_probe(), breakers))
+            tokens = list(pool.map(lambda breaker: breaker.start_probe(), breakers))
         [(nth, token)] = [(nth, token) for nth, token in enumerate(tokens) if token]
-        breakers[nth].note(PAID, begun_at=clock(), probe=token)
+        breakers[nth].record(PAID, begun_at=clock(), probe=token)
     clock.ahead += 1
     assert all(breaker.wait() is None for breaker in breakers)
     assert [entry["event"] for entry in logs] == ["breaker_open", "breaker_closed"]
     assert logs[1]["probes"] == 1
 
 
-def test_what_is_open_outlives_the_process(connect: Callable[[], QuickRedis]) -> None:
+def test_what_is_open_outlives_the_process(connect: Callable[[], RedisClient]) -> None:
     """A worker that starts anew does not begin with a crowd of sends."""
     clock, redis = Clock(), connect()
     fails(breaker_on(redis, clock), clock)
-    kept = read(redis.client.get(KEY))
+    kept = deserialize(redis.client.get(KEY))
     assert kept is not None
-    assert "5 creates in a row" in kept.why
+    assert "5 creates in a row" in kept.reason
     assert breaker_on(connect(), clock).wait() == pytest.approx(5, abs=0.5)
 
 
@@ -242,28 +244,28 @@ def test_without_redis_each_goes_by_what_it_saw() -> None:
     """It opens, probes and closes; and what it found is told when Redis is back."""
     clock = Clock()
     with LocalRedis() as server:
-        redis, other = QuickRedis(server.url), QuickRedis(server.url)
+        redis, other = RedisClient(server.url), RedisClient(server.url)
         breaker = breaker_on(redis, clock, pause=0.1)
         assert breaker.wait() is None
         server.kill()
         fails(breaker, clock)
         assert breaker.wait() is not None
         time.sleep(0.15)
-        token = breaker.take_probe()
+        token = breaker.start_probe()
         assert token is not None
-        assert breaker.take_probe() is None
-        breaker.note(AWAY, begun_at=clock(), probe=token)
+        assert breaker.start_probe() is None
+        breaker.record(AWAY, begun_at=clock(), probe=token)
         server.start()
         time.sleep(2.1)
         clock.ahead += 1
         breaker.wait()
-        assert read(other.client.get(KEY)) is not None
+        assert deserialize(other.client.get(KEY)) is not None
         redis.close()
         other.close()
 
 
 def test_our_own_brakes_are_no_evidence(
-    world: World, connect: Callable[[], QuickRedis], monkeypatch: pytest.MonkeyPatch
+    world: World, connect: Callable[[], RedisClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was never asked of EPAY says nothing of EPAY: neither an old lease, nor a pause."""
     redis = connect()
@@ -272,16 +274,18 @@ def test_our_own_brakes_are_no_evidence(
     for nth in range(3):
         assert world.ask(f"order-{nth}")["status"] == "queued"
     world.context = replace(world.context, total_timeout=timedelta(seconds=5))
-    assert gate.look(world.row("order-0"), patience=PATIENT) == GO
+    assert gate.look(world.row("order-0"), patience=PATIENT) == ALLOW
     pauses.pause(world.engine, pauses.Scope(), "Ann", "audit", utcnow())
     gate = gate_of(world, redis, breaker_failures=1)
-    monkeypatch.setattr(gate, "look", lambda *_, **__: GO)
+    monkeypatch.setattr(gate, "look", lambda *_, **__: ALLOW)
     assert world.ask("paused")["status"] == "queued"
     assert kinds(world, "paused") == ["accepted", "never_sent"]
     assert redis.client.get(KEY) is None
 
 
-def test_new_sends_wait_while_epay_is_away(world: World, connect: Callable[[], QuickRedis]) -> None:
+def test_new_sends_wait_while_epay_is_away(
+    world: World, connect: Callable[[], RedisClient]
+) -> None:
     """Five creates find it out; the others wait; queries are asked; the probe lets all go on."""
     gate = gate_of(world, connect(), breaker_pause_seconds=0.5)
     [asked] = put_unknown(world, "asked")
@@ -295,29 +299,29 @@ def test_new_sends_wait_while_epay_is_away(world: World, connect: Callable[[], Q
     assert query(world.context, [asked.id], None) == 1, "queries are never held"
     time.sleep(0.6)
     [waiting] = [world.row("order-5")]
-    assert gate.look(waiting, patience=timedelta(0)) != GO, "without patience there is no probe"
+    assert gate.look(waiting, patience=timedelta(0)) != ALLOW, "without patience there is no probe"
     assert world.ask("probe")["status"] == "processing"
     assert world.ask("after")["status"] == "processing"
 
 
 def test_a_probe_that_was_not_sent_is_another_s(
-    world: World, connect: Callable[[], QuickRedis]
+    world: World, connect: Callable[[], RedisClient]
 ) -> None:
     """The thread that had it turned to another payout."""
     redis = connect()
     gate = gate_of(world, redis, breaker_pause_seconds=0.1, breaker_failures=1)
     one, other = put_unknown(world, "one", "other")
-    assert gate.look(one, patience=PATIENT) == GO
+    assert gate.look(one, patience=PATIENT) == ALLOW
     assert gate.in_the_way(one) is None
     gate.note(AWAY)
-    assert read(redis.client.get(KEY)) is not None
+    assert deserialize(redis.client.get(KEY)) is not None
     time.sleep(0.15)
-    assert gate.look(one, patience=PATIENT) == GO
-    standing = read(redis.client.get(KEY))
+    assert gate.look(one, patience=PATIENT) == ALLOW
+    standing = deserialize(redis.client.get(KEY))
     assert standing is not None
     assert standing.probe is not None
-    assert gate.look(other, patience=PATIENT) == GO
-    again = read(redis.client.get(KEY))
+    assert gate.look(other, patience=PATIENT) == ALLOW
+    again = deserialize(redis.client.get(KEY))
     assert again is not None
     assert again.probe not in {None, standing.probe}
     assert again.probes == 1
@@ -354,7 +358,7 @@ def asked_limits(world: World) -> int:
 
 @pytest.mark.parametrize("amount", ["9.99", "500.01"])
 def test_an_amount_outside_is_rejected_with_the_limit(
-    limiting: World, connect: Callable[[], QuickRedis], amount: str
+    limiting: World, connect: Callable[[], RedisClient], amount: str
 ) -> None:
     gate_of(limiting, connect(), epay_check_limits="on")
     assert limiting.ask(amount=amount)["status"] == "rejected"
@@ -365,7 +369,7 @@ def test_an_amount_outside_is_rejected_with_the_limit(
 
 @pytest.mark.parametrize("amount", ["10", "500"])
 def test_an_end_of_the_range_is_for_epay_to_decide(
-    limiting: World, connect: Callable[[], QuickRedis], amount: str
+    limiting: World, connect: Callable[[], RedisClient], amount: str
 ) -> None:
     """Not documented whether it belongs to the range."""
     gate_of(limiting, connect(), epay_check_limits="on")
@@ -373,7 +377,7 @@ def test_an_end_of_the_range_is_for_epay_to_decide(
 
 
 def test_processes_share_one_answer_for_its_time(
-    limiting: World, connect: Callable[[], QuickRedis]
+    limiting: World, connect: Callable[[], RedisClient]
 ) -> None:
     """Five processes, ten payouts each: EPAY is asked once for each currency and channel."""
     for nth in range(5):
@@ -391,7 +395,7 @@ def test_processes_share_one_answer_for_its_time(
 
 
 def test_a_limit_that_epay_does_not_tell_lets_the_payout_wait(
-    limiting: World, connect: Callable[[], QuickRedis]
+    limiting: World, connect: Callable[[], RedisClient]
 ) -> None:
     """Refused, or EPAY away: queued, nothing is sent, nothing rejected; it asks again later."""
     gate = gate_of(limiting, connect(), epay_check_limits="on")
@@ -402,24 +406,24 @@ def test_a_limit_that_epay_does_not_tell_lets_the_payout_wait(
         assert limiting.row(no).due_at is not None
         assert limiting.row(no).review_reason is None
         assert limiting.row(no).attempts == 0
-    assert isinstance(gate.look(limiting.row("away"), patience=PATIENT), Wait)
+    assert isinstance(gate.look(limiting.row("away"), patience=PATIENT), Defer)
     limiting.gateway.clear_faults()
     gate_of(limiting, connect(), epay_check_limits="on")
     assert limiting.ask("back")["status"] == "processing"
 
 
 def test_what_was_sent_before_is_not_held_against_a_limit(
-    limiting: World, connect: Callable[[], QuickRedis]
+    limiting: World, connect: Callable[[], RedisClient]
 ) -> None:
     """EPAY may have it: only a payout never sent can be rejected for its amount."""
     gate = gate_of(limiting, connect(), epay_check_limits="on")
     [sent] = put_unknown(limiting, "order-1", amount=Decimal("9.00"))
-    assert gate.look(sent, patience=PATIENT) == GO
+    assert gate.look(sent, patience=PATIENT) == ALLOW
     fresh = replace(sent, first_sent_at=None)
-    assert isinstance(gate.look(fresh, patience=PATIENT), Outside)
+    assert isinstance(gate.look(fresh, patience=PATIENT), Reject)
 
 
-def test_a_limit_takes_a_turn_too(limiting: World, connect: Callable[[], QuickRedis]) -> None:
+def test_a_limit_takes_a_turn_too(limiting: World, connect: Callable[[], RedisClient]) -> None:
     gate_of(limiting, connect(), epay_check_limits="on", epay_max_per_second=2)
     assert limiting.ask()["status"] == "processing"
     at = [moment for moment, _, _ in limiting.gateway.state.log.since(0)]
@@ -428,7 +432,7 @@ def test_a_limit_takes_a_turn_too(limiting: World, connect: Callable[[], QuickRe
 
 
 def test_without_redis_a_limit_is_asked_for_and_kept_for_a_moment(
-    limiting: World, nowhere: QuickRedis
+    limiting: World, nowhere: RedisClient
 ) -> None:
     gate_of(limiting, nowhere, epay_check_limits="on")
     for nth in range(5):
@@ -436,7 +440,7 @@ def test_without_redis_a_limit_is_asked_for_and_kept_for_a_moment(
     assert asked_limits(limiting) == 1
 
 
-def test_a_silent_redis_is_found_out_once(nowhere: QuickRedis) -> None:
+def test_a_silent_redis_is_found_out_once(nowhere: RedisClient) -> None:
     """The others are told at once."""
     tried = []
 
@@ -444,6 +448,6 @@ def test_a_silent_redis_is_found_out_once(nowhere: QuickRedis) -> None:
         tried.append(nowhere.client.ping())
 
     for _ in range(3):
-        with pytest.raises(RedisAway):
+        with pytest.raises(RedisUnavailable):
             nowhere.run(attempt)
     assert tried == []

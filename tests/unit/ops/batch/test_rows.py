@@ -13,7 +13,7 @@ import pytest
 
 from ops.batch.csv_reader import Sheet, opened
 from ops.batch.result_file import COLUMNS, result_file
-from ops.batch.row_validation import Judge, Line, Said, conflicting
+from ops.batch.row_validation import Line, RowValidator, RowVerdict, conflicting
 from ops.batch.totals import Totals
 from ops.errors import UserError
 
@@ -29,8 +29,8 @@ def sheet(text: str | bytes) -> Sheet:
 
 def lines(text: str | bytes) -> list[Line]:
     table = sheet(text)
-    judge = Judge(table.columns, ACCOUNT, NOW)
-    return [judge.judge(row) for row in table.rows()]
+    judge = RowValidator(table.columns, ACCOUNT, NOW)
+    return [judge.validate(row) for row in table.rows()]
 
 
 def judged(row: str, header: str = HEADER) -> Line:
@@ -47,7 +47,7 @@ def test_a_good_row_is_a_payout_with_every_digit() -> None:
     line = judged(
         "0001,0.10,USD,011,007,,,,", f"{HEADER},remark,epay_account,notify_task,notify_queue"
     )
-    assert (line.row, line.said, list(line.problems)) == (2, Said.NEW, [])
+    assert (line.row, line.said, list(line.problems)) == (2, RowVerdict.NEW, [])
     payout = line.payout
     assert payout is not None
     assert (payout.merchant_order_no, payout.channel_code, payout.account_no) == (
@@ -97,7 +97,7 @@ def test_columns_in_any_order_and_optional_ones() -> None:
 def test_a_bad_row_is_named_with_column_and_reason(row: str, column: str, reason: str) -> None:
     """And its values are in no words."""
     line = judged(row)
-    assert line.said is Said.BAD
+    assert line.said is RowVerdict.BAD
     assert reason in reasons(line)[column]
     assert SECRET not in str(line.problems)
 
@@ -121,7 +121,7 @@ def test_what_is_not_utf_8_is_said_so() -> None:
     """The row is named; the others are read."""
     found = lines(f"{HEADER},remark\na,1,USD,11,U1,Zo".encode() + b"\xeb\nb,1,USD,11,U1,\n")
     assert reasons(found[0]) == {"remark": "is not UTF-8 text: save the file in UTF-8"}
-    assert found[1].said is Said.NEW
+    assert found[1].said is RowVerdict.NEW
 
 
 def test_duplicates_name_the_first_row() -> None:
@@ -129,7 +129,12 @@ def test_duplicates_name_the_first_row() -> None:
     text = f"{HEADER}\n\na,1,USD,11,U1\n,,,,\na,1,USD,11,U1\na,x,USD,11,U1\nA,1,USD,11,U1\n"
     found = lines(text)
     assert [line.row for line in found] == [3, 5, 6, 7]
-    assert [line.said for line in found] == [Said.NEW, Said.BAD, Said.BAD, Said.NEW]
+    assert [line.said for line in found] == [
+        RowVerdict.NEW,
+        RowVerdict.BAD,
+        RowVerdict.BAD,
+        RowVerdict.NEW,
+    ]
     assert reasons(found[1]) == {"merchant_order_no": "is the order number of row 3 too"}
     assert set(reasons(found[2])) == {"merchant_order_no", "amount"}
     table = sheet(text)
@@ -140,7 +145,7 @@ def test_duplicates_name_the_first_row() -> None:
 def test_a_torn_row_does_not_swallow_the_next() -> None:
     """A stray quote costs its own row."""
     found = lines(f'{HEADER}\na,1,USD,11,"U1"x\nb,1,USD,11,U1\n')
-    assert [(line.row, line.said) for line in found] == [(2, Said.BAD), (3, Said.NEW)]
+    assert [(line.row, line.said) for line in found] == [(2, RowVerdict.BAD), (3, RowVerdict.NEW)]
 
 
 @pytest.mark.parametrize("begin", ["", "\ufeff"])
@@ -148,7 +153,10 @@ def test_a_torn_row_does_not_swallow_the_next() -> None:
 def test_what_spreadsheets_write(begin: str, end: str) -> None:
     """A byte order mark, their line ends, and empty columns at the right."""
     text = begin + end.join([f"{HEADER},,", "a,1,USD,11,U1,,", "b,1,USD,11,U1,,"])
-    assert [(line.row, line.said) for line in lines(text)] == [(2, Said.NEW), (3, Said.NEW)]
+    assert [(line.row, line.said) for line in lines(text)] == [
+        (2, RowVerdict.NEW),
+        (3, RowVerdict.NEW),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +211,7 @@ def test_totals_are_exact_and_leave_out_what_is_bad() -> None:
             "amount": "1000.00",
         },
     ]
-    assert (totals.rows, totals.said[Said.BAD]) == (100_003, 2)
+    assert (totals.rows, totals.said[RowVerdict.BAD]) == (100_003, 2)
 
 
 def test_the_result_has_a_line_for_each_problem_and_no_account(tmp_path: Path) -> None:

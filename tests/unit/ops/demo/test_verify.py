@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from ops.demo.scenario import FAULTS, Planned, plan
+from ops.demo.scenario import FAULTS, Planned, plan_payouts
 from ops.demo.verify import Paid, judge
 from shared.domain.payout import Status
 
@@ -120,7 +120,7 @@ def test_open_payout_told_an_end_is_named() -> None:
 
 def test_summary_counts() -> None:
     """The figures of the closing summary are those of the rows, the ledger and the messages."""
-    planned = plan(65)
+    planned = plan_payouts(65)
     numbers = [payout.merchant_order_no for payout in planned]
     rows = dict.fromkeys(numbers, Status.SUCCEEDED) | {numbers[0]: Status.UNKNOWN}
     ledger = dict.fromkeys(numbers, ONCE) | {numbers[0]: Paid(0, 0), numbers[1]: Paid(2, 2)}
@@ -134,7 +134,7 @@ def test_summary_counts() -> None:
 @pytest.mark.parametrize("count", [65, 66, 100, 200, 333])
 def test_plan_goes_through_every_fault(count: int) -> None:
     """Every fault, three times at least, 40 in all; order numbers and accounts all differ."""
-    planned = plan(count)
+    planned = plan_payouts(count)
     assert len(planned) == count
     faults = Counter(payout.fault for payout in planned)
     plain = faults.pop(None, 0)
@@ -150,4 +150,4 @@ def test_plan_goes_through_every_fault(count: int) -> None:
 def test_plan_too_small_is_refused() -> None:
     """Fewer payouts than faults is no demo."""
     with pytest.raises(ValueError, match="at least 65"):
-        plan(64)
+        plan_payouts(64)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ops.resolution import actions, approval
-from ops.resolution.actions import Act, Decision, NotAllowed
+from ops.resolution.actions import Action, Decision, NotAllowed
 from ops.resolution.approval import approved, is_needed, open_proposal, proposal
 from shared.domain import lifecycle
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from tests.support.lifecycle import (
     ABSENT,
     POLICY,
@@ -23,16 +23,16 @@ from tests.support.lifecycle import (
     unknown,
 )
 
-NOW = T0 + POLICY.settle + 60 * SECOND
-RESEND = Decision(Act.RESEND, "Ann", "ticket 7", code="404")
+NOW = T0 + POLICY.visibility_delay + 60 * SECOND
+RESEND = Decision(Action.RESEND, "Ann", "ticket 7", code="404")
 
 
-def rows(*steps: Step | None) -> list[dict[str, Any]]:
+def rows(*steps: Transition | None) -> list[dict[str, Any]]:
     """The steps' events as they are read back."""
     return [asdict(step.event) for step in steps if step and step.event]
 
 
-def query(payout: PayoutState, answer: Any) -> Step:
+def query(payout: PayoutState, answer: Any) -> Transition:
     step = lifecycle.on_query_answer(
         payout, answer, asked_at=NOW, now=NOW, policy=POLICY, jitter=0.0
     )
@@ -40,7 +40,7 @@ def query(payout: PayoutState, answer: Any) -> Step:
     return step
 
 
-def done(payout: PayoutState, decision: Decision) -> Step:
+def done(payout: PayoutState, decision: Decision) -> Transition:
     return actions.decide(payout, decision, ABSENT, now=NOW, policy=POLICY)
 
 
@@ -71,11 +71,15 @@ def test_the_journal_of_a_proposed_and_approved_act_holds() -> None:
         now=T0,
         policy=POLICY,
     )
-    lost = lifecycle.on_lease_over(first.after, now=NOW)
+    lost = lifecycle.on_lease_expired(first.after, now=NOW)
     assert lost is not None
     asked = proposal(lost.after, RESEND, now=NOW)
     sent = actions.decide(
-        asked.after, approved(RESEND, "Bob", "yes"), ABSENT, now=NOW + POLICY.settle, policy=POLICY
+        asked.after,
+        approved(RESEND, "Bob", "yes"),
+        ABSENT,
+        now=NOW + POLICY.visibility_delay,
+        policy=POLICY,
     )
     assert_chained([first, lost, asked, sent])
     assert sent.event is not None
@@ -85,7 +89,7 @@ def test_the_journal_of_a_proposed_and_approved_act_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    "decision", [RESEND, Decision(Act.ACCEPT_AS, "Ann: the boss", "told", end=Status.FAILED)]
+    "decision", [RESEND, Decision(Action.ACCEPT_AS, "Ann: the boss", "told", end=Status.FAILED)]
 )
 def test_a_proposal_is_read_back_as_it_was_made(decision: Decision) -> None:
     assert open_proposal(rows(proposal(unknown(), decision, now=NOW))) == decision
@@ -95,14 +99,14 @@ def test_what_overtakes_a_proposal() -> None:
     """A move, or another act; not a note, and not an answer that moved nothing."""
     payout = unknown()
     asked = proposal(payout, RESEND, now=NOW)
-    note = done(asked.after, Decision(Act.NOTE, "Bob", "I am on it"))
+    note = done(asked.after, Decision(Action.NOTE, "Bob", "I am on it"))
     absent = query(note.after, ABSENT)
     assert open_proposal(rows(asked, note, absent)) == RESEND
     moved = query(absent.after, report("1"))
     assert open_proposal(rows(asked, note, absent, moved)) is None
     acted = done(absent.after, approved(RESEND, "Bob", "yes"))
     assert open_proposal(rows(asked, note, absent, acted)) is None
-    other = Decision(Act.REJECT, "Bob", "no longer wanted")
+    other = Decision(Action.REJECT, "Bob", "no longer wanted")
     assert open_proposal(rows(asked, proposal(asked.after, other, now=NOW))) == other
     assert open_proposal([]) is None
     assert open_proposal(rows(note, absent)) is None
@@ -120,9 +124,9 @@ def test_which_acts_need_a_second_person() -> None:
     needed = {
         (status, act)
         for status in Status
-        for act in Act
+        for act in Action
         if is_needed(standing(status), Decision(act, "Ann", "why"))
     }
-    on_unknown = {(Status.UNKNOWN, act) for act in Act if act is not Act.NOTE}
-    assert needed == on_unknown | {(status, Act.ACCEPT_AS) for status in Status}
-    assert approval.PROPOSED not in {act.value for act in Act}
+    on_unknown = {(Status.UNKNOWN, act) for act in Action if act is not Action.NOTE}
+    assert needed == on_unknown | {(status, Action.ACCEPT_AS) for status in Status}
+    assert approval.PROPOSED not in {act.value for act in Action}

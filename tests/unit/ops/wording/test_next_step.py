@@ -16,7 +16,7 @@ from shared.domain.transitions import FINAL
 from shared.storage.pauses import Pause, Scope
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-POLICY = Policy(settle=timedelta(seconds=600))
+POLICY = Policy(visibility_delay=timedelta(seconds=600))
 QUEUED = PayoutState(
     epay_account="a@example.com",
     merchant_order_no="order-1",

@@ -343,7 +343,7 @@ def test_the_policy_is_that_of_the_settings() -> None:
         epay_refused_codes=frozenset({"b"}),
     ).policy() == Policy(
         lease=timedelta(seconds=90),
-        settle=timedelta(seconds=61),
+        visibility_delay=timedelta(seconds=61),
         resend_horizon=timedelta(seconds=62),
         review_after=timedelta(seconds=63),
         query_backoff=(1,),

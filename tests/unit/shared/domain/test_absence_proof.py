@@ -17,14 +17,16 @@ def count(*seconds: float) -> tuple[str, ...]:
     """The absences that count of those asked at these times after the send."""
     absences: tuple[str, ...] = ()
     for at in seconds:
-        absences = absence_proof.noted(absences, after_send(at), last_sent_at=T0, settle=SETTLE)
+        absences = absence_proof.record_absence(
+            absences, after_send(at), last_sent_at=T0, visibility_delay=SETTLE
+        )
     return absences
 
 
 def proven(*seconds: float) -> bool:
     """Whether they are a proof at the time of the last one."""
-    return absence_proof.proven(
-        count(*seconds), after_send(seconds[-1]), last_sent_at=T0, settle=SETTLE
+    return absence_proof.absence_is_proven(
+        count(*seconds), after_send(seconds[-1]), last_sent_at=T0, visibility_delay=SETTLE
     )
 
 
@@ -55,8 +57,12 @@ def test_three_and_the_settle_time() -> None:
     assert proven(1, 301, 601)
     three = count(1, 301, 601)
     almost = T0 + SETTLE - timedelta(microseconds=1)
-    assert not absence_proof.proven(three, almost, last_sent_at=T0, settle=SETTLE)
-    assert absence_proof.proven(three, T0 + SETTLE, last_sent_at=T0, settle=SETTLE)
+    assert not absence_proof.absence_is_proven(
+        three, almost, last_sent_at=T0, visibility_delay=SETTLE
+    )
+    assert absence_proof.absence_is_proven(
+        three, T0 + SETTLE, last_sent_at=T0, visibility_delay=SETTLE
+    )
 
 
 def test_what_counted_is_kept_as_text_that_reads_back() -> None:
@@ -74,11 +80,15 @@ def test_a_proof_is_always_spread_over_the_settle_time(times: list[float], settl
     counted: list[float] = []
     for at in times:
         before = absences
-        absences = absence_proof.noted(absences, T0 + at * SECOND, last_sent_at=T0, settle=span)
+        absences = absence_proof.record_absence(
+            absences, T0 + at * SECOND, last_sent_at=T0, visibility_delay=span
+        )
         assert absences[: len(before)] == before
         if absences != before:
             counted.append(at)
-        if absence_proof.proven(absences, T0 + at * SECOND, last_sent_at=T0, settle=span):
+        if absence_proof.absence_is_proven(
+            absences, T0 + at * SECOND, last_sent_at=T0, visibility_delay=span
+        ):
             assert at * SECOND >= span
             assert min(counted) > 0
             assert (max(counted) - min(counted)) * SECOND >= span - timedelta(milliseconds=1)

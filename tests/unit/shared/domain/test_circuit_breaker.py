@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 
 from shared.domain.circuit_breaker import (
-    Evidence,
-    MemoryBoard,
-    Opening,
-    Rules,
-    failed,
-    given_back,
-    opened,
-    probed,
-    read,
-    written,
+    BreakerRules,
+    FailureWindow,
+    MemoryBreakerStore,
+    OpenState,
+    deserialize,
+    fail_probe,
+    open_breaker,
+    release_probe,
+    serialize,
+    start_probe,
 )
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
-from worker.send_guard.circuit_breaker import Breaker
+from worker.send_guard.circuit_breaker import CircuitBreaker
 
-RULES = Rules(failures=5, pause=5, longest_pause=60, probe_lasts=30)
+RULES = BreakerRules(failures=5, pause=5, longest_pause=60, probe_lasts=30)
 WINDOW = 20
 PAID = Report("create", "a", "o", "e", "1", None, None)
 REFUSED = Refused("2005", "no")
@@ -38,24 +38,24 @@ class Clock:
 class Told:
     """Counts how often a board is read."""
 
-    def __init__(self, board: MemoryBoard) -> None:
+    def __init__(self, board: MemoryBreakerStore) -> None:
         self.board = board
         self.calls = 0
 
-    def read(self) -> tuple[float, Opening | None]:
+    def read(self) -> tuple[float, OpenState | None]:
         self.calls += 1
         return self.board.read()
 
-    def swap(self, old: Opening | None, new: Opening | None) -> bool:
+    def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
         self.calls += 1
         return self.board.swap(old, new)
 
 
 def heard(*answers: OrderAnswer) -> str | None:
     """What the last of the answers says."""
-    evidence, why = Evidence(RULES), None
+    evidence, why = FailureWindow(RULES), None
     for answer in answers:
-        why = evidence.note(answer)
+        why = evidence.record(answer)
     return why
 
 
@@ -79,15 +79,15 @@ def test_opens_when_half_of_the_last_end_unknown() -> None:
 
 def test_each_failed_probe_doubles_the_pause_up_to_the_longest() -> None:
     now = 0.0
-    standing = opened(now, "why", RULES)
+    standing = open_breaker(now, "why", RULES)
     pauses = []
     for nth in range(6):
         pauses.append(standing.pause)
-        assert probed(standing, "t", standing.retry_at - 0.01, RULES) is None
+        assert start_probe(standing, "t", standing.retry_at - 0.01, RULES) is None
         now = standing.retry_at
-        probing = probed(standing, f"t{nth}", now, RULES)
+        probing = start_probe(standing, f"t{nth}", now, RULES)
         assert probing is not None
-        after = failed(probing, f"t{nth}", now, RULES)
+        after = fail_probe(probing, f"t{nth}", now, RULES)
         assert after is not None
         standing = after
     assert pauses == [5, 10, 20, 40, 60, 60]
@@ -97,27 +97,27 @@ def test_each_failed_probe_doubles_the_pause_up_to_the_longest() -> None:
 
 def test_one_probe_at_a_time() -> None:
     """Another waits until the first is answered, given back, or long overdue."""
-    standing = opened(0, "why", RULES)
-    first = probed(standing, "first", 5, RULES)
+    standing = open_breaker(0, "why", RULES)
+    first = start_probe(standing, "first", 5, RULES)
     assert first is not None
-    assert probed(first, "second", 34.9, RULES) is None
+    assert start_probe(first, "second", 34.9, RULES) is None
     assert 0 < first.wait(6) <= 5
-    late = probed(first, "second", 35, RULES)
+    late = start_probe(first, "second", 35, RULES)
     assert late is not None
-    assert failed(late, "first", 36, RULES) is None, "the first is no longer the probe"
-    back = given_back(first, "first")
+    assert fail_probe(late, "first", 36, RULES) is None, "the first is no longer the probe"
+    back = release_probe(first, "first")
     assert back is not None
     assert back.probes == 0
-    assert probed(back, "second", 6, RULES) is not None
+    assert start_probe(back, "second", 6, RULES) is not None
 
 
 def test_what_redis_keeps_is_what_was_written() -> None:
-    standing = probed(opened(1795456789.123456, "why", RULES), "t", 1795456799.5, RULES)
-    assert read(written(standing)) == standing
-    assert written(read(written(standing))) == written(standing)
-    assert read(written(None)) is None
+    standing = start_probe(open_breaker(1795456789.123456, "why", RULES), "t", 1795456799.5, RULES)
+    assert deserialize(serialize(standing)) == standing
+    assert serialize(deserialize(serialize(standing))) == serialize(standing)
+    assert deserialize(serialize(None)) is None
     for rubbish in ("rubbish", "[]", '{"other": 1}', "7"):
-        assert read(rubbish) is None
+        assert deserialize(rubbish) is None
 
 
 @pytest.fixture
@@ -125,15 +125,17 @@ def clock() -> Clock:
     return Clock()
 
 
-def breakers(clock: Clock, count: int) -> tuple[list[Breaker], Told]:
+def breakers(clock: Clock, count: int) -> tuple[list[CircuitBreaker], Told]:
     """So many processes before one board."""
-    board = Told(MemoryBoard(clock))
-    return [Breaker(board, RULES, clock) for _ in range(count)], board
+    board = Told(MemoryBreakerStore(clock))
+    return [CircuitBreaker(board, RULES, clock) for _ in range(count)], board
 
 
-def note(breaker: Breaker, clock: Clock, *answers: OrderAnswer, probe: str | None = None) -> None:
+def note(
+    breaker: CircuitBreaker, clock: Clock, *answers: OrderAnswer, probe: str | None = None
+) -> None:
     for answer in answers:
-        breaker.note(answer, begun_at=clock(), probe=probe)
+        breaker.record(answer, begun_at=clock(), probe=probe)
 
 
 def test_the_healthy_path_asks_nobody(clock: Clock) -> None:
@@ -158,7 +160,7 @@ def test_what_one_process_sees_holds_for_all_within_a_second(clock: Clock) -> No
     assert other.wait() == 4
     clock.now += 4
     assert one.wait() == other.wait() == 0
-    tokens = [breaker.take_probe() for breaker in (one, other)]
+    tokens = [breaker.start_probe() for breaker in (one, other)]
     assert tokens[0] is not None
     assert tokens[1] is None
     note(one, clock, PAID, probe=tokens[0])
@@ -173,7 +175,7 @@ def test_a_probe_without_an_answer_makes_all_wait_longer(clock: Clock) -> None:
     (one, other), _ = breakers(clock, 2)
     note(one, clock, *[UNKNOWN] * 5)
     clock.now += 5
-    token = other.take_probe()
+    token = other.start_probe()
     assert token is not None
     note(other, clock, UNKNOWN, probe=token)
     clock.now += 1
@@ -186,11 +188,11 @@ def test_what_was_under_way_while_it_was_open_is_no_evidence(clock: Clock) -> No
     begun = clock()
     note(breaker, clock, *[UNKNOWN] * 5)
     clock.now += 5
-    token = breaker.take_probe()
+    token = breaker.start_probe()
     note(breaker, clock, PAID, probe=token)
     assert breaker.wait() is None
     for _ in range(30):
-        breaker.note(UNKNOWN, begun_at=begun, probe=None)
+        breaker.record(UNKNOWN, begun_at=begun, probe=None)
     assert breaker.wait() is None
 
 

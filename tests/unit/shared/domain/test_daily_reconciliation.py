@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from ops.resolution import actions
-from ops.resolution.actions import Act, Decision
+from ops.resolution.actions import Action, Decision
 from shared.domain import daily_reconciliation, lifecycle, review
 from shared.domain.daily_reconciliation import Verdict
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from tests.support.lifecycle import (
     ABSENT,
     ENDS,
@@ -35,17 +35,19 @@ AGREED, DIFFERS, UNANSWERED = Verdict.AGREED, Verdict.DIFFERS, Verdict.UNANSWERE
 
 def compared(
     payout: PayoutState, answer: OrderAnswer, at: datetime = TODAY
-) -> daily_reconciliation.Compared:
+) -> daily_reconciliation.Comparison:
     return daily_reconciliation.compare(payout, answer, asked_at=at, policy=POLICY)
 
 
-def stepped(payout: PayoutState, answer: OrderAnswer, at: datetime = TODAY) -> Step | None:
-    return daily_reconciliation.step(payout, answer, asked_at=at, now=at, policy=POLICY, jitter=0.0)
+def stepped(payout: PayoutState, answer: OrderAnswer, at: datetime = TODAY) -> Transition | None:
+    return daily_reconciliation.transition_for(
+        payout, answer, asked_at=at, now=at, policy=POLICY, jitter=0.0
+    )
 
 
 def by_a_person(end: Status = Status.SUCCEEDED) -> PayoutState:
     """An end that a person gave an unknown payout."""
-    decision = Decision(Act.ACCEPT_AS, "ann", "EPAY's support told so", end)
+    decision = Decision(Action.ACCEPT_AS, "ann", "EPAY's support told so", end)
     unknown = standing(Status.UNKNOWN)
     return actions.decide(unknown, decision, ABSENT, now=TODAY, policy=POLICY).after
 
@@ -59,7 +61,7 @@ def test_an_end_that_epay_shows_too_agrees(end: Status) -> None:
         report(CODE_OF[end], fee=Decimal("0.300"), amount=Decimal("10.0")),
         report(CODE_OF[end], fee=None, epay_order_no=None),
     ):
-        assert compared(payout, answer) == daily_reconciliation.Compared(AGREED)
+        assert compared(payout, answer) == daily_reconciliation.Comparison(AGREED)
         assert stepped(payout, answer) is None
 
 
@@ -87,7 +89,7 @@ def test_a_difference_of_an_end_is_flagged_once_and_moves_nothing(
     answer = report(**({"status": CODE_OF[end]} | changes))
     found = compared(payout, answer)
     assert found.verdict is DIFFERS
-    assert words in "; ".join(found.words)
+    assert words in "; ".join(found.reasons)
     step = stepped(payout, answer)
     assert step is not None
     assert step.event is not None
@@ -221,7 +223,7 @@ def test_a_refusal_does_not_repeat_the_account() -> None:
     """EPAY's words may name the payee."""
     payout = standing(Status.SUCCEEDED)
     found = compared(payout, Refused("500", f"busy with {payout.account_no}"))
-    assert found.words == ("EPAY code 500: busy with ***",)
+    assert found.reasons == ("EPAY code 500: busy with ***",)
 
 
 @pytest.mark.parametrize("answer", [ABSENT, report("1")])
@@ -276,6 +278,6 @@ def test_the_same_difference_is_the_same_event() -> None:
 def test_the_latest_day_has_been_over_for_a_while(now: datetime, day: date) -> None:
     """In UTC, whatever the zone of the machine."""
     assert daily_reconciliation.latest_day(now, timedelta(hours=6)) == day
-    begin, end = daily_reconciliation.span(day)
+    begin, end = daily_reconciliation.day_bounds(day)
     assert end + timedelta(hours=6) <= now
     assert (end - begin, begin.hour) == (timedelta(days=1), 0)

@@ -11,15 +11,15 @@ import pytest
 from shared.domain import lifecycle, notifications, review
 from shared.domain.gateway import NeverSent
 from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Status, Step, row_hash
+from shared.domain.payout import PayoutState, Status, Transition, row_hash
 from tests.support.lifecycle import LOST, SECOND, T0, accepted, created, new_payout, standing
 
 CAPPED = Policy(cap_per_payout={"USD": Decimal("9.99")})
 OF_A_DAY = Policy(cap_per_day={"USD": Decimal(100)})
 
 
-def begin(payout: PayoutState, policy: Policy, sent_today: str = "0") -> Step:
-    step = lifecycle.begin_send(
+def begin(payout: PayoutState, policy: Policy, sent_today: str = "0") -> Transition:
+    step = lifecycle.claim_for_submission(
         payout, claim_id="c1", now=T0, policy=policy, sent_today=Decimal(sent_today)
     )
     assert step is not None
@@ -44,12 +44,12 @@ def test_a_held_payout_stays_held_without_further_events() -> None:
 
 @pytest.mark.parametrize("amount", ["9.99", "9.98"])
 def test_the_cap_itself_is_allowed(amount: str) -> None:
-    queued = lifecycle.enqueue(new_payout(amount=Decimal(amount)), now=T0).after
+    queued = lifecycle.accept_queued(new_payout(amount=Decimal(amount)), now=T0).after
     assert begin(queued, CAPPED).after.status is Status.SUBMITTING
 
 
 def test_another_currency_has_no_cap() -> None:
-    queued = lifecycle.enqueue(new_payout(currency="EUR"), now=T0).after
+    queued = lifecycle.accept_queued(new_payout(currency="EUR"), now=T0).after
     assert begin(queued, CAPPED).after.status is Status.SUBMITTING
 
 
@@ -59,12 +59,12 @@ def test_another_currency_has_no_cap() -> None:
 def test_the_cap_of_the_day_counts_what_was_sent(sent: str, held: bool) -> None:
     after = begin(standing(Status.QUEUED), OF_A_DAY, sent).after
     assert (after.status is Status.QUEUED) is held
-    assert review.is_held(after) is held
+    assert review.awaits_release(after) is held
 
 
 def test_what_a_person_released_passes_every_cap() -> None:
     held = begin(standing(Status.QUEUED), CAPPED).after
-    released = review.settled(replace(held, released_at=T0))
+    released = review.clear_review(replace(held, released_at=T0))
     both = replace(CAPPED, cap_per_day={"USD": Decimal(1)})
     assert begin(released, both).after.status is Status.SUBMITTING
 
@@ -82,7 +82,7 @@ def test_only_what_no_cap_can_hold_is_claimed_at_once(policy: Policy, free: bool
 
 def test_a_brake_moves_the_clock_alone() -> None:
     queued = standing(Status.QUEUED)
-    step = lifecycle.put_off(queued, until=T0 + 9 * SECOND)
+    step = lifecycle.defer(queued, until=T0 + 9 * SECOND)
     assert step is not None
     assert step.event is None
     assert step.after == replace(queued, due_at=T0 + 9 * SECOND)
@@ -90,7 +90,7 @@ def test_a_brake_moves_the_clock_alone() -> None:
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
 def test_a_brake_moves_nothing_that_was_sent(status: Status) -> None:
-    assert lifecycle.put_off(standing(status), until=T0) is None
+    assert lifecycle.defer(standing(status), until=T0) is None
     assert lifecycle.on_outside_limit(standing(status), "limit", now=T0) is None
 
 
@@ -101,7 +101,9 @@ def test_outside_of_epays_limit_is_rejected_with_the_limit_as_the_reason() -> No
     assert step.after.refusal == "EPAY's limit is 1 to 5"
     assert step.event is not None
     assert step.event.detail == {"reason": "EPAY's limit is 1 to 5"}
-    assert [message.kwargs["status"] for message in notifications.of_step(step)] == ["rejected"]
+    assert [message.kwargs["status"] for message in notifications.messages_for(step)] == [
+        "rejected"
+    ]
 
 
 def test_a_limit_rejects_nothing_that_may_have_left() -> None:

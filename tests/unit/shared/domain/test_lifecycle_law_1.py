@@ -11,7 +11,7 @@ from shared.domain import lifecycle
 from shared.domain.gateway import NeverSent
 from shared.domain.lifecycle import Policy
 from shared.domain.payout import Status
-from shared.domain.transitions import ForbiddenMove
+from shared.domain.transitions import IllegalTransition
 from tests.support.lifecycle import (
     ABSENT,
     ENDS,
@@ -53,7 +53,7 @@ def test_the_first_send_is_dated_before_it_happens() -> None:
 
 def test_enqueue_leaves_the_send_to_the_sweep() -> None:
     """A payout that somebody else will send is queued, due at once, and dates no send."""
-    payout = lifecycle.enqueue(new_payout(due_at=None), now=T0).after
+    payout = lifecycle.accept_queued(new_payout(due_at=None), now=T0).after
     assert (payout.status, payout.due_at) == (Status.QUEUED, T0)
     assert (payout.attempts, payout.first_sent_at, payout.claim_id) == (0, None, None)
 
@@ -61,7 +61,9 @@ def test_enqueue_leaves_the_send_to_the_sweep() -> None:
 def test_begin_send_claims_a_queued_payout() -> None:
     """The sweep's way to a send is the same claim, under the same lease."""
     now = after_send(30)
-    step = lifecycle.begin_send(standing(Status.QUEUED), claim_id="c2", now=now, policy=POLICY)
+    step = lifecycle.claim_for_submission(
+        standing(Status.QUEUED), claim_id="c2", now=now, policy=POLICY
+    )
     assert step is not None
     payout = step.after
     assert (payout.status, payout.claim_id) == (Status.SUBMITTING, "c2")
@@ -73,13 +75,13 @@ def test_begin_send_claims_a_queued_payout() -> None:
 def test_nothing_but_a_queued_payout_is_claimed(status: Status) -> None:
     """Two hints to send, or one that comes late, send once."""
     payout = standing(status)
-    assert lifecycle.begin_send(payout, claim_id="c2", now=T0, policy=POLICY) is None
+    assert lifecycle.claim_for_submission(payout, claim_id="c2", now=T0, policy=POLICY) is None
 
 
 @pytest.mark.parametrize("status", [*FOLLOWED, *ENDS])
 def test_accept_of_what_may_be_at_epay_is_a_defect(status: Status) -> None:
     """The table of moves holds even where a caller is wrong."""
-    with pytest.raises(ForbiddenMove, match=f"{status} -> submitting"):
+    with pytest.raises(IllegalTransition, match=f"{status} -> submitting"):
         lifecycle.accept(standing(status), claim_id="c2", now=T0, policy=POLICY)
 
 
@@ -87,7 +89,7 @@ def test_a_new_claim_forgets_what_was_said_of_the_last_send() -> None:
     """Refusal, absences and backoff belong to one send."""
     payout = created(accepted(), NeverSent("connection refused"))
     payout = replace(payout, refusal="EPAY code 9: no", absences=("x",), queries=7)
-    step = lifecycle.begin_send(payout, claim_id="c2", now=after_send(5), policy=POLICY)
+    step = lifecycle.claim_for_submission(payout, claim_id="c2", now=after_send(5), policy=POLICY)
     assert step is not None
     assert (step.after.refusal, step.after.absences, step.after.queries) == (None, (), 0)
     assert step.after.attempts == 2
@@ -97,7 +99,9 @@ def test_a_second_send_does_not_move_the_first() -> None:
     """first_sent_at stays where the horizon starts, last_sent_at follows the send."""
     payout = created(accepted(), NeverSent("connection refused"))
     payout = replace(payout, first_sent_at=T0)
-    step = lifecycle.begin_send(payout, claim_id="c2", now=after_send(50), policy=NO_CODES)
+    step = lifecycle.claim_for_submission(
+        payout, claim_id="c2", now=after_send(50), policy=NO_CODES
+    )
     assert step is not None
     assert (step.after.first_sent_at, step.after.last_sent_at) == (T0, after_send(50))
 

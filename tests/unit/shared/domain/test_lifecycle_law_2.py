@@ -69,7 +69,7 @@ def test_the_pauses_before_sending_again_grow(attempt: int) -> None:
 def test_a_process_that_died_leaves_unknown() -> None:
     """When the lease is over, what was sent is unknown and asked about at once."""
     payout = accepted()
-    step = lifecycle.on_lease_over(payout, now=after_send(60))
+    step = lifecycle.on_lease_expired(payout, now=after_send(60))
     assert step is not None
     assert (step.after.status, step.after.due_at) == (Status.UNKNOWN, after_send(60))
     assert (step.after.first_sent_at, step.after.queries) == (T0, 0)
@@ -77,18 +77,18 @@ def test_a_process_that_died_leaves_unknown() -> None:
 
 def test_a_lease_that_holds_is_left_alone() -> None:
     """A sender that may still be sending is not called dead."""
-    assert lifecycle.on_lease_over(accepted(), now=after_send(59.999)) is None
+    assert lifecycle.on_lease_expired(accepted(), now=after_send(59.999)) is None
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, *FOLLOWED, *ENDS])
 def test_only_a_send_has_a_lease(status: Status) -> None:
     """Whatever else is due is not lapsed."""
-    assert lifecycle.on_lease_over(standing(status), now=after_send(10**6)) is None
+    assert lifecycle.on_lease_expired(standing(status), now=after_send(10**6)) is None
 
 
 def test_a_submitting_payout_without_lease_does_not_lapse() -> None:
     """The table forbids it; the code does not fall over it."""
-    assert lifecycle.on_lease_over(replace(accepted(), due_at=None), now=after_send(99)) is None
+    assert lifecycle.on_lease_expired(replace(accepted(), due_at=None), now=after_send(99)) is None
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, *FOLLOWED, *ENDS])

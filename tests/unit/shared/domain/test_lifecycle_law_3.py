@@ -82,7 +82,7 @@ def test_the_proof_at_its_edges(times: tuple[float, ...]) -> None:
 
 def test_the_settle_time_is_the_policy_s() -> None:
     """A longer settle time asks for wider spread answers."""
-    policy = replace(POLICY, settle=timedelta(hours=1))
+    policy = replace(POLICY, visibility_delay=timedelta(hours=1))
     assert absent_at(unknown(policy), 10, 310, 610, 910, policy=policy).status is Status.UNKNOWN
     assert absent_at(unknown(policy), 10, 1810, 3610, policy=policy).status is Status.QUEUED
 
@@ -97,7 +97,7 @@ def test_it_counts_when_the_query_began_not_when_it_was_answered() -> None:
 def test_absences_of_an_earlier_send_do_not_count_for_a_later_one() -> None:
     """A second send has to be proved absent anew."""
     queued = absent_at(unknown(), 10, 310, 610)
-    step = lifecycle.begin_send(queued, claim_id="c2", now=after_send(620), policy=POLICY)
+    step = lifecycle.claim_for_submission(queued, claim_id="c2", now=after_send(620), policy=POLICY)
     assert step is not None
     again = created(step.after, LOST, claim_id="c2", now=after_send(640))
     assert again.absences == ()
@@ -176,7 +176,9 @@ def test_it_is_never_sent_again_after_the_horizon() -> None:
 def test_the_horizon_counts_from_the_first_send_not_the_last() -> None:
     """Sends that follow each other do not carry the horizon along."""
     queued = absent_at(unknown(), 10, 310, 610)
-    step = lifecycle.begin_send(queued, claim_id="c2", now=after_send(80_000), policy=POLICY)
+    step = lifecycle.claim_for_submission(
+        queued, claim_id="c2", now=after_send(80_000), policy=POLICY
+    )
     assert step is not None
     again = created(step.after, LOST, claim_id="c2", now=after_send(80_010))
     late = absent_at(again, 80_100, 80_400, 86_401)
@@ -211,7 +213,7 @@ def test_a_report_ends_the_counting() -> None:
 @pytest.mark.parametrize("code", ["0", "1", "9", "11", "19", "5", "6", "7", "8", "20"])
 def test_a_query_or_a_callback_resolves_it(code: str) -> None:
     """Whatever EPAY has, unknown becomes what EPAY says."""
-    meant = transitions.EPAY_STATUS[code]
+    meant = transitions.STATUS_OF_EPAY_CODE[code]
     assert queried(unknown(), report(code), after_send(31)).status is meant
     assert called_back(unknown(), report(code, "callback")).status is meant
 
@@ -221,7 +223,10 @@ def test_a_callback_finds_it_queued_again() -> None:
     queued = absent_at(unknown(), 10, 310, 610)
     told = called_back(queued, report("1", "callback"), now=after_send(611))
     assert told.status is Status.PROCESSING
-    assert lifecycle.begin_send(told, claim_id="c2", now=after_send(612), policy=POLICY) is None
+    assert (
+        lifecycle.claim_for_submission(told, claim_id="c2", now=after_send(612), policy=POLICY)
+        is None
+    )
 
 
 def test_a_query_refused_after_the_settle_time_calls_a_person() -> None:

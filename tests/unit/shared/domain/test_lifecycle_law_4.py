@@ -33,7 +33,7 @@ def resent() -> PayoutState:
     payout = unknown()
     for at in (10, 310, 610):
         payout = queried(payout, ABSENT, after_send(at))
-    step = lifecycle.begin_send(payout, claim_id="c2", now=after_send(611), policy=POLICY)
+    step = lifecycle.claim_for_submission(payout, claim_id="c2", now=after_send(611), policy=POLICY)
     assert step is not None
     return step.after
 
@@ -76,7 +76,7 @@ def test_a_definite_refusal_of_a_second_send_is_unknown() -> None:
 def test_a_send_that_never_left_does_not_make_the_next_a_second() -> None:
     """What never left was no send."""
     payout = created(accepted(), NeverSent("connection refused"))
-    step = lifecycle.begin_send(payout, claim_id="c2", now=after_send(5), policy=POLICY)
+    step = lifecycle.claim_for_submission(payout, claim_id="c2", now=after_send(5), policy=POLICY)
     assert step is not None
     rejected = created(step.after, DEFINITE, claim_id="c2", now=after_send(6))
     assert rejected.status is Status.REJECTED
@@ -110,7 +110,7 @@ def test_refused_and_there_after_all_is_what_epay_says() -> None:
 
 def test_a_refusal_that_comes_after_the_lease_is_kept_and_asked_about() -> None:
     """The lease was over: the words count for law 4's end, but reject nothing by themselves."""
-    lapsed = lifecycle.on_lease_over(accepted(), now=after_send(60))
+    lapsed = lifecycle.on_lease_expired(accepted(), now=after_send(60))
     assert lapsed is not None
     payout = created(lapsed.after, DEFINITE, now=after_send(61))
     assert payout.status is Status.UNKNOWN
@@ -144,7 +144,7 @@ def test_a_refusal_belongs_to_its_own_send() -> None:
 
 def test_a_late_refusal_without_codes_calls_a_person() -> None:
     """Also when the lease was over before the refusal came."""
-    lapsed = lifecycle.on_lease_over(accepted(NO_CODES), now=after_send(60))
+    lapsed = lifecycle.on_lease_expired(accepted(NO_CODES), now=after_send(60))
     assert lapsed is not None
     payout = created(lapsed.after, VAGUE, now=after_send(61), policy=NO_CODES)
     assert payout.review_reason == "create_refused: EPAY code 500: busy"

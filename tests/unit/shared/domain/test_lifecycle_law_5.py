@@ -11,7 +11,7 @@ import pytest
 from shared.domain import lifecycle, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status
-from shared.domain.transitions import FINAL, MOVES, ForbiddenMove
+from shared.domain.transitions import FINAL, TRANSITIONS, IllegalTransition
 from tests.support.lifecycle import (
     ABSENT,
     DEFINITE,
@@ -47,7 +47,7 @@ def test_the_ends_are_those_of_the_design() -> None:
 @pytest.mark.parametrize("status", ENDS)
 def test_no_move_leaves_an_end(status: Status) -> None:
     """The table of moves has none."""
-    assert MOVES[status] == frozenset()
+    assert TRANSITIONS[status] == frozenset()
 
 
 @pytest.mark.parametrize("status", ENDS)
@@ -56,10 +56,10 @@ def test_the_code_cannot_leave_an_end(status: Status, target: Status) -> None:
     """A move out of an end is a defect, and is stopped as one."""
     payout = standing(status)
     if target is status:
-        assert transitions.move(payout, target) is payout
+        assert transitions.transition(payout, target) is payout
         return
-    with pytest.raises(ForbiddenMove):
-        transitions.move(payout, target)
+    with pytest.raises(IllegalTransition):
+        transitions.transition(payout, target)
 
 
 @pytest.mark.parametrize("status", ENDS)
@@ -140,8 +140,8 @@ def test_nothing_else_reopens_an_end(status: Status) -> None:
     unsigned = lifecycle.on_unverified_callback(payout, now=LATER, detail={"status": "7"})
     conflict = lifecycle.on_conflict(payout, now=LATER, differing=["amount"])
     assert kept(unsigned.after) == kept(conflict.after) == kept(payout)
-    assert lifecycle.on_lease_over(payout, now=LATER) is None
-    assert lifecycle.begin_send(payout, claim_id="c9", now=LATER, policy=POLICY) is None
+    assert lifecycle.on_lease_expired(payout, now=LATER) is None
+    assert lifecycle.claim_for_submission(payout, claim_id="c9", now=LATER, policy=POLICY) is None
 
 
 def test_a_contradiction_stands_until_a_person_settles_it() -> None:

@@ -144,7 +144,7 @@ def test_a_strange_status_is_followed_and_flagged(code: str, reason: str) -> Non
 @pytest.mark.parametrize("code", ["2", "07", "7.0", " 7", "-7", "seven", "99"])
 def test_a_code_that_nobody_documented_is_no_end(code: str) -> None:
     """Only the exact codes of EPAY's list end a payout."""
-    assert transitions.meaning(code) is Status.PROCESSING
+    assert transitions.status_from_epay(code) is Status.PROCESSING
 
 
 def test_a_callback_on_the_way_does_not_put_off_the_next_query() -> None:

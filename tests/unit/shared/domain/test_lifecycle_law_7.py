@@ -12,8 +12,8 @@ import pytest
 
 from shared.domain import hash_chain, lifecycle, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
-from shared.domain.payout import Event, PayoutState, Status, Step, record, row_hash
-from shared.domain.transitions import MOVES
+from shared.domain.payout import Event, PayoutState, Status, Transition, make_transition, row_hash
+from shared.domain.transitions import TRANSITIONS
 from tests.support.lifecycle import (
     ABSENT,
     LOST,
@@ -35,18 +35,18 @@ NOW = after_send(700)
 AT = {"now": NOW, "policy": POLICY, "jitter": 0.0}
 
 
-def query(payout: PayoutState, answer: OrderAnswer) -> Step | None:
+def query(payout: PayoutState, answer: OrderAnswer) -> Transition | None:
     """A query asked and answered at once."""
     return lifecycle.on_query_answer(payout, answer, asked_at=NOW, **AT)
 
 
-def create(payout: PayoutState, answer: OrderAnswer) -> Step:
+def create(payout: PayoutState, answer: OrderAnswer) -> Transition:
     """The end of a create request of the current claim."""
     return lifecycle.on_create_answer(payout, answer, claim_id="c1", **AT)
 
 
-ENTRIES: list[tuple[str, str, Callable[[], Step | None]]] = [
-    ("accepted", "asker", lambda: lifecycle.enqueue(new_payout(), now=T0)),
+ENTRIES: list[tuple[str, str, Callable[[], Transition | None]]] = [
+    ("accepted", "asker", lambda: lifecycle.accept_queued(new_payout(), now=T0)),
     (
         "accepted",
         "asker",
@@ -55,7 +55,7 @@ ENTRIES: list[tuple[str, str, Callable[[], Step | None]]] = [
     (
         "submitting",
         "worker",
-        lambda: lifecycle.begin_send(
+        lambda: lifecycle.claim_for_submission(
             standing(Status.QUEUED), claim_id="c1", now=NOW, policy=POLICY
         ),
     ),
@@ -79,7 +79,11 @@ ENTRIES: list[tuple[str, str, Callable[[], Step | None]]] = [
             standing(Status.PROCESSING), now=NOW, detail={"status": "7"}
         ),
     ),
-    ("lease_over", "sweep", lambda: lifecycle.on_lease_over(standing(Status.SUBMITTING), now=NOW)),
+    (
+        "lease_over",
+        "sweep",
+        lambda: lifecycle.on_lease_expired(standing(Status.SUBMITTING), now=NOW),
+    ),
     (
         "conflict",
         "asker",
@@ -91,7 +95,9 @@ ENTRIES: list[tuple[str, str, Callable[[], Step | None]]] = [
 
 
 @pytest.mark.parametrize(("kind", "actor", "make"), ENTRIES, ids=[entry[0] for entry in ENTRIES])
-def test_every_change_has_its_event(kind: str, actor: str, make: Callable[[], Step | None]) -> None:
+def test_every_change_has_its_event(
+    kind: str, actor: str, make: Callable[[], Transition | None]
+) -> None:
     """Kind, actor, time, both statuses, the next number, and the hash over them."""
     step = make()
     assert step is not None
@@ -151,15 +157,15 @@ def test_a_whole_life_is_one_chain() -> None:
     """From the request to the end and the contradiction after it."""
     steps = [lifecycle.accept(new_payout(), claim_id="c1", now=T0, policy=POLICY)]
 
-    def go(step: Step | None) -> PayoutState:
+    def go(step: Transition | None) -> PayoutState:
         assert step is not None
         steps.append(step)
         return step.after
 
     payout = steps[0].after
     payout = go(create(payout, NeverSent("refused")))
-    payout = go(lifecycle.begin_send(payout, claim_id="c1", now=NOW, policy=POLICY))
-    payout = go(lifecycle.on_lease_over(payout, now=NOW + timedelta(days=1)))
+    payout = go(lifecycle.claim_for_submission(payout, claim_id="c1", now=NOW, policy=POLICY))
+    payout = go(lifecycle.on_lease_expired(payout, now=NOW + timedelta(days=1)))
     payout = go(query(payout, VAGUE))
     payout = go(query(payout, report("19")))
     payout = go(query(payout, report("7", amount=None)))
@@ -171,7 +177,7 @@ def test_a_whole_life_is_one_chain() -> None:
 
 def sealed() -> tuple[Event, PayoutState]:
     """An event and the payout that it belongs to."""
-    step = record(None, new_payout(), kind="k", actor="a", now=T0, detail={"x": "1"})
+    step = make_transition(None, new_payout(), kind="k", actor="a", now=T0, detail={"x": "1"})
     assert step.event is not None
     return step.event, step.after
 
@@ -207,7 +213,7 @@ def test_an_event_cannot_be_given_to_another_payout(change: dict[str, Any]) -> N
 
 def test_record_leaves_out_what_is_none() -> None:
     """An absent detail and a null are one."""
-    step = record(
+    step = make_transition(
         None, new_payout(), kind="k", actor="a", now=T0, detail={"a": None, "b": "", "c": 0}
     )
     assert step.event is not None
@@ -217,7 +223,7 @@ def test_record_leaves_out_what_is_none() -> None:
 def test_record_keeps_the_rest_of_the_payout() -> None:
     """Only number, hash and time are its own."""
     payout = new_payout()
-    after = record(None, payout, kind="k", actor="a", now=NOW, detail={}).after
+    after = make_transition(None, payout, kind="k", actor="a", now=NOW, detail={}).after
     assert after == replace(payout, sequence=1, journal_hash=after.journal_hash, updated_at=NOW)
 
 
@@ -272,11 +278,11 @@ def test_every_status_has_its_row_of_moves(status: Status) -> None:
     """And a move that is not in it is refused."""
     payout = replace(new_payout(), status=status)
     for target in Status:
-        if target is status or target in MOVES[status]:
-            assert transitions.move(payout, target).status is target
+        if target is status or target in TRANSITIONS[status]:
+            assert transitions.transition(payout, target).status is target
         else:
-            with pytest.raises(transitions.ForbiddenMove, match=f"^{status} -> {target}$"):
-                transitions.move(payout, target)
+            with pytest.raises(transitions.IllegalTransition, match=f"^{status} -> {target}$"):
+                transitions.transition(payout, target)
 
 
 def test_the_account_number_is_in_no_text() -> None:

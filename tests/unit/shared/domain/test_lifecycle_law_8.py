@@ -11,7 +11,7 @@ import pytest
 
 from shared.contract import Notify, PayoutOutcome, PayoutRequest, RequestError
 from shared.domain import lifecycle, notifications
-from shared.domain.payout import PayoutState, Status, Step
+from shared.domain.payout import PayoutState, Status, Transition
 from tests.support.lifecycle import (
     DEFINITE,
     ENDS,
@@ -34,14 +34,14 @@ END = Notify(task="app.told", queue="app")
 ERROR = RequestError(code="conflict", field="amount", message="is another")
 
 
-def ended(payout: PayoutState, code: str = "7") -> Step:
+def ended(payout: PayoutState, code: str = "7") -> Transition:
     """The step by which a callback ends a payout."""
     return lifecycle.on_callback(
         payout, report(code, "callback"), now=NOW, policy=POLICY, jitter=0.0
     )
 
 
-def accept(**changes: Any) -> Step:
+def accept(**changes: Any) -> Transition:
     """The step by which a payout is taken in."""
     return lifecycle.accept(new_payout(**changes), claim_id="c1", now=T0, policy=POLICY)
 
@@ -53,7 +53,7 @@ def address(*moments: str) -> dict[str, Any]:
 
 def test_the_receipt() -> None:
     """Every field of the message, for a payout just taken in."""
-    [message] = notifications.of_step(accept())
+    [message] = notifications.messages_for(accept())
     assert (message.task, message.queue) == ("app.told", "app")
     assert message.kwargs == {
         "merchant_order_no": "A-1",
@@ -74,7 +74,7 @@ def test_the_receipt() -> None:
 def test_the_end(status: Status, code: str) -> None:
     """Every field of the message, for every end and every way there."""
     step = ended(standing(status), code)
-    [message] = notifications.of_step(step)
+    [message] = notifications.messages_for(step)
     assert message.kwargs == {
         "merchant_order_no": "A-1",
         "epay_account": "shop@example.com",
@@ -91,7 +91,7 @@ def test_the_end(status: Status, code: str) -> None:
 
 def test_the_message_has_exactly_the_fields_of_the_contract() -> None:
     """The names that other programs rely on."""
-    [message] = notifications.of_step(accept())
+    [message] = notifications.messages_for(accept())
     assert set(message.kwargs) == set(PayoutOutcome.__annotations__) - {"error"}
 
 
@@ -105,7 +105,7 @@ def test_a_rejection_is_an_end() -> None:
         policy=POLICY,
         jitter=0.0,
     )
-    [message] = notifications.of_step(step)
+    [message] = notifications.messages_for(step)
     assert (message.kwargs["status"], message.kwargs["fee"]) == ("rejected", None)
 
 
@@ -118,21 +118,21 @@ def test_the_app_is_told_when_it_asked_to_be(
 ) -> None:
     """Neither more nor less."""
     step = accept(notify=address(*moments))
-    assert len(notifications.of_step(step)) == at_accept
-    assert len(notifications.of_step(ended(step.after))) == at_end
+    assert len(notifications.messages_for(step)) == at_accept
+    assert len(notifications.messages_for(ended(step.after))) == at_end
 
 
 def test_without_an_address_nobody_is_told() -> None:
     """No notify, no message, at any step."""
     step = accept(notify=None)
-    assert notifications.of_step(step) == []
-    assert notifications.of_step(ended(step.after)) == []
-    assert notifications.of_duplicate(step.after, None) == []
+    assert notifications.messages_for(step) == []
+    assert notifications.messages_for(ended(step.after)) == []
+    assert notifications.messages_for_duplicate(step.after, None) == []
 
 
 def test_a_queued_payout_has_its_receipt_too() -> None:
     """Being on disk is what the receipt says, not being sent."""
-    [message] = notifications.of_step(lifecycle.enqueue(new_payout(), now=T0))
+    [message] = notifications.messages_for(lifecycle.accept_queued(new_payout(), now=T0))
     assert message.kwargs["status"] == "queued"
 
 
@@ -142,15 +142,15 @@ def test_what_is_on_the_way_is_told_to_nobody() -> None:
     step = lifecycle.on_create_answer(
         payout, report("1", "create"), claim_id="c1", now=NOW, policy=POLICY, jitter=0.0
     )
-    assert notifications.of_step(step) == []
-    assert notifications.of_step(ended(step.after, "19")) == []
+    assert notifications.messages_for(step) == []
+    assert notifications.messages_for(ended(step.after, "19")) == []
 
 
 @pytest.mark.parametrize("status", ENDS)
 @pytest.mark.parametrize("code", FINAL_CODES)
 def test_an_end_is_told_once(status: Status, code: str) -> None:
     """Neither a repeated nor a contradicting report makes a second message."""
-    assert notifications.of_step(ended(standing(status), code)) == []
+    assert notifications.messages_for(ended(standing(status), code)) == []
 
 
 def test_a_step_without_event_has_no_message() -> None:
@@ -159,33 +159,33 @@ def test_a_step_without_event_has_no_message() -> None:
         standing(Status.PROCESSING), LOST, asked_at=NOW, now=NOW, policy=POLICY, jitter=0.0
     )
     assert step is not None
-    assert notifications.of_step(step) == []
+    assert notifications.messages_for(step) == []
 
 
 @pytest.mark.parametrize("status", OPEN)
 def test_a_duplicate_gets_its_receipt_again(status: Status) -> None:
     """It may have been lost with the broker; today's status under today's sequence."""
     payout = standing(status)
-    [message] = notifications.of_duplicate(payout, BOTH)
+    [message] = notifications.messages_for_duplicate(payout, BOTH)
     assert message.kwargs["status"] == status.value
     assert message.kwargs["previous_status"] is None
     assert message.kwargs["sequence"] == payout.sequence
-    assert len(notifications.of_duplicate(payout, RECEIPT)) == 1
-    assert notifications.of_duplicate(payout, END) == []
+    assert len(notifications.messages_for_duplicate(payout, RECEIPT)) == 1
+    assert notifications.messages_for_duplicate(payout, END) == []
 
 
 @pytest.mark.parametrize("status", ENDS)
 @pytest.mark.parametrize("notify", [BOTH, RECEIPT, END])
 def test_a_duplicate_of_what_has_ended_gets_the_end_again(status: Status, notify: Notify) -> None:
     """One message, dated at the end."""
-    [message] = notifications.of_duplicate(standing(status), notify)
+    [message] = notifications.messages_for_duplicate(standing(status), notify)
     assert message.kwargs["status"] == status.value
     assert message.kwargs["occurred_at"] == after_send(1).isoformat()
 
 
 def test_a_duplicate_is_answered_where_the_asker_says() -> None:
     """Not where the first asker said."""
-    [message] = notifications.of_duplicate(
+    [message] = notifications.messages_for_duplicate(
         accepted(), Notify(task="other.told", queue="other", on=("accepted",))
     )
     assert (message.task, message.queue) == ("other.told", "other")
@@ -207,7 +207,7 @@ def request(**changes: Any) -> PayoutRequest:
 def test_a_conflict_is_told_with_what_was_asked() -> None:
     """The error, the asker's amount, and nothing of the other payout's progress."""
     payout = standing(Status.SUCCEEDED)
-    [message] = notifications.of_conflict(payout, request(), ERROR, NOW)
+    [message] = notifications.messages_for_conflict(payout, request(), ERROR, NOW)
     assert message.kwargs == {
         "merchant_order_no": "A-1",
         "epay_account": "shop@example.com",
@@ -221,13 +221,13 @@ def test_a_conflict_is_told_with_what_was_asked() -> None:
         "sequence": payout.sequence,
         "error": ERROR,
     }
-    assert notifications.of_conflict(payout, request(notify=None), ERROR, NOW) == []
+    assert notifications.messages_for_conflict(payout, request(notify=None), ERROR, NOW) == []
 
 
 def test_an_invalid_request_is_told_what_can_be_said() -> None:
     """Texts cut short and printable, everything else empty."""
     kwargs = {"merchant_order_no": "A\n" + "x" * 100, "amount": 12.5, "account_no": "4111"}
-    [message] = notifications.of_invalid(kwargs, END, "shop@example.com", ERROR, NOW)
+    [message] = notifications.messages_for_invalid(kwargs, END, "shop@example.com", ERROR, NOW)
     assert message.kwargs == {
         "merchant_order_no": "A?" + "x" * 62,
         "epay_account": "shop@example.com",
@@ -242,7 +242,7 @@ def test_an_invalid_request_is_told_what_can_be_said() -> None:
         "error": ERROR,
     }
     assert "4111" not in str(message)
-    assert notifications.of_invalid(kwargs, None, "shop@example.com", ERROR, NOW) == []
+    assert notifications.messages_for_invalid(kwargs, None, "shop@example.com", ERROR, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_echo(value: object, given: str) -> None:
 
 def test_times_are_iso_8601_with_zone() -> None:
     """A program can read them back."""
-    [message] = notifications.of_step(ended(accepted()))
+    [message] = notifications.messages_for(ended(accepted()))
     assert datetime.fromisoformat(message.kwargs["occurred_at"]) == NOW
 
 
@@ -279,5 +279,5 @@ def test_amounts_are_decimal_strings() -> None:
         policy=POLICY,
         jitter=0.0,
     )
-    [message] = notifications.of_step(step)
+    [message] = notifications.messages_for(step)
     assert (message.kwargs["amount"], message.kwargs["fee"]) == ("9999999999999999.99", "0.10")

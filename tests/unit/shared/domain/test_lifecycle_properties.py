@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 from shared.domain import lifecycle, notifications, review, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer, Report
 from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Status, Step
-from shared.domain.transitions import FINAL, MOVES
+from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.transitions import FINAL, TRANSITIONS
 from tests.support.lifecycle import (
     ABSENT,
     DEFINITE,
@@ -113,13 +113,13 @@ class Life(RuleBasedStateMachine):
         """Take a payout in, claimed or queued, under some policy; EPAY may know nothing of it."""
         self.silent = silent
         self.policy = Policy(
-            settle=timedelta(seconds=settle),
+            visibility_delay=timedelta(seconds=settle),
             resend_horizon=timedelta(seconds=horizon),
             not_found_codes=frozenset({"404"} if codes or silent else ()),
             refused_codes=frozenset({"422"} if codes else ()),
         )
         self.now = T0
-        self.steps: list[Step] = []
+        self.steps: list[Transition] = []
         self.sends: list[Send] = []
         self.questions: list[datetime] = []
         self.absences: list[datetime] = []
@@ -128,7 +128,7 @@ class Life(RuleBasedStateMachine):
             self.sends.append(Send("c0", self.now))
             step = lifecycle.accept(asked, claim_id="c0", now=self.now, policy=self.policy)
         else:
-            step = lifecycle.enqueue(asked, now=self.now)
+            step = lifecycle.accept_queued(asked, now=self.now)
         self.steps.append(step)
         self.payout = step.after
 
@@ -151,7 +151,7 @@ class Life(RuleBasedStateMachine):
         """A message to send comes, wanted or not."""
         claim_id = f"c{len(self.sends)}"
         was = self.payout.status
-        step = lifecycle.begin_send(
+        step = lifecycle.claim_for_submission(
             self.payout, claim_id=claim_id, now=self.now, policy=self.policy
         )
         if was is not Status.QUEUED:
@@ -216,7 +216,7 @@ class Life(RuleBasedStateMachine):
     def epay_knows_no_such_order(self, jitter: float, pauses: list[float]) -> None:
         """Law 3's answer, some times over, the pauses in settle times: the way to a second send."""
         for pause in pauses:
-            self.now += pause * self.policy.settle
+            self.now += pause * self.policy.visibility_delay
             if self.payout.status is Status.UNKNOWN:
                 self.query_ends(self.now, ABSENT, jitter)
 
@@ -276,7 +276,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def sweep_finds_the_lease_over(self) -> None:
         """The clock looks at the lease."""
-        self.take(lifecycle.on_lease_over(self.payout, now=self.now))
+        self.take(lifecycle.on_lease_expired(self.payout, now=self.now))
 
     @rule()
     def somebody_asks_for_another(self) -> None:
@@ -302,9 +302,9 @@ class Life(RuleBasedStateMachine):
             assert after.review_reason is not None
             assert moved == (Status.SUBMITTING, Status.UNKNOWN) or len(set(moved)) == 1
         elif before.status not in FINAL:
-            assert after.status is transitions.meaning(answer.status or "")
+            assert after.status is transitions.status_from_epay(answer.status or "")
 
-    def take(self, step: Step | None) -> None:
+    def take(self, step: Transition | None) -> None:
         """Take a step, having looked at it from all sides."""
         if step is None:
             return
@@ -312,7 +312,7 @@ class Life(RuleBasedStateMachine):
         assert step.before is before
         for name in NEVER_CHANGED:
             assert getattr(before, name) == getattr(after, name), name
-        assert after.status is before.status or after.status in MOVES[before.status]
+        assert after.status is before.status or after.status in TRANSITIONS[before.status]
         if before.status in FINAL:
             for name in KEPT_BY_AN_END:
                 assert getattr(before, name) == getattr(after, name), name
@@ -331,7 +331,7 @@ class Life(RuleBasedStateMachine):
         self.steps.append(step)
         self.payout = after
 
-    def sent_again_only_on_proof(self, step: Step) -> None:
+    def sent_again_only_on_proof(self, step: Transition) -> None:
         """Law 3, worked out from what EPAY was really asked."""
         assert step.event is not None
         assert step.event.kind == "no_such_order"
@@ -339,14 +339,14 @@ class Life(RuleBasedStateMachine):
         first = min(send.at for send in self.sends if send.may_have_left)
         last = self.sends[-1].at
         assert self.now - first <= self.policy.resend_horizon
-        assert self.absences[-1] - last >= self.policy.settle
+        assert self.absences[-1] - last >= self.policy.visibility_delay
         spread: list[datetime] = []
         for asked_at in self.absences:
-            far = not spread or asked_at - spread[-1] >= self.policy.settle / 2
+            far = not spread or asked_at - spread[-1] >= self.policy.visibility_delay / 2
             if asked_at > last and far:
                 spread.append(asked_at)
         assert len(spread) >= 3
-        assert spread[2] - spread[0] >= self.policy.settle
+        assert spread[2] - spread[0] >= self.policy.visibility_delay
 
     def review_is_honest(self, before: PayoutState, after: PayoutState) -> None:
         """A flag has a date and a known code; what only a person settles is never covered up."""
@@ -385,7 +385,9 @@ class Life(RuleBasedStateMachine):
         """One receipt at the start if asked for, one end at the end if asked for."""
         assert self.payout.notify is not None
         told = [
-            (nth, m) for nth, step in enumerate(self.steps) for m in notifications.of_step(step)
+            (nth, m)
+            for nth, step in enumerate(self.steps)
+            for m in notifications.messages_for(step)
         ]
         receipts = [nth for nth, message in told if message.kwargs["status"] not in FINAL]
         ends = [nth for nth, message in told if message.kwargs["status"] in FINAL]

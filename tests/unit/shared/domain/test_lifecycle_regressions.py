@@ -47,14 +47,16 @@ def queued_again() -> PayoutState:
 
 def test_nothing_is_sent_past_the_horizon() -> None:
     """Law 3: queued in time by proof, but its turn came too late: a person decides."""
-    step = lifecycle.begin_send(
+    step = lifecycle.claim_for_submission(
         queued_again(), claim_id="c2", now=after_send(86_401), policy=POLICY
     )
     assert step is not None
     assert step.after.status is Status.QUEUED
     assert step.after.due_at == after_send(86_401) + timedelta(days=1)
     assert review.code_of(step.after.review_reason or "") == review.RESEND_HORIZON
-    again = lifecycle.begin_send(step.after, claim_id="c3", now=after_send(200_000), policy=POLICY)
+    again = lifecycle.claim_for_submission(
+        step.after, claim_id="c3", now=after_send(200_000), policy=POLICY
+    )
     assert again is not None
     assert again.event is None
     assert again.after.review_since == after_send(86_401)
@@ -62,14 +64,16 @@ def test_nothing_is_sent_past_the_horizon() -> None:
 
 def test_a_send_that_never_left_does_not_carry_it_past_the_horizon() -> None:
     """Law 3: tries that provably never left do not put the first send later."""
-    step = lifecycle.begin_send(
+    step = lifecycle.claim_for_submission(
         queued_again(), claim_id="c2", now=after_send(86_390), policy=POLICY
     )
     assert step is not None
     payout = created(
         step.after, NeverSent("connection refused"), claim_id="c2", now=after_send(86_402)
     )
-    again = lifecycle.begin_send(payout, claim_id="c3", now=after_send(90_000), policy=POLICY)
+    again = lifecycle.claim_for_submission(
+        payout, claim_id="c3", now=after_send(90_000), policy=POLICY
+    )
     assert again is not None
     assert again.after.status is Status.QUEUED
 
@@ -77,7 +81,9 @@ def test_a_send_that_never_left_does_not_carry_it_past_the_horizon() -> None:
 def test_what_was_never_sent_has_no_horizon() -> None:
     """A payout whose every try provably never left is tried on, however old it is."""
     payout = created(accepted(), NeverSent("connection refused"))
-    step = lifecycle.begin_send(payout, claim_id="c2", now=after_send(10**6), policy=POLICY)
+    step = lifecycle.claim_for_submission(
+        payout, claim_id="c2", now=after_send(10**6), policy=POLICY
+    )
     assert step is not None
     assert step.after.status is Status.SUBMITTING
 
@@ -95,7 +101,7 @@ def test_a_mismatch_stops_the_send() -> None:
     payout = called_back(
         queued_again(), report("7", "callback", amount=Decimal("9.50")), now=after_send(611)
     )
-    step = lifecycle.begin_send(payout, claim_id="c2", now=after_send(612), policy=POLICY)
+    step = lifecycle.claim_for_submission(payout, claim_id="c2", now=after_send(612), policy=POLICY)
     assert step is not None
     assert step.after.status is Status.QUEUED
     assert step.after.due_at is not None
@@ -172,7 +178,7 @@ def test_a_small_fee_is_told_as_a_plain_decimal() -> None:
     step = lifecycle.on_callback(
         accepted(), report("7", "callback", fee=fee), now=T0, policy=POLICY, jitter=0
     )
-    assert notifications.of_step(step)[0].kwargs["fee"] == "0.00000001"
+    assert notifications.messages_for(step)[0].kwargs["fee"] == "0.00000001"
 
 
 def test_a_callback_message_names_an_order() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.report_match import disagreements
+from shared.domain.report_match import mismatches
 from tests.support.lifecycle import new_payout, report
 
 ROW = new_payout()
@@ -18,7 +18,7 @@ ROW = new_payout()
 @pytest.mark.parametrize("amount", ["10", "10.0", "10.00", "1E+1", "0010.000"])
 def test_the_same_number_agrees_however_it_is_written(amount: str) -> None:
     """Decimals are compared as decimals."""
-    assert disagreements(ROW, report("7", amount=Decimal(amount))) == []
+    assert mismatches(ROW, report("7", amount=Decimal(amount))) == []
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_the_same_number_agrees_however_it_is_written(amount: str) -> None:
 def test_every_other_field_disagrees(changes: dict[str, Any], words: str) -> None:
     """One that is left out as well: EPAY documents them as always present."""
     fields = {"status": "7", **changes}
-    assert disagreements(ROW, report(**fields)) == [words]
+    assert mismatches(ROW, report(**fields)) == [words]
 
 
 def test_all_disagreements_are_named_in_order() -> None:
     """Order, account, amount, currency, status."""
     said = report(None, merchant_order_no="B", epay_account="x", amount=Decimal(1), currency="EUR")
-    found = disagreements(ROW, said)
+    found = mismatches(ROW, said)
     assert [words.split()[0] for words in found] == [
         "merchantOrderNo", "epayAccount", "amount", "currency", "status",
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_all_disagreements_are_named_in_order() -> None:
 @pytest.mark.parametrize("changes", [{"fee": None}, {"fee": Decimal(99)}, {"epay_order_no": None}])
 def test_what_is_not_ours_to_know_never_disagrees(changes: dict[str, Any]) -> None:
     """Fee and EPAY's number are EPAY's."""
-    assert disagreements(ROW, report("7", **changes)) == []
+    assert mismatches(ROW, report("7", **changes)) == []
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -68,5 +68,5 @@ def test_what_is_not_ours_to_know_never_disagrees(changes: dict[str, Any]) -> No
 def test_only_the_same_amount_agrees(ours: Decimal, said: Decimal) -> None:
     """To the last digit, at any size."""
     row = new_payout(amount=ours)
-    assert disagreements(row, report("7", amount=ours.normalize())) == []
-    assert (disagreements(row, report("7", amount=said)) == []) == (ours - said == 0)
+    assert mismatches(row, report("7", amount=ours.normalize())) == []
+    assert (mismatches(row, report("7", amount=said)) == []) == (ours - said == 0)

@@ -43,14 +43,14 @@ def test_what_only_a_person_settles_is_not_covered_by_less(standing: str, code: 
 @pytest.mark.parametrize("code", CODES)
 def test_what_heals(code: str) -> None:
     """All but the reasons about money."""
-    healed = review.heal(flagged(code))
+    healed = review.clear_if_resolved(flagged(code))
     assert healed == (flagged(code) if code in review.STICKY else new_payout())
 
 
 def test_nothing_to_heal() -> None:
     """A payout without reason stays as it is."""
     payout = new_payout()
-    assert review.heal(payout) is payout
+    assert review.clear_if_resolved(payout) is payout
 
 
 def test_words_are_cut() -> None:
@@ -62,14 +62,14 @@ def test_words_are_cut() -> None:
 def test_a_reason_that_stands_keeps_its_date() -> None:
     """Taken back and set again in one step, it is as old as it was."""
     before = flagged(review.ABNORMAL)
-    again = review.flag(review.heal(before), review.ABNORMAL, "new words", LATER)
-    assert review.keep_since(again, before).review_since == T0
+    again = review.flag(review.clear_if_resolved(before), review.ABNORMAL, "new words", LATER)
+    assert review.keep_review_since(again, before).review_since == T0
 
 
 def test_another_reason_has_its_own_date() -> None:
     """Nor does one without reason get a date."""
     before = flagged(review.ABNORMAL)
     other = review.flag(new_payout(), review.OVERDUE, "words", LATER)
-    assert review.keep_since(other, before).review_since == LATER
-    assert review.keep_since(other, new_payout()).review_since == LATER
-    assert review.keep_since(new_payout(), before).review_since is None
+    assert review.keep_review_since(other, before).review_since == LATER
+    assert review.keep_review_since(other, new_payout()).review_since == LATER
+    assert review.keep_review_since(new_payout(), before).review_since is None
