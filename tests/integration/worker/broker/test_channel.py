@@ -15,11 +15,18 @@ from kombu import Connection, Consumer, Producer, Queue
 
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
+from shared.messaging.celery_config import UNACKED_KEYS
 from tests.support.tcp_proxy import Proxy
 from worker.broker.transport import Transport
 
 QUEUE = "payouts"
-OPTIONS = {"visibility_timeout": 1, "socket_timeout": 5, "unacked_restore_throttle": 1}
+OPTIONS = {
+    **UNACKED_KEYS,
+    "visibility_timeout": 1,
+    "socket_timeout": 5,
+    "unacked_restore_throttle": 1,
+}
+UNACKED, INDEX = UNACKED_KEYS["unacked_key"], UNACKED_KEYS["unacked_index_key"]
 
 
 class Taker:
@@ -89,8 +96,8 @@ def listed(client: redis.Redis, queue: str = QUEUE) -> int:
 
 def unacked(client: redis.Redis) -> int:
     """How many are unacked; the index and the messages must be the same ones."""
-    tags = set(client.hkeys("unacked"))
-    assert set(client.zrange("unacked_index", 0, -1)) == tags
+    tags = set(client.hkeys(UNACKED))
+    assert set(client.zrange(INDEX, 0, -1)) == tags
     return len(tags)
 
 
@@ -360,11 +367,11 @@ def test_what_is_no_message_leaves_nothing_behind(
 
 def test_what_redis_cannot_keep_stays_on_the_list(redis_url: str, client: redis.Redis) -> None:
     """Something else stands where the unacked are kept: an error, and nothing is taken."""
-    client.set("unacked", "something else")
+    client.set(UNACKED, "something else")
     publish(redis_url, *texts(2))
     with taker(redis_url) as one:
         with pytest.raises(redis.ResponseError):
             one.until(lambda: False, "an answer")
         assert listed(client) == 2
-        client.delete("unacked")
+        client.delete(UNACKED)
         one.until(lambda: len(one.held) == 2, "both, once it is mended")
