@@ -75,7 +75,7 @@ class Context:
     database_retry: RetriesDatabase
     """Waits for PostgreSQL in place."""
     send_guard: SendGuard = field(default_factory=AllowAll)
-    """What may keep a payout from being sent just now."""
+    """Decides whether a payout may be sent now."""
     sweep_batch: int = 500
     query_batch: int = 32
     books_after: timedelta = timedelta(hours=6)
