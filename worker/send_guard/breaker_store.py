@@ -63,12 +63,12 @@ class FallbackBreakerStore:
             try:
                 now, state = self._redis.read()
                 if self._is_unpublished:
-                    own, self._is_unpublished = self._copy.standing, False
+                    own, self._is_unpublished = self._copy.state, False
                     if state is None and own is not None and self._redis.swap(None, own):
                         state = own
             except RedisUnavailable:
                 return self._copy.read()
-            self._copy.standing = state
+            self._copy.state = state
             return now, state
 
     def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
@@ -81,5 +81,5 @@ class FallbackBreakerStore:
                 self._is_unpublished = self._is_unpublished or swapped
                 return swapped
             if swapped:
-                self._copy.standing = new
+                self._copy.state = new
             return swapped
