@@ -47,9 +47,9 @@ class WorkerRuntime:
         pool_size = settings.db_pool_size
         self._engine = make_engine(settings.database_url, pool_size=pool_size)
         self._single = make_autocommit_engine(settings.database_url, pool_size=pool_size)
-        pace = make_rate_limiter(settings, self._redis)
-        turn = make_acquire(pace)
-        self._query_pool = QueryPool(self._client, settings.epay_query_batch, turn)
+        rate_limiter = make_rate_limiter(settings, self._redis)
+        acquire = make_acquire(rate_limiter)
+        self._query_pool = QueryPool(self._client, settings.epay_query_batch, acquire)
         self.context = Context(
             account=settings.epay_account,
             policy=settings.policy(),
@@ -61,7 +61,7 @@ class WorkerRuntime:
             publish_outcome=publish_outcome,
             database_retry=DatabaseRetry(settings.patience),
             send_guard=make_send_guard(
-                settings, self._single, self._redis, self._client.limit, pace
+                settings, self._single, self._redis, self._client.limit, rate_limiter
             ),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,

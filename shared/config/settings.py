@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     epay_limit_category: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,32}$")] = "BANK"
     """What getLimit is asked for: EPAY documents BANK and CASH, and nothing for e-wallets."""
     epay_limit_cache_seconds: Positive = 300
-    """How long all workers go by one answer of getLimit."""
+    """How long each worker process uses one answer of getLimit."""
     epay_max_per_second: Positive | None = None
     """Requests to EPAY in a second, of all processes together; none set: no bound."""
     epay_query_batch: Annotated[int, Field(ge=1, le=500)] = 32
