@@ -14,8 +14,8 @@ from shared.clock import utcnow
 from shared.domain import daily_reconciliation
 from shared.domain.daily_reconciliation import Comparison
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Transition
+from shared.domain.policy import Policy
 from shared.storage.daily_reconciliation import ReconciliationStore
 from shared.storage.payout_store import PayoutStore
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
-from shared.domain import lifecycle, review
+from shared.domain import reports, review
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
-from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Status, Transition, make_transition
+from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.domain.redaction import redact_refusal
 from shared.domain.report_match import mismatches
-from shared.domain.transitions import FINAL, status_from_epay
+from shared.domain.transitions import FINAL, make_transition, status_from_epay
 
 KIND = "books"
 """The kind, and the actor, of the event that a difference is."""
@@ -101,7 +101,7 @@ def transition_for(
     is_final = payout.status in FINAL
     if not epay_answered(answer) or (is_final and found.verdict is not Verdict.DIFFERS):
         return None
-    taken = lifecycle.on_query_answer(
+    taken = reports.on_query_answer(
         payout, answer, asked_at=asked_at, now=now, policy=policy, jitter=jitter
     )
     if found.verdict is not Verdict.DIFFERS or not (is_final or payout.status is Status.QUEUED):

@@ -13,7 +13,7 @@ GENESIS = "0" * 64
 """What the first event of a payout names as the hash before it."""
 
 
-def seal(previous_hash: str, event: Mapping[str, Any]) -> str:
+def chain_hash(previous_hash: str, event: Mapping[str, Any]) -> str:
     """The hash of an event: SHA-256 (hex) over the hash before it and the event as sorted JSON."""
     return hashlib.sha256(f"{previous_hash}\n{_canonical(event)}".encode()).hexdigest()
 

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from shared.domain.payout import PayoutState, replace
+from shared.domain.payout import PayoutState
 
 MISMATCH = "mismatch"
 CONTRADICTION = "contradiction"

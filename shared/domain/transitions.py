@@ -1,13 +1,15 @@
-"""The statuses, the moves that are allowed between them, and the one way to an end. Pure."""
+"""The statuses, the allowed moves between them, and how a change becomes an event. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
-from shared.domain import review
-from shared.domain.payout import PayoutState, Status, replace
+from shared.domain import hash_chain, review
+from shared.domain.payout import JournalEvent, PayoutState, Status, Transition, event_hash, row_hash
 
 FINAL = frozenset(
     {
@@ -78,3 +80,35 @@ def finish(payout: PayoutState, status: Status, now: datetime) -> PayoutState:
     """The one way to an end: nothing is due any more, and what healed by ending is not flagged."""
     ended = replace(transition(payout, status), due_at=None, finished_at=now)
     return review.clear_if_resolved(ended)
+
+
+def make_transition(
+    before: PayoutState | None,
+    after: PayoutState,
+    *,
+    kind: str,
+    actor: str,
+    now: datetime,
+    detail: dict[str, Any],
+) -> Transition:
+    """Make the transition from `before` to `after` with its event, chained to the journal (law 7).
+
+    A reason for review that stays keeps its date.
+    """
+    if before is not None:
+        after = review.keep_review_since(after, before)
+    unhashed = JournalEvent(
+        sequence=(before.sequence if before else 0) + 1,
+        kind=kind,
+        actor=actor,
+        at=now,
+        status_before=before.status if before else None,
+        status_after=after.status,
+        detail={key: value for key, value in detail.items() if value is not None},
+        row_hash=row_hash(after),
+        previous_hash=before.journal_hash if before else hash_chain.GENESIS,
+        hash="",
+    )
+    digest = event_hash(unhashed, after.epay_account, after.merchant_order_no)
+    recorded = replace(after, sequence=unhashed.sequence, journal_hash=digest, updated_at=now)
+    return Transition(before, recorded, replace(unhashed, hash=digest))

@@ -53,7 +53,7 @@ def _first_step(ctx: Context, wanted: PayoutState, claim_id: str) -> Transition:
 
     Then it is this task that looks after it, for as long as a lease.
     """
-    free = lifecycle.within_caps(wanted, ctx.policy) and isinstance(
+    free = ctx.policy.within_caps(wanted) and isinstance(
         ctx.send_guard.look(wanted, patience=_NONE), Allow
     )
     now = ctx.clock()
@@ -105,7 +105,7 @@ def _conflict(
     error = conflict(fields)
 
     def decide(payout: PayoutState) -> Transition:
-        return lifecycle.on_conflict(payout, now=now, differing=fields)
+        return lifecycle.on_conflict(payout, now=now, conflicting=fields)
 
     noted = ctx.store.update(standing.id, decide) or standing
     messages = notifications.messages_for_conflict(noted, asked, error, now)

@@ -11,7 +11,7 @@ import pytest
 
 from ops.resolution import actions
 from ops.resolution.actions import Action, Decision
-from shared.domain import daily_reconciliation, lifecycle, review
+from shared.domain import daily_reconciliation, reports, review
 from shared.domain.daily_reconciliation import Verdict
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status, Transition
@@ -180,7 +180,7 @@ def test_an_open_payout_takes_the_answer_as_it_takes_any(
 ) -> None:
     """Step for step what the lifecycle makes of an answer to a query."""
     payout = standing(status)
-    expected = lifecycle.on_query_answer(
+    expected = reports.on_query_answer(
         payout, answer, asked_at=TODAY, now=TODAY, policy=POLICY, jitter=0.0
     )
     assert stepped(payout, answer) == expected
