@@ -94,13 +94,11 @@ class DayComparison:
 
         def decide(payout: PayoutState) -> Transition | None:
             answer = answers[payout.id]
-            compared = daily_reconciliation.compare(
-                payout, answer, asked_at=asked_at, policy=self.policy
-            )
-            found[payout.id] = Line(payout, answer, compared)
-            return daily_reconciliation.transition_for(
+            compared, transition = daily_reconciliation.reconcile(
                 payout, answer, asked_at=asked_at, now=now, policy=self.policy, jitter=0.0
             )
+            found[payout.id] = Line(payout, answer, compared)
+            return transition
 
         if self.record:
             self.store.update_many(list(answers), decide)

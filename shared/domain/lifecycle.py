@@ -202,13 +202,12 @@ def _apply_refusal(
     """Law 4: a refusal proves nothing, unless its code is definite and nothing was sent before."""
     if payout.claim_id != claim_id or payout.status not in {Status.SUBMITTING, Status.UNKNOWN}:
         return payout
-    message = f"EPAY code {refused.code}: {refused.message}"
-    after = replace(payout, refusal=message)
+    after = replace(payout, refusal=str(refused))
     if payout.status is Status.SUBMITTING:
         is_first_send = payout.first_sent_at == payout.last_sent_at
         if is_first_send and refused.code in policy.refused_codes:
             return finish(after, Status.REJECTED, now)
         after = mark_unknown(after, now, policy, jitter)
     if not policy.not_found_codes:
-        after = review.flag(after, review.CREATE_REFUSED, message, now)
+        after = review.flag(after, review.CREATE_REFUSED, str(refused), now)
     return after

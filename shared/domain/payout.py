@@ -1,4 +1,4 @@
-"""One payout as the pure code sees it, and one change of it."""
+"""One payout, one change of it, and the journal event that records the change (law 7). Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.domain import hash_chain
 
 
 class Status(StrEnum):
-    """Where a payout stands (design section 2)."""
+    """The status of a payout; docs/lifecycle.md says what each means."""
 
     QUEUED = "queued"
     SUBMITTING = "submitting"
@@ -29,7 +29,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PayoutState:
-    """A row of the payout table. Times are aware; amounts are exact decimals."""
+    """A row of the table `payout`. Times have a time zone; amounts are exact decimals."""
 
     epay_account: str
     merchant_order_no: str
@@ -40,31 +40,31 @@ class PayoutState:
     remark: str | None
     extend_fields: dict[str, str] | None
     notify: dict[str, Any] | None
-    """{"task", "queue", "on"} of the asking app, or None."""
+    """The asking app's {"task", "queue", "on"}, or None."""
     status: Status
     due_at: datetime | None
     created_at: datetime
     updated_at: datetime
     id: int = 0
-    """0 until the row is on disk."""
+    """0 until the row is stored."""
     sequence: int = 0
-    """How many events the payout has; every change of status compares and sets it."""
+    """The number of the payout's events; compare-and-set checks it at every change."""
     journal_hash: str = hash_chain.GENESIS
     nonce: str = field(default="", repr=False)
-    """Random; makes the row's digest in the journal say nothing to who has not the row."""
+    """Random; keeps the row's digest in the journal from being guessed without the row."""
     claim_id: str | None = None
-    """Who took the payout for sending last: our own commit, its reply lost, is known by it."""
+    """The execution that last claimed the payout for sending; identifies our own lost commit."""
     attempts: int = 0
-    """How often sending was begun."""
+    """How often the payout was claimed for sending."""
     first_sent_at: datetime | None = None
-    """Begin of the first send that may have left; the resend horizon counts from here (law 3)."""
+    """When the first send that may have left began; the resend horizon starts here (law 3)."""
     last_sent_at: datetime | None = None
     queries: int = 0
-    """Looks since the last send; the backoff's step."""
+    """Queries since the last send; the position in the backoff."""
     absences: tuple[str, ...] = ()
-    """When EPAY was asked and knew no such order, since the last send (law 3)."""
+    """Times of queries since the last send that EPAY answered with "no such order" (law 3)."""
     refusal: str | None = None
-    """EPAY's code and words for the last send, when it was refused (law 4)."""
+    """EPAY's code and message if it refused the last send (law 4)."""
     epay_order_no: str | None = None
     epay_status: str | None = None
     fee: Decimal | None = None
@@ -72,13 +72,13 @@ class PayoutState:
     review_since: datetime | None = None
     finished_at: datetime | None = None
     released_at: datetime | None = None
-    """When a person let it pass the caps; they do not hold it again."""
+    """When a person released it from the caps, which do not hold it again."""
 
 
 _NOT_HASHED = {"id", "sequence", "journal_hash", "due_at", "queries", "updated_at"}
-"""Changes without an event, or is the journal itself."""
+"""Fields that change without an event, or belong to the journal itself."""
 _HASHED_IF_SET = {"released_at"}
-"""Younger than the first journals: part of a digest only where it has a value."""
+"""Fields younger than the first journals: part of a digest only if they have a value."""
 _HASHED = sorted({f.name for f in fields(PayoutState)} - _NOT_HASHED - _HASHED_IF_SET)
 
 
@@ -98,7 +98,7 @@ class JournalEvent:
     status_after: Status
     detail: dict[str, Any]
     row_hash: str
-    """The digest of the payout as this event left it."""
+    """The digest of the payout after this event."""
     previous_hash: str
     hash: str
 
@@ -108,20 +108,20 @@ _HASHED_OF_EVENT = [f.name for f in fields(JournalEvent) if f.name not in {"prev
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of one payout: what it was, what it is to be, and the event that says why.
+    """A change of one payout: its state before and after, and the event that records it.
 
-    Without an event only `due_at` moves.
+    Without an event only `due_at` changes. `before` is None for a new payout.
     """
 
     before: PayoutState | None
     after: PayoutState
     event: JournalEvent | None = None
-    once: bool = False
-    """Not to be taken if the journal has an event that says the same: a replay changes nothing."""
+    skip_if_already_recorded: bool = False
+    """Not applied if the journal has an equal event: a replay changes nothing."""
 
 
 def row_hash(payout: PayoutState) -> str:
-    """The digest of a payout in its journal: every field that an event fixes."""
+    """The digest of a payout that its events record."""
     hashed = {name: getattr(payout, name) for name in _HASHED}
     hashed |= {name: value for name in _HASHED_IF_SET if (value := getattr(payout, name))}
     return hash_chain.digest(hashed)

@@ -100,7 +100,7 @@ def record_report(
     recorded = make_transition(
         payout, after, kind=f"{source}_report", actor=_ACTORS[source], now=now, detail=detail
     )
-    return replace(recorded, once=source == "callback" and after == payout)
+    return replace(recorded, skip_if_already_recorded=source == "callback" and after == payout)
 
 
 def _apply_report(
@@ -142,7 +142,7 @@ def _on_report_after_final(
 ) -> PayoutState:
     """Law 5: the status stays; a report that contradicts it needs a person."""
     code = report.status or ""
-    status = status_from_epay(code)
+    status = status_from_epay(report.status)
     is_older_status = status not in FINAL and code in STATUS_OF_EPAY_CODE and code != _EPAY_ABNORMAL
     if status is payout.status or (is_older_status and payout.status is not Status.REJECTED):
         return payout
@@ -170,7 +170,7 @@ def _on_query_refused(
     jitter: float,
 ) -> Transition:
     """EPAY refused the query: "no such order" counts as an absence (law 3), any other code not."""
-    message = f"EPAY code {refused.code}: {refused.message}"
+    message = str(refused)
     after = schedule_next_query(payout, now, policy, jitter)
     if refused.code in policy.not_found_codes:
         kind = "no_such_order"

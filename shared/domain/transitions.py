@@ -36,7 +36,7 @@ STATUS_OF_EPAY_CODE: Mapping[str, Status] = MappingProxyType(
         "20": Status.FAILED_FEE_KEPT,
     }
 )
-"""EPAY's order status -> ours (epay-gateway section 6). A code that is not here is processing."""
+"""EPAY's status code -> our status (docs/epay-gateway.md section 6); any other is processing."""
 
 STATUSES_EPAY_REPORTS = frozenset(STATUS_OF_EPAY_CODE.values())
 
@@ -50,23 +50,23 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
         **dict.fromkeys(FINAL, frozenset()),
     }
 )
-"""Every move that is allowed; staying is always allowed."""
+"""The allowed changes of status; keeping a status is always allowed."""
 
 
 class IllegalTransition(Exception):
-    """The code asked for a move that is not in `MOVES`: a defect, never a state of the world."""
+    """A change of status that is not in `TRANSITIONS`: a defect in the code."""
 
 
-def status_from_epay(epay_status: str) -> Status:
-    """What an EPAY status code says; a code that nobody documented is not an end."""
-    return STATUS_OF_EPAY_CODE.get(epay_status, Status.PROCESSING)
+def status_from_epay(epay_status: str | None) -> Status:
+    """Our status for an EPAY status code; one that is not documented is not final."""
+    return STATUS_OF_EPAY_CODE.get(epay_status or "", Status.PROCESSING)
 
 
 def transition(payout: PayoutState, status: Status) -> PayoutState:
-    """Give the payout a status that it may go to.
+    """Change the payout's status.
 
     Raises:
-        ForbiddenMove: it may not.
+        IllegalTransition: `TRANSITIONS` does not allow it.
     """
     if status is payout.status:
         return payout
@@ -77,7 +77,7 @@ def transition(payout: PayoutState, status: Status) -> PayoutState:
 
 
 def finish(payout: PayoutState, status: Status, now: datetime) -> PayoutState:
-    """The one way to an end: nothing is due any more, and what healed by ending is not flagged."""
+    """Make the payout final: nothing is due any more. Every final status is set here (law 7)."""
     ended = replace(transition(payout, status), due_at=None, finished_at=now)
     return review.clear_if_resolved(ended)
 
@@ -93,7 +93,7 @@ def make_transition(
 ) -> Transition:
     """Make the transition from `before` to `after` with its event, chained to the journal (law 7).
 
-    A reason for review that stays keeps its date.
+    A review reason whose code stays keeps its date.
     """
     if before is not None:
         after = review.keep_review_since(after, before)

@@ -285,7 +285,7 @@ class PayoutStore:
         for nth, step in enumerate(steps):
             if nth in taken:
                 after[step.after.id] = step.after
-            elif not step.once:
+            elif not step.skip_if_already_recorded:
                 msg = f"{step.after.merchant_order_no} changed under its lock"
                 raise ConcurrentUpdate(msg)
         return list(after.values())
@@ -340,7 +340,7 @@ def _apply(execute: Execute, steps: Sequence[Transition]) -> dict[int, int]:
         {
             "id": step.after.id,
             "expected": _expected(step),
-            "once": step.once,
+            "once": step.skip_if_already_recorded,
             **payout_row(step.after, CHANGED),
         }
         for step in steps

@@ -174,7 +174,7 @@ class MemoryStore:
         return [self.rows[payout.id] for payout in found]
 
     def _is_replay(self, step: Transition) -> bool:
-        if not step.once or step.event is None:
+        if not step.skip_if_already_recorded or step.event is None:
             return False
         said = (step.event.kind, step.event.detail)
         return said in [(event.kind, event.detail) for event in self.events[step.after.id]]

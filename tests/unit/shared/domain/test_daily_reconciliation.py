@@ -40,9 +40,9 @@ def compared(
 
 
 def stepped(payout: PayoutState, answer: OrderAnswer, at: datetime = TODAY) -> Transition | None:
-    return daily_reconciliation.transition_for(
+    return daily_reconciliation.reconcile(
         payout, answer, asked_at=at, now=at, policy=POLICY, jitter=0.0
-    )
+    )[1]
 
 
 def by_a_person(end: Status = Status.SUCCEEDED) -> PayoutState:
@@ -93,7 +93,11 @@ def test_a_difference_of_an_end_is_flagged_once_and_moves_nothing(
     step = stepped(payout, answer)
     assert step is not None
     assert step.event is not None
-    assert (step.event.kind, step.event.actor, step.once) == ("books", "books", True)
+    assert (step.event.kind, step.event.actor, step.skip_if_already_recorded) == (
+        "books",
+        "books",
+        True,
+    )
     assert words in step.event.detail["differs"]
     after = step.after
     assert review.code_of(after.review_reason or "") == code
@@ -156,7 +160,7 @@ def test_a_queued_payout_that_epay_shows_moves_on_and_is_flagged(code: str, stat
     words = f"EPAY says {status} (status {code}), and it is queued"
     assert (step.after.status, step.after.review_reason) == (status, f"books: {words}")
     assert review.is_sticky(step.after)
-    assert not step.once
+    assert not step.skip_if_already_recorded
 
 
 def test_a_queued_payout_is_kept_back_each_time_epay_shows_another_under_its_number() -> None:
@@ -164,7 +168,7 @@ def test_a_queued_payout_is_kept_back_each_time_epay_shows_another_under_its_num
     payout = standing(Status.QUEUED)
     step = stepped(payout, report("1", amount=Decimal(11)))
     assert step is not None
-    assert (step.after.status, step.once) == (Status.QUEUED, False)
+    assert (step.after.status, step.skip_if_already_recorded) == (Status.QUEUED, False)
     assert (step.after.review_reason or "").startswith("mismatch: query says amount 11")
 
 

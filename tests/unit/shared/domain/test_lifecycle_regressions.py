@@ -166,7 +166,7 @@ def test_a_replayed_callback_is_recorded_once() -> None:
     again = reports.on_callback(
         first.after, report("7", "callback"), now=T0, policy=POLICY, jitter=0
     )
-    assert (first.once, again.once) == (False, True)
+    assert (first.skip_if_already_recorded, again.skip_if_already_recorded) == (False, True)
     assert replace(again.after, sequence=0, journal_hash="", updated_at=T0) == replace(
         first.after, sequence=0, journal_hash="", updated_at=T0
     )
