@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 from shared.clock import utcnow
 from shared.domain.gateway import CreateOrder, OrderAnswer
-from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
+from shared.domain.policy import Policy
 from shared.storage.payout_store import PayoutStore
 from worker.send_guard.interface import AllowAll, SendGuard
 

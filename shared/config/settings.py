@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.config.types import Amounts, Codes, Names, Networks, Positive, Seconds
 from shared.domain.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
-from shared.domain.lifecycle import Policy
+from shared.domain.policy import Policy
 from shared.epay.callbacks import DEFAULT_EXCLUDED
 from shared.epay.config import EpayConfig
 from shared.epay.signing import NestedForm

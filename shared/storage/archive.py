@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from shared.domain import hash_chain
-from shared.domain.payout import Event, Status, seal
+from shared.domain.payout import JournalEvent, Status, event_hash
 from shared.storage.journal_audit import ChainBreak, event_of
 from shared.storage.row_mapping import to_json_text
 
@@ -111,7 +111,7 @@ def _move(
     connection: Connection, payouts: Sequence[Any], folder: Path, now: datetime
 ) -> Archived | None:
     ids = [row.id for row in payouts]
-    sealed: dict[int, list[Event]] = {payout_id: [] for payout_id in ids}
+    sealed: dict[int, list[JournalEvent]] = {payout_id: [] for payout_id in ids}
     events: dict[int, list[dict[str, Any]]] = {payout_id: [] for payout_id in ids}
     messages: dict[int, list[dict[str, Any]]] = {payout_id: [] for payout_id in ids}
     for row in connection.execute(_EVENTS, {"ids": ids}):
@@ -144,7 +144,7 @@ def _move(
     return Archived(file, len(payouts), sum(len(line["events"]) for line in lines))
 
 
-def _is_whole(payout: Any, events: Sequence[Event]) -> bool:
+def _is_whole(payout: Any, events: Sequence[JournalEvent]) -> bool:
     order = payout.merchant_order_no, payout.epay_account
     return _broken_at(order, events) is None and (
         len(events) == payout.sequence and events[-1].hash == payout.journal_hash
@@ -186,7 +186,9 @@ _RECORDED = text(
 )
 
 
-def _first_break(order: tuple[str, str], events: list[Event], record: Any) -> ChainBreak | None:
+def _first_break(
+    order: tuple[str, str], events: list[JournalEvent], record: Any
+) -> ChainBreak | None:
     broken_at = _broken_at(order, events)
     if broken_at is not None:
         return ChainBreak(*order, broken_at, "is not what was archived")
@@ -196,21 +198,21 @@ def _first_break(order: tuple[str, str], events: list[Event], record: Any) -> Ch
     return None
 
 
-def _broken_at(order: tuple[str, str], events: Sequence[Event]) -> int | None:
+def _broken_at(order: tuple[str, str], events: Sequence[JournalEvent]) -> int | None:
     order_no, account = order
     previous = hash_chain.GENESIS
     for nth, event in enumerate(events, start=1):
         follows = event.sequence == nth and event.previous_hash == previous
-        if not follows or seal(event, account, order_no) != event.hash:
+        if not follows or event_hash(event, account, order_no) != event.hash:
             return nth
         previous = event.hash
     return None
 
 
-def _read(values: dict[str, Any]) -> Event:
+def _read(values: dict[str, Any]) -> JournalEvent:
     at = datetime.fromisoformat(values.pop("at"))
     before, after = values.pop("status_before"), values.pop("status_after")
-    return Event(
+    return JournalEvent(
         **values,
         at=at,
         status_before=None if before is None else Status(before),

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, select
 
 from shared.domain import hash_chain
-from shared.domain.payout import Event, PayoutState, Status, row_hash, seal
+from shared.domain.payout import JournalEvent, PayoutState, Status, event_hash, row_hash
 from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import payout_from_row
 from shared.storage.tables import metadata
@@ -20,7 +20,7 @@ _ARCHIVE = metadata.tables["payout_archive"]
 _BATCH = 500
 _ONE_VIEW = "REPEATABLE READ"
 """Rows and their events as of one moment: payouts move on while the journals are walked."""
-_EVENT_FIELDS = [field.name for field in fields(Event)]
+_EVENT_FIELDS = [field.name for field in fields(JournalEvent)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def audit_chains(engine: Engine, vault: AccountCipher) -> Iterator[ChainBreak | 
             ]
             if not payouts:
                 return
-            journals: dict[int, list[Event]] = {payout.id: [] for payout in payouts}
+            journals: dict[int, list[JournalEvent]] = {payout.id: [] for payout in payouts}
             last_id = payouts[-1].id
             events = select(_EVENT).where(_EVENT.c.payout_id.between(payouts[0].id, last_id))
             for row in connection.execute(events.order_by(_EVENT.c.payout_id, _EVENT.c.sequence)):
@@ -70,7 +70,7 @@ def audit_chains(engine: Engine, vault: AccountCipher) -> Iterator[ChainBreak | 
 
 
 def first_break(
-    payout: PayoutState, events: Sequence[Event], archived: Archived = NOTHING
+    payout: PayoutState, events: Sequence[JournalEvent], archived: Archived = NOTHING
 ) -> ChainBreak | None:
     """Where the chain of one payout breaks first; None when it holds to the row."""
     previous = archived.hash
@@ -85,18 +85,18 @@ def first_break(
     return None if what is None else _break(payout, nth + 1, what)
 
 
-def _broken_event(payout: PayoutState, event: Event, nth: int, previous: str) -> str | None:
+def _broken_event(payout: PayoutState, event: JournalEvent, nth: int, previous: str) -> str | None:
     if event.sequence != nth:
         return f"event {nth} is missing"
     if event.previous_hash != previous:
         return "does not follow the event before it"
-    if seal(event, payout.epay_account, payout.merchant_order_no) != event.hash:
+    if event_hash(event, payout.epay_account, payout.merchant_order_no) != event.hash:
         return "is not what was written"
     return None
 
 
 def _broken_row(
-    payout: PayoutState, events: Sequence[Event], last: int, last_hash: str
+    payout: PayoutState, events: Sequence[JournalEvent], last: int, last_hash: str
 ) -> str | None:
     if payout.sequence != last:
         return f"event {last + 1} is missing: the row counts {payout.sequence}"
@@ -107,13 +107,13 @@ def _broken_row(
     return None
 
 
-def event_of(row: Row[Any]) -> Event:
+def event_of(row: Row[Any]) -> JournalEvent:
     """A row of the journal as the pure code sees it."""
     values = {name: getattr(row, name) for name in _EVENT_FIELDS}
     before = values["status_before"]
     values["status_before"] = None if before is None else Status(before)
     values["status_after"] = Status(values["status_after"])
-    return Event(**values)
+    return JournalEvent(**values)
 
 
 def _break(payout: PayoutState, sequence: int, what: str) -> ChainBreak:

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Select, TextClause, select
 
 from shared.domain.notifications import Message, messages_for
-from shared.domain.payout import PayoutState, Status, Transition, replace
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.engine import driver_cursor
 from shared.storage.group_commit import Together
@@ -285,7 +285,7 @@ class PayoutStore:
         for nth, step in enumerate(steps):
             if nth in taken:
                 after[step.after.id] = step.after
-            elif not step.once:
+            elif not step.skip_if_already_recorded:
                 msg = f"{step.after.merchant_order_no} changed under its lock"
                 raise ConcurrentUpdate(msg)
         return list(after.values())
@@ -340,7 +340,7 @@ def _apply(execute: Execute, steps: Sequence[Transition]) -> dict[int, int]:
         {
             "id": step.after.id,
             "expected": _expected(step),
-            "once": step.once,
+            "once": step.skip_if_already_recorded,
             **payout_row(step.after, CHANGED),
         }
         for step in steps

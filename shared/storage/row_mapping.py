@@ -13,10 +13,10 @@ from sqlalchemy import Row
 
 from shared.contract import AMOUNT_SCALE
 from shared.domain.notifications import Message
-from shared.domain.payout import Event, PayoutState, Status
+from shared.domain.payout import JournalEvent, PayoutState, Status
 from shared.storage.encryption import AccountCipher
 
-_EVENT_FIELDS = [field.name for field in fields(Event)]
+_EVENT_FIELDS = [field.name for field in fields(JournalEvent)]
 
 
 def payout_from_row(row: Row[Any], vault: AccountCipher) -> PayoutState:
@@ -36,7 +36,7 @@ def payout_row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:
     return {name: getattr(payout, name) for name in names}
 
 
-def event_row(event: Event) -> dict[str, Any]:
+def event_row(event: JournalEvent) -> dict[str, Any]:
     """All columns but the payout's id."""
     return {name: getattr(event, name) for name in _EVENT_FIELDS}
 

@@ -25,9 +25,9 @@ from shared.contract import (
 )
 from shared.domain import review
 from shared.domain.gateway import OrderAnswer
-from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Transition
+from shared.domain.policy import Policy
 from shared.domain.review import code_of
 from shared.domain.transitions import FINAL
 from shared.messaging.callback_message import CallbackMessage

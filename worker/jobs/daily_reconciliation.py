@@ -116,16 +116,15 @@ def _record(
     found: dict[int, Comparison] = {}
 
     def decide(payout: PayoutState) -> Transition | None:
-        answer = answers[payout.id]
-        found[payout.id] = comparing.compare(payout, answer, asked_at=asked_at, policy=ctx.policy)
-        return comparing.transition_for(
+        found[payout.id], transition = comparing.reconcile(
             payout,
-            answer,
+            answers[payout.id],
             asked_at=asked_at,
             now=now,
             policy=ctx.policy,
             jitter=ctx.jitter(),
         )
+        return transition
 
     ctx.store.update_many(list(answers), decide)
     return found

@@ -55,7 +55,7 @@ def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestRe
 
 def _permit(ctx: Context, wanted: PayoutState) -> Permit | None:
     """The permit to send the payout at once; None if a cap or the send guard may hold it back."""
-    if not lifecycle.within_caps(wanted, ctx.policy):
+    if not ctx.policy.within_caps(wanted):
         return None
     checked = ctx.send_guard.check(wanted, max_wait=_NO_WAIT)
     return None if isinstance(checked, Defer | Reject) else checked
@@ -110,7 +110,7 @@ def _conflict(
     error = conflict(fields)
 
     def decide(payout: PayoutState) -> Transition:
-        return lifecycle.on_conflict(payout, now=now, differing=fields)
+        return lifecycle.on_conflict(payout, now=now, conflicting=fields)
 
     noted = ctx.store.update(standing.id, decide) or standing
     messages = notifications.messages_for_conflict(noted, asked, error, now)

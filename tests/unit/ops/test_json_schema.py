@@ -17,9 +17,9 @@ from ops.json_schema import SCHEMAS, outcome_schema, request_schema
 from shared.contract import InvalidRequest, Notify, PayoutOutcome, parse_request
 from shared.domain import lifecycle, notifications
 from shared.domain.intake import conflict, payout_of
-from shared.domain.lifecycle import Policy
-from shared.domain.payout import Status, make_transition
-from shared.domain.transitions import finish
+from shared.domain.payout import Status
+from shared.domain.policy import Policy
+from shared.domain.transitions import finish, make_transition
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "docs" / "schema"

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from shared.config import settings as module
 from shared.config.settings import Settings, SettingsError, load
-from shared.domain.lifecycle import Policy
+from shared.domain.policy import Policy
 from tests.support.paths import ROOT
 
 KEY = "sk-7Kq2-very-secret"
