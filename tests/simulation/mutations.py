@@ -32,19 +32,18 @@ def _effect_before_intent() -> contextlib.AbstractContextManager[Any]:
     """Law 1: the request leaves first, the row is written when its answer is in."""
     answers: dict[str, Any] = {}
 
-    def send_first(ctx: Any, asked: Any) -> PayoutState:
-        payout = wanted(ctx, asked)
+    def send_first(ctx: Any, payout: PayoutState, claim_id: str) -> Transition:
         if ctx.store.find(payout.epay_account, payout.merchant_order_no) is None:
             claimed = replace(payout, due_at=ctx.clock() + ctx.policy.lease)
             answers[payout.merchant_order_no] = _create(ctx, claimed)
-        return payout
+        return accept(ctx, payout, claim_id)
 
     def answered(ctx: Any, payout: PayoutState) -> Any:
         return answers.pop(payout.merchant_order_no, None) or _create(ctx, payout)
 
-    wanted = request_job._wanted
+    accept = request_job._accept
     stack = contextlib.ExitStack()
-    stack.enter_context(mock.patch.object(request_job, "_wanted", send_first))
+    stack.enter_context(mock.patch.object(request_job, "_accept", send_first))
     stack.enter_context(mock.patch.object(submission, "_create", answered))
     return stack
 
