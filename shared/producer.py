@@ -23,9 +23,8 @@ from shared.contract import (
     TASK_SUBMIT,
     RequestError,
     RequestResult,
-    parse_request,
 )
-from shared.domain.intake import conflict, payout_of
+from shared.domain.intake import conflict, payout_from_request
 from shared.messaging.celery_config import PUBLISH_RETRY, make_celery
 from shared.storage import after_commit
 from shared.storage.bulk_insert import insert_or_compare
@@ -100,8 +99,8 @@ class Producer:
             Conflict: the order number is another payout's; the transaction is untouched too.
         """
         now = self._clock()
-        wanted = payout_of(
-            parse_request(asked), account=self._account, now=now, nonce=secrets.token_hex(16)
+        _, wanted = payout_from_request(
+            asked, account=self._account, now=now, nonce=secrets.token_hex(16)
         )
         connection = within if isinstance(within, Connection) else within.connection()
         (found,) = insert_or_compare(connection, [wanted], now=now, due_at=now, vault=self._vault)

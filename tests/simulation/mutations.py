@@ -32,20 +32,19 @@ def _effect_before_intent() -> contextlib.AbstractContextManager[Any]:
     """Law 1: the request leaves first, the row is written when its answer is in."""
     answers: dict[str, Any] = {}
 
-    def send_first(ctx: Any, asked: Any) -> PayoutState:
-        payout = wanted(ctx, asked)
+    def send_first(ctx: Any, payout: PayoutState, claim_id: str, given: Any) -> Transition:
         if ctx.store.find(payout.epay_account, payout.merchant_order_no) is None:
             claimed = replace(payout, due_at=ctx.clock() + ctx.policy.lease)
             permit = ctx.send_guard.recover_permit(claimed)
             answers[payout.merchant_order_no] = _create(ctx, claimed, permit)
-        return payout
+        return accept(ctx, payout, claim_id, given)
 
     def answered(ctx: Any, payout: PayoutState, permit: Any) -> Any:
         return answers.pop(payout.merchant_order_no, None) or _create(ctx, payout, permit)
 
-    wanted = request_job._wanted
+    accept = request_job._accept
     stack = contextlib.ExitStack()
-    stack.enter_context(mock.patch.object(request_job, "_wanted", send_first))
+    stack.enter_context(mock.patch.object(request_job, "_accept", send_first))
     stack.enter_context(mock.patch.object(submission, "_create", answered))
     return stack
 

@@ -12,13 +12,10 @@ from shared.contract import (
     STATUS_INVALID,
     InvalidRequest,
     PayoutRequest,
-    RequestError,
     RequestResult,
-    parse_notify,
-    parse_request,
 )
 from shared.domain import lifecycle, notifications
-from shared.domain.intake import conflict, conflicting_fields, payout_of
+from shared.domain.intake import conflict, conflicting_fields, payout_from_request
 from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context
 from worker.jobs.submission import submit_claimed, submit_queued
@@ -28,24 +25,20 @@ _NO_WAIT = timedelta(0)
 
 
 def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestResult:
-    """Accept a payout and send it, or report that it is a duplicate, a conflict or invalid.
+    """Accept a payout and send it; or answer that the request is a repetition or invalid.
 
     Args:
-        claim_id: names this execution: if the database did not confirm our commit, it identifies
-            the row as ours.
+        claim_id: identifies this execution: if the reply to our own commit was lost, the row that
+            is then found is ours.
     """
     try:
-        asked = parse_request(kwargs)
-        wanted = _wanted(ctx, asked)
-    except InvalidRequest as error:
-        return _refuse(ctx, kwargs, error.error)
+        asked, wanted = payout_from_request(
+            kwargs, account=ctx.account, now=ctx.clock(), nonce=secrets.token_hex(16)
+        )
+    except InvalidRequest as invalid:
+        return _refuse(ctx, kwargs, invalid)
     permit = _permit(ctx, wanted)
-    now = ctx.clock()
-    if permit is None:  # accepted only; this task sends it, and the sweep does after a lease
-        accept = lifecycle.accept_queued(wanted, now=now, due_at=now + ctx.policy.lease)
-    else:  # accepted and claimed in one commit
-        accept = lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
-    accepted = ctx.store.insert([accept])[0]
+    accepted = ctx.store.insert([_accept(ctx, wanted, claim_id, permit)])[0]
     if accepted is None:
         return _answer_repeated(ctx, asked, wanted, claim_id, permit)
     if permit is None:
@@ -61,21 +54,28 @@ def _permit(ctx: Context, wanted: PayoutState) -> Permit | None:
     return None if isinstance(checked, Defer | Reject) else checked
 
 
-def _wanted(ctx: Context, asked: PayoutRequest) -> PayoutState:
-    return payout_of(asked, account=ctx.account, now=ctx.clock(), nonce=secrets.token_hex(16))
+def _accept(ctx: Context, wanted: PayoutState, claim_id: str, permit: Permit | None) -> Transition:
+    """Accept and claim in one commit; without a permit accept only.
+
+    Then this task has as long as a lease to claim it before the sweep does.
+    """
+    now = ctx.clock()
+    if permit is None:
+        return lifecycle.accept_queued(wanted, now=now, due_at=now + ctx.policy.lease)
+    return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
 
 
-def _refuse(ctx: Context, kwargs: Mapping[str, Any], error: RequestError) -> RequestResult:
-    """Store and send nothing; tell the asking app why."""
+def _refuse(ctx: Context, kwargs: Mapping[str, Any], invalid: InvalidRequest) -> RequestResult:
+    """Store no payout and send nothing; tell the asking app why."""
     now = ctx.clock()
     messages = notifications.messages_for_invalid(
-        dict(kwargs), parse_notify(kwargs), ctx.account, error, now
+        dict(kwargs), invalid.notify, ctx.account, invalid.error, now
     )
     if messages:
         ctx.store.add_messages(None, messages, now)
     order_no = notifications.echo(kwargs.get("merchant_order_no"))
     return RequestResult(
-        merchant_order_no=order_no, status=STATUS_INVALID, duplicate=False, error=error
+        merchant_order_no=order_no, status=STATUS_INVALID, duplicate=False, error=invalid.error
     )
 
 
@@ -86,7 +86,7 @@ def _answer_repeated(
     claim_id: str,
     permit: Permit | None,
 ) -> RequestResult:
-    """The merchant_order_no exists: from this very execution, the same payout, or another one."""
+    """The merchant_order_no exists: from this execution, the same request, or another payout."""
     standing = ctx.store.find(wanted.epay_account, wanted.merchant_order_no)
     if standing is None:
         msg = f"payout {wanted.merchant_order_no} was refused as a duplicate and is not there"
