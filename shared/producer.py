@@ -58,7 +58,7 @@ class Producer:
         *,
         account: str,
         publish: Publish,
-        vault: AccountCipher = NO_ENCRYPTION,
+        cipher: AccountCipher = NO_ENCRYPTION,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         """Take the parts; `from_settings` makes them.
@@ -68,7 +68,7 @@ class Producer:
         """
         self._account = account
         self._publish = publish
-        self._vault = vault
+        self._cipher = cipher
         self._clock = clock
 
     @classmethod
@@ -86,7 +86,7 @@ class Producer:
         return cls(
             account=settings.epay_account,
             publish=lambda payout_id: publish_submit(app, payout_id),
-            vault=settings.account_cipher(),
+            cipher=settings.account_cipher(),
         )
 
     def enqueue(self, within: Session | Connection, /, **asked: Any) -> RequestResult:
@@ -109,7 +109,7 @@ class Producer:
             parse_request(asked), account=self._account, now=now, nonce=secrets.token_hex(16)
         )
         connection = within if isinstance(within, Connection) else within.connection()
-        (found,) = insert_or_compare(connection, [wanted], now=now, due_at=now, vault=self._vault)
+        (found,) = insert_or_compare(connection, [wanted], now=now, due_at=now, cipher=self._cipher)
         if found.conflicting:
             raise Conflict(wanted.merchant_order_no, conflict(list(found.conflicting)))
         if found.is_new and isinstance(within, Session):

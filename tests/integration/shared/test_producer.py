@@ -251,8 +251,8 @@ def test_a_receipt_is_told_if_it_was_asked_for(producer: Producer, shop: Engine)
 
 def test_with_a_key_no_account_number_is_in_the_database(engine: Engine, hints: Hints) -> None:
     """The settings' keys lock it, and a repetition is no conflict."""
-    vault = AccountCipher([new_key()])
-    producer = Producer(account=ACCOUNT, publish=hints, vault=vault)
+    cipher = AccountCipher([new_key()])
+    producer = Producer(account=ACCOUNT, publish=hints, cipher=cipher)
     with Session(engine) as session:
         producer.enqueue(session, **request_kwargs())
         session.commit()
@@ -260,7 +260,7 @@ def test_with_a_key_no_account_number_is_in_the_database(engine: Engine, hints: 
     with engine.connect() as connection:
         stored = connection.execute(text("SELECT account_no FROM payout")).scalar_one()
     assert stored.startswith("fernet:")
-    found = PayoutStore(engine, vault).find(ACCOUNT, "order-1")
+    found = PayoutStore(engine, cipher).find(ACCOUNT, "order-1")
     assert found is not None
     assert found.account_no == "U1234567890"
 
