@@ -20,7 +20,7 @@ from shared.storage import journal_audit
 from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
-from shared.storage.story import events_of
+from shared.storage.queries import events_of
 from tests.support.jobs import (
     NOTIFY,
     Between,
