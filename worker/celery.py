@@ -24,7 +24,7 @@ def worker_config(settings: Settings) -> dict[str, Any]:
         "task_reject_on_worker_lost": True,
         "task_ignore_result": settings.celery_result_backend is None,
         "task_routes": {task: {"queue": queue} for task, queue in contract.QUEUE_OF.items()},
-        "worker_consumer": "worker.broker.consumer:CarefulConsumer",
+        "worker_consumer": "worker.broker.consumer:StrictConsumer",
         "broker_transport": _transport(settings.redis_url),
         "worker_enable_remote_control": False,  # any app on the broker could shut us down by it
         "worker_pool": "threads",
