@@ -44,7 +44,7 @@ def worker_config(settings: Settings) -> dict[str, Any]:
 
 def _transport(redis_url: str) -> str:
     sentinel = redis_url.startswith("sentinel://")
-    return f"worker.broker.transport:{'SentinelTransport' if sentinel else 'Transport'}"
+    return f"worker.broker.channel:{'SentinelTransport' if sentinel else 'Transport'}"
 
 
 def beat_schedule(settings: Settings) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Acknowledgements, told to Redis many at a time, along with what has to be asked of it anyway."""
+"""Tracking of fetched messages, and acknowledgements that the next fetch carries to Redis.
+
+The private names of kombu that it relies on: `worker.broker`.
+"""
 
 from __future__ import annotations
 
@@ -20,88 +23,88 @@ log = structlog.get_logger(__name__)
 
 
 class BatchedAckQoS(_QoS):  # type: ignore[misc]
-    """The messages in our hands. What is done with is told to Redis by the channel's next script.
+    """The fetched messages of a channel. Their acknowledgements go with the channel's next fetch.
 
-    Until then a message may come again if the worker dies, and then does nothing. Only where no
-    script is due Redis is told at once.
+    Until then the message is redelivered if the worker dies; its task then finds nothing to do.
+    Redis is told at once only if no fetch is due.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._settled: deque[str] = deque()
+        self._pending_acks: deque[str] = deque()
 
     def track(self, tags: Iterable[str]) -> None:
-        """These are among the unacked now: whatever ends the channel, they are given back."""
+        """Note fetched tags before their delivery, so that a closing channel restores them all."""
         if self._dirty:
             self._flush()
         for tag in tags:
             self._quick_append(tag, None)
 
     def append(self, message: Any, delivery_tag: Any) -> None:
-        """A message comes on; one that nobody expected is still to be put among the unacked."""
-        if self._is_expected(delivery_tag):
+        """Note the delivery of a message; a popped one is also stored as unacknowledged."""
+        if self._is_undelivered(delivery_tag):
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
 
-    def dropped(self, tag: str) -> None:
-        """If the message that was expected did not come on, it is not to come again."""
-        if self._is_expected(tag):
+    def ack_undelivered(self, tag: str) -> None:
+        """Acknowledge a tracked message unless it was delivered."""
+        if self._is_undelivered(tag):
             self.ack(tag)
 
-    def _is_expected(self, tag: object) -> bool:
+    def _is_undelivered(self, tag: object) -> bool:
         return isinstance(tag, str) and self._delivered.get(tag, self) is None
 
     def requeue(self, tag: str) -> None:
-        """Nobody takes this message here any more: it goes back to where it came from."""
+        """Put a fetched message back on its list: its queue has no consumer any more."""
         self.restore_by_tag(tag)
         self._quick_ack(tag)
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        """Put a message back on its list; one that cannot be read must not keep others from it.
+        """Put a message back on its list; drop it if it cannot be read, and restore the others.
 
-        Redis reads some JSON that Python does not.
+        Redis' JSON parser accepts texts that Python's does not.
         """
         try:
             super().restore_by_tag(tag, client, leftmost)
         except (ValueError, TypeError, RecursionError) as error:
-            log.error("message_refused", reason=f"it is no message ({type(error).__name__})")  # noqa: TRY400
+            log.error("message_refused", reason=f"not a message ({type(error).__name__})")  # noqa: TRY400
             self._remove_from_indices(tag).execute()
 
     @property
-    def has_settled(self) -> bool:
-        """Whether there is something that Redis is to be told."""
-        return bool(self._settled)
+    def has_pending_acks(self) -> bool:
+        """Whether an acknowledgement has not reached Redis."""
+        return bool(self._pending_acks)
 
     def ack(self, delivery_tag: str) -> None:
-        """Done with a message."""
-        self._settled.append(delivery_tag)
+        """Acknowledge a message."""
+        self._pending_acks.append(delivery_tag)
         self._quick_ack(delivery_tag)
-        if not self.channel.takes_soon:
+        if not self.channel.carries_acks_soon:
             self.flush_acks()
 
     def pending(self) -> tuple[str, ...]:
-        """What Redis is to be told, for who does; to be told again unless it `arrived`."""
-        return tuple(self._settled)
+        """Tags to acknowledge; they stay pending until `confirm_sent`."""
+        return tuple(self._pending_acks)
 
-    def sent(self, told: Iterable[str]) -> None:
-        """Redis was told these."""
-        for tag in told:
-            with contextlib.suppress(ValueError):  # told by two ways
-                self._settled.remove(tag)
+    def confirm_sent(self, tags: Iterable[str]) -> None:
+        """Redis has these acknowledgements."""
+        for tag in tags:
+            with contextlib.suppress(ValueError):  # sent twice, by a fetch and by flush_acks
+                self._pending_acks.remove(tag)
 
     def flush_acks(self) -> None:
-        """Tell Redis now. Raises what the connection raises."""
+        """Send the pending acknowledgements now. Raises what the connection raises."""
         tags = self.pending()
         if tags:
             with self.channel.conn_or_acquire() as client, client.pipeline(False) as pipe:
                 pipe.zrem(self.unacked_index_key, *tags)
                 pipe.hdel(self.unacked_key, *tags)
                 pipe.execute()
-            self.sent(tags)
+            self.confirm_sent(tags)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
-        """The channel ends: what was done with is told, the rest given back."""
+        """Send the pending acknowledgements, and restore the other messages: the channel ends."""
         try:
             with contextlib.suppress(*self.channel.connection_errors, self.channel.ResponseError):
                 self.flush_acks()

@@ -16,7 +16,7 @@ from kombu import Connection, Consumer, Producer, Queue
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
 from tests.support.tcp_proxy import Proxy
-from worker.broker.transport import Transport
+from worker.broker.channel import Transport
 
 QUEUE = "payouts"
 OPTIONS = {"visibility_timeout": 1, "socket_timeout": 5, "unacked_restore_throttle": 1}
@@ -159,7 +159,7 @@ def test_waiting_takes_nothing(redis_url: str, client: redis.Redis) -> None:
     with Proxy(int(client.get_connection_kwargs()["port"])) as proxy, taker(proxy.url) as one:
         one.look()
         one.look()
-        assert one.channel._sent == "BLMOVE"
+        assert one.channel._pending_command == "BLMOVE"
         proxy.lose_reply(b"BLMOVE", b"delivery_tag")
         publish(redis_url, *texts(1))
         one.until_it_breaks()
@@ -268,7 +268,7 @@ def test_several_queues_take_turns(redis_url: str, client: redis.Redis) -> None:
             one.done()
         assert "the other" in one.texts
         one.until(lambda: one.done() or (not listed(client, names[0]) and not one.held), "the rest")
-        one.until(lambda: one.channel._sent == "BRPOP", "it to wait")
+        one.until(lambda: one.channel._pending_command == "BRPOP", "it to wait")
         publish(redis_url, *texts(3), queue=names[1])
         one.until(lambda: len(one.held) == 3, "three more")
         assert unacked(client) == 3
