@@ -17,20 +17,17 @@ from queue import Empty
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from kombu.transport import redis
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import DataError, NoScriptError, OutOfMemoryError
 
-from worker.broker.qos import BatchedAckQoS
+from worker.broker.qos import BatchedAckQoS, log_invalid_message
 
 if TYPE_CHECKING:  # the stubs know the public half of kombu alone
     _Channel = Any
 else:
     _Channel = redis.Channel
-
-log = structlog.get_logger(__name__)
 
 FETCH_SCRIPT = Path(__file__).with_name("fetch.lua").read_text(encoding="utf-8")
 _FETCH_SHA = hashlib.sha1(FETCH_SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -187,11 +184,6 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
             else:
                 self.connection._deliver(message, queue)  # noqa: SLF001 - as kombu's own channel
             self.qos.ack_undelivered(tag)
-
-
-def log_invalid_message(error: Exception) -> None:
-    """Log that an entry of a queue is not a message. Its text may hold an account number."""
-    log.error("message_refused", reason=f"not a message ({type(error).__name__})")
 
 
 class AtomicFetchSentinelChannel(AtomicFetchChannel, redis.SentinelChannel):  # type: ignore[misc]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # the stubs know the public half of kombu alone
 else:
     _QoS = redis.QoS
 
-
 log = structlog.get_logger(__name__)
 
 
@@ -68,7 +67,7 @@ class BatchedAckQoS(_QoS):  # type: ignore[misc]
         try:
             super().restore_by_tag(tag, client, leftmost)
         except (ValueError, TypeError, RecursionError) as error:
-            log.error("message_refused", reason=f"not a message ({type(error).__name__})")  # noqa: TRY400
+            log_invalid_message(error)
             self._remove_from_indices(tag).execute()
 
     @property
@@ -110,3 +109,8 @@ class BatchedAckQoS(_QoS):  # type: ignore[misc]
                 self.flush_acks()
         finally:
             super().restore_unacked_once(stderr)
+
+
+def log_invalid_message(error: Exception) -> None:
+    """Log that an entry of a queue is not a message; its text may hold an account number."""
+    log.error("message_refused", reason=f"not a message ({type(error).__name__})")
