@@ -11,7 +11,6 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_brpop_start",
         "conn_or_acquire",
         # used
-        "_active_queues",
         "_brpop_sent_at",
         "_create_client",
         "_flush_brpop_reauth",
@@ -33,7 +32,6 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "ack",
         "append",
         "restore_by_tag",
-        "restore_unacked_once",
         # used
         "_delivered",
         "_dirty",
@@ -42,6 +40,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_quick_append",
         "_remove_from_indices",
         "can_consume_max_estimate",
+        "reject",
         "unacked_index_key",
         "unacked_key",
     ),

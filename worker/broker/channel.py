@@ -2,9 +2,8 @@
 
 kombu pops a message (BRPOP) and then stores it as unacknowledged. A message that was popped when
 the connection or the worker dies is lost, late acknowledgement or not (celery/celery#7950,
-celery/kombu#305). Here one script moves messages and carries the acknowledgements that are due: a
-busy worker makes one round trip where kombu makes three. `BROKER_ATOMIC_FETCH=off` replaces this
-module by kombu's own transport. The private names that it relies on: `worker.broker`.
+celery/kombu#305). Here one script does both. `BROKER_ATOMIC_FETCH=off` replaces this module by
+kombu's own transport. The private names that it relies on: `worker.broker`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import DataError, NoScriptError, OutOfMemoryError
 
-from worker.broker.qos import BatchedAckQoS, log_invalid_message
+from worker.broker.qos import AtomicFetchQoS, log_invalid_message
 
 if TYPE_CHECKING:  # the stubs know the public half of kombu alone
     _Channel = Any
@@ -46,7 +45,7 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
     the message that ends such a wait can be lost.
     """
 
-    QoS = BatchedAckQoS
+    QoS = AtomicFetchQoS
     _pending_command = ""
     """The command whose reply is awaited; EVALSHA for every fetch."""
     _fetch_next = True
@@ -56,16 +55,7 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
     _script_is_loaded = False
     _requested = 0
     """Messages that the pending fetch may return."""
-    _sent_acks: Sequence[str] = ()
-    """Delivery tags that the pending fetch acknowledges."""
     _shared_client: Any = None
-
-    @property
-    def carries_acks_soon(self) -> bool:
-        """Whether a fetch, which carries acknowledgements, is pending or comes next."""
-        if self.closed or not self._active_queues:
-            return False
-        return not self._in_poll or self._pending_command == "EVALSHA"
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
@@ -87,7 +77,7 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
         lists = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        if self._fetch_next or self.qos.has_pending_acks:
+        if self._fetch_next:
             self._send_fetch(lists)
             return
         seconds = (self.brpop_timeout if timeout is None else timeout) or 0
@@ -105,9 +95,8 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
     def _send_fetch(self, lists: Sequence[str]) -> None:
         free = self.qos.can_consume_max_estimate()
         self._requested = _MAX_FETCH if free is None else min(free, _MAX_FETCH)
-        self._sent_acks = self.qos.pending()
         keys = (self.unacked_key, self.unacked_index_key, *lists)
-        args = (len(keys), *keys, repr(time()), self._requested, *self._sent_acks)
+        args = (len(keys), *keys, repr(time()), self._requested)
         if self._script_is_loaded:
             self._send("EVALSHA", _FETCH_SHA, *args)
         else:
@@ -164,7 +153,6 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
             self._redis_is_full = False
             return []
         self._script_is_loaded = True
-        self.qos.confirm_sent(self._sent_acks)
         triples = zip(reply[::3], reply[1::3], reply[2::3], strict=True)
         return [(bytes_to_str(key), bytes_to_str(tag), text) for key, tag, text in triples]
 
@@ -175,7 +163,7 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
             queue = key.rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)
             if tag and queue not in self.connection._callbacks:  # noqa: SLF001 - consumer cancelled
-                self.qos.requeue(tag)
+                self.qos.reject(tag, requeue=True)
                 continue
             try:
                 message = loads(bytes_to_str(text))
