@@ -135,6 +135,8 @@ class Settings(BaseSettings):
     """Networks of the proxies before the webhook, whose X-Forwarded-For is believed."""
 
     broker_visibility_timeout: Annotated[int, Field(ge=1)] = 120
+    broker_atomic_fetch: Literal["off", "on"] = "on"
+    """Whether workers fetch messages by `worker.broker` ("on") or by kombu's own transport."""
     sweep_seconds: Positive = 5
     sweep_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     notify_seconds: Positive = 1
