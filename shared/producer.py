@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from shared.clock import utcnow
+from shared.config.builders import build_cipher
 from shared.config.settings import Settings
 from shared.contract import (
     QUEUE_PAYOUTS,
@@ -85,7 +86,7 @@ class Producer:
         return cls(
             account=settings.epay_account,
             publish=lambda payout_id: publish_submit(app, payout_id),
-            cipher=settings.account_cipher(),
+            cipher=build_cipher(settings),
         )
 
     def enqueue(self, within: Session | Connection, /, **asked: Any) -> RequestResult:

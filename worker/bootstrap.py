@@ -19,6 +19,7 @@ from celery.signals import (
 from kombu.exceptions import OperationalError
 
 from shared import contract
+from shared.config.builders import build_cipher, build_epay_config, build_policy
 from shared.config.settings import Settings, load
 from shared.domain.notifications import Message
 from shared.epay.client import EpayClient
@@ -42,7 +43,7 @@ class WorkerRuntime:
     """The long-lived parts of a worker process."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = EpayClient(settings.epay())
+        self._client = EpayClient(build_epay_config(settings))
         self._redis = RedisClient(settings.redis_url)
         pool_size = settings.db_pool_size
         self._engine = make_engine(settings.database_url, pool_size=pool_size)
@@ -52,9 +53,9 @@ class WorkerRuntime:
         self._query_pool = QueryPool(self._client, settings.epay_query_batch, acquire)
         self.context = Context(
             account=settings.epay_account,
-            policy=settings.policy(),
+            policy=build_policy(settings),
             total_timeout=timedelta(seconds=settings.total_timeout),
-            store=PayoutStore(self._engine, settings.account_cipher(), single=self._single),
+            store=PayoutStore(self._engine, build_cipher(settings), single=self._single),
             gateway=self._client,
             query_many=self._query_pool,
             publish=publish,

@@ -7,6 +7,7 @@ from typing import Any
 from celery import Celery
 
 from shared import contract
+from shared.config.builders import build_cipher, build_epay_config
 from shared.config.settings import Settings, SettingsError, load
 from shared.messaging.celery_config import make_celery
 
@@ -77,8 +78,8 @@ def _make_app() -> Celery:
         settings = load().need(
             "database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key"
         )
-        settings.epay()
-        settings.account_cipher()
+        build_epay_config(settings)
+        build_cipher(settings)
     except SettingsError as error:
         msg = f"The payout worker cannot start: {error}"
         raise SystemExit(msg) from None

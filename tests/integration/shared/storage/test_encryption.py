@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from shared.config.builders import build_cipher
 from shared.config.settings import Settings, SettingsError
 from shared.storage import encryption, journal_audit
 from shared.storage.encryption import AccountCipher, CipherError, new_key
@@ -87,6 +88,6 @@ def test_what_is_no_key_is_refused_at_the_start() -> None:
     """And not repeated."""
     settings = Settings(account_encryption_keys="hunter2hunter2")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="payouts new-key") as refused:
-        settings.account_cipher()
+        build_cipher(settings)
     assert "hunter2" not in str(refused.value)
     assert len(encryption.new_key()) == 44
