@@ -19,7 +19,6 @@ from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage import outbox
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
-from shared.storage.group_commit import Together
 from shared.storage.row_mapping import dumps, payout_from_row
 from shared.storage.statements import (
     BY_IDS,
@@ -86,36 +85,20 @@ class PayoutStore:
         self._single = single or engine.execution_options(isolation_level="AUTOCOMMIT")
         self._direct = single
         self._cipher = cipher
-        self._inserting = Together(self._insert_batch)
-        self._applying = Together(self._apply_batch)
 
     def insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
         """Insert new payouts, with their claim if they have one, in one commit.
 
-        A single one shares its commit with those of other threads.
-
         Returns:
             For each transition the payout with its id, or None where the order number is taken.
         """
-        if len(transitions) == 1:
-            return [self._inserting.do(transitions[0])]
-        return self._insert_batch(transitions)
-
-    def _insert_batch(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
         with self._own_transaction() as execute:
             return insert_transitions(execute, transitions, self._cipher)
 
     def apply(self, transition: Transition) -> PayoutState | None:
-        """Write one transition; None if its row has changed since it was made.
-
-        It shares its commit with those of other threads.
-        """
-        return self._applying.do(transition)
-
-    def _apply_batch(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
+        """Write one transition; None if its row has changed since it was made."""
         with self._own_transaction() as execute:
-            written = apply_transitions(execute, transitions)
-        return [one.after if nth in written else None for nth, one in enumerate(transitions)]
+            return transition.after if apply_transitions(execute, [transition]) else None
 
     def update(self, payout_id: int, decide: Decide) -> PayoutState | None:
         """Lock the payout, decide, write the transition.

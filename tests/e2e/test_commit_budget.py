@@ -66,8 +66,7 @@ def _published(service: Service) -> int:
 def test_three_commits_two_messages_one_request(prepare: Any, postgres: PostgresServer) -> None:
     """A payout's normal life: 3 commits, 2 messages (request and callback), 1 request to EPAY.
 
-    Payouts that come at the same moment share a commit, so it may be fewer. What is paused is read
-    beside, by the clock and not by the payout.
+    The pauses are read in addition, at intervals and not per payout.
 
     Counted over the whole life of a worker: a backend reports its last numbers when it ends.
     """
