@@ -22,8 +22,8 @@ from bench.payloads import ACCOUNT, CURRENCY, FEE, request_kwargs
 from bench.ratios import Criterion
 from shared.config.settings import Settings
 from shared.domain.gateway import CreateOrder, OrderAnswer, OutcomeUnknown, Report
-from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
+from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from worker.context import Context, QueryPool

@@ -14,7 +14,7 @@ from shared.config.settings import Settings
 from shared.epay.client import EpayClient
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
-from shared.storage.story import PayoutDetail, events_of, find_details
+from shared.storage.queries import PayoutDetail, events_of, find_details
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from shared.config.settings import Settings, load
 from shared.domain import review as reasons
 from shared.domain.payout import PayoutState
 from shared.storage import queries
-from shared.storage.story import events_of
+from shared.storage.queries import events_of
 
 
 @dataclass(frozen=True, slots=True)

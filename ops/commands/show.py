@@ -22,7 +22,7 @@ from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from shared.observability.logging import mask
 from shared.storage import pauses
-from shared.storage.story import PayoutDetail
+from shared.storage.queries import PayoutDetail
 
 _INTERNAL = {"id", "claim_id", "nonce", "journal_hash", "absences"}
 _FREE_TEXT = ("remark", "extend_fields")

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.config.types import Amounts, Codes, Names, Networks, Positive, Seconds
 from shared.domain.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
-from shared.domain.lifecycle import Policy
+from shared.domain.policy import Policy
 from shared.epay.callbacks import DEFAULT_EXCLUDED
 from shared.epay.config import EpayConfig
 from shared.epay.signing import NestedForm
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     epay_limit_category: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,32}$")] = "BANK"
     """What getLimit is asked for: EPAY documents BANK and CASH, and nothing for e-wallets."""
     epay_limit_cache_seconds: Positive = 300
-    """How long all workers go by one answer of getLimit."""
+    """How long each worker process uses one answer of getLimit."""
     epay_max_per_second: Positive | None = None
     """Requests to EPAY in a second, of all processes together; none set: no bound."""
     epay_query_batch: Annotated[int, Field(ge=1, le=500)] = 32
@@ -135,6 +135,8 @@ class Settings(BaseSettings):
     """Networks of the proxies before the webhook, whose X-Forwarded-For is believed."""
 
     broker_visibility_timeout: Annotated[int, Field(ge=1)] = 120
+    broker_atomic_fetch: Literal["off", "on"] = "on"
+    """Whether workers fetch messages by `worker.broker` ("on") or by kombu's own transport."""
     sweep_seconds: Positive = 5
     sweep_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     notify_seconds: Positive = 1

@@ -1,7 +1,7 @@
-"""The SQL statements that change a payout, made from the columns of its tables.
+"""The SQL statements of the payout store, built from the columns of its tables.
 
-The writing ones take their rows, events and messages as JSON: any number of payouts, one statement,
-one commit.
+INSERT and APPLY take payout rows, events and messages as JSON arrays, joined by `nth`: one
+statement, hence one round trip and one commit, writes any number of payouts.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ WITH wanted AS (
 
 _PSYCOPG = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (INSERT, APPLY)}
-"""The two that every payout pays for, as the driver itself takes them."""
+"""The two most frequent statements in the driver's parameter style, for `driver_cursor`."""
 
 CLAIM_DUE = text(
     """

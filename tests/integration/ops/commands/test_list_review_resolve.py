@@ -27,8 +27,8 @@ from shared.clock import utcnow
 from shared.config.settings import Settings
 from shared.domain import lifecycle, review
 from shared.domain.gateway import CreateOrder, OutcomeUnknown
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.storage import pauses
 from shared.storage.engine import make_engine

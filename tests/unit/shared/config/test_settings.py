@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from shared.config import settings as module
 from shared.config.settings import Settings, SettingsError, load
-from shared.domain.lifecycle import Policy
+from shared.domain.policy import Policy
 from tests.support.paths import ROOT
 
 KEY = "sk-7Kq2-very-secret"
@@ -67,6 +67,7 @@ CASES: list[tuple[str, object, str, object]] = [
     ("CALLBACK_ALLOWED_NETWORKS", (), "192.0.2.0/24", (IPv4Network("192.0.2.0/24"),)),
     ("TRUSTED_PROXIES", (), "192.0.2.1, 2001:db8::/32", (PROXY, PROXIES)),
     ("BROKER_VISIBILITY_TIMEOUT", 120, "300", 300),
+    ("BROKER_ATOMIC_FETCH", "on", "off", "off"),
     ("SWEEP_SECONDS", 5, "0.5", 0.5),
     ("SWEEP_BATCH", 500, "10", 10),
     ("NOTIFY_SECONDS", 1, "2", 2),
@@ -198,6 +199,7 @@ def test_a_file_is_read_and_the_environment_goes_first(
         ("EPAY_QUERY_BATCH", "501"),
         ("BROKER_VISIBILITY_TIMEOUT", "0"),
         ("BROKER_VISIBILITY_TIMEOUT", "1.5"),
+        ("BROKER_ATOMIC_FETCH", "maybe"),
         ("SWEEP_SECONDS", "0"),
         ("SWEEP_BATCH", "10001"),
         ("NOTIFY_SECONDS", "0"),
