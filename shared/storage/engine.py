@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, PoolProxiedConnection, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import (
     DataError,
@@ -18,7 +16,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 _CONNECT_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_SECONDS = 15
-_CURSOR = "payouts.cursor"
 
 
 def make_engine(
@@ -82,41 +79,6 @@ def _engine(
     )
     event.listen(engine, "handle_error", _strip_values)
     return engine
-
-
-@contextmanager
-def driver_cursor(single: Engine) -> Iterator[psycopg.Cursor[Any]]:
-    """A cursor of psycopg, for the most frequent statements: half the CPU time of SQLAlchemy's.
-
-    Errors are raised as SQLAlchemy's, without values; the connection is then closed.
-
-    Args:
-        single: an engine by `make_autocommit_engine`.
-    """
-    connection: PoolProxiedConnection | None = None
-    try:
-        connection = single.raw_connection()
-        cursor = connection.info.get(_CURSOR)
-        if cursor is None:  # kept: making one costs as much as running the statement
-            driver = cast("psycopg.Connection[Any]", connection.driver_connection)
-            cursor = connection.info[_CURSOR] = driver.cursor()
-        yield cursor
-    except psycopg.Error as error:
-        if connection is not None:
-            connection.invalidate(error)
-        raise _wrapped(single, error) from None
-    finally:
-        if connection is not None:
-            connection.close()
-
-
-def _wrapped(engine: Engine, error: psycopg.Error) -> DBAPIError:
-    wrapped = DBAPIError.instance(
-        None, None, error, psycopg.Error, hide_parameters=True, dialect=engine.dialect
-    )
-    if isinstance(wrapped, DataError | IntegrityError):
-        return _without_values(wrapped, error)
-    return cast("DBAPIError", wrapped)
 
 
 class Refusal(Exception):

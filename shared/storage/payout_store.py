@@ -37,7 +37,6 @@ from shared.storage.write_transitions import (
     apply_transitions,
     insert_transitions,
     on_connection,
-    on_driver,
 )
 
 _CAP_LOCK = 0x63617073
@@ -83,7 +82,6 @@ class PayoutStore:
     ) -> None:
         self.engine = engine
         self._single = single or engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._direct = single
         self._cipher = cipher
 
     def insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
@@ -216,12 +214,8 @@ class PayoutStore:
     @contextmanager
     def _own_transaction(self) -> Iterator[Execute]:
         """Execute INSERT or APPLY as a transaction of its own."""
-        if self._direct is not None:
-            with on_driver(self._direct) as execute:
-                yield execute
-        else:
-            with self._single.connect() as connection:
-                yield on_connection(connection)
+        with self._single.connect() as connection:
+            yield on_connection(connection)
 
     def _update(
         self, wanted: Select[Any], values: dict[str, Any], decide: Decide

@@ -11,7 +11,6 @@ from dataclasses import fields
 
 from sqlalchemy import Integer, bindparam, select, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from shared.domain.payout import PayoutState, Status
 from shared.storage.tables import metadata
@@ -102,10 +101,6 @@ WITH wanted AS (
     RETURNING w.nth, p.id
 ), {_APPEND}"""
 )
-
-_PSYCOPG = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (INSERT, APPLY)}
-"""The two most frequent statements in the driver's parameter style, for `driver_cursor`."""
 
 CLAIM_DUE = text(
     """

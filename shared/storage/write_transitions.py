@@ -6,19 +6,17 @@ transition was made from (compare-and-set, law 7).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, TextClause
+from sqlalchemy import Connection, TextClause
 
 from shared.domain.notifications import messages_for
 from shared.domain.payout import PayoutState, Transition
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
-from shared.storage.engine import driver_cursor
 from shared.storage.row_mapping import dumps, event_row, message_row, payout_row
-from shared.storage.statements import APPLY, CHANGED, DRIVER, INSERT, INSERTED
+from shared.storage.statements import APPLY, CHANGED, INSERT, INSERTED
 
 Execute = Callable[[TextClause, dict[str, str]], list[tuple[int, int]]]
 """Runs INSERT or APPLY; returns (nth transition, payout id) for each transition written."""
@@ -31,13 +29,6 @@ def on_connection(connection: Connection) -> Execute:
         return [(row.nth, row.id) for row in connection.execute(statement, values)]
 
     return execute
-
-
-@contextmanager
-def on_driver(engine: Engine) -> Iterator[Execute]:
-    """Execute on the driver's cursor of an engine by `make_autocommit_engine`."""
-    with driver_cursor(engine) as cursor:
-        yield lambda statement, values: cursor.execute(DRIVER[statement], values).fetchall()
 
 
 def insert_within(
