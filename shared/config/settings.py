@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     epay_read_timeout: Positive = 20
     epay_total_timeout: Positive | None = None
     """No request to EPAY lasts longer than this, whatever comes back; see `total_timeout`."""
+    epay_proxy_url: str | None = Field(default=None, repr=False)
+    """http://[user:password@]host:port of the proxy for all requests to EPAY."""
 
     epay_not_found_codes: Codes = frozenset()
     """EPAY's codes that mean "no such order" (law 3). None is documented: agree them with EPAY."""
@@ -281,6 +283,7 @@ class Settings(BaseSettings):
                 demand_response_signature=self.epay_demand_response_signature,
                 allow_plain_http=self.epay_allow_plain_http,
                 pool_size=self.worker_concurrency + self.epay_query_batch,
+                proxy_url=self.epay_proxy_url,
             )
         except ValueError as error:
             raise SettingsError(str(error)) from error

@@ -41,6 +41,7 @@ CASES: list[tuple[str, object, str, object]] = [
     ("EPAY_CONNECT_TIMEOUT", 3, "1.5", 1.5),
     ("EPAY_READ_TIMEOUT", 20, "10", 10),
     ("EPAY_TOTAL_TIMEOUT", None, "30", 30),
+    ("EPAY_PROXY_URL", None, "http://u:p@proxy:3128", "http://u:p@proxy:3128"),
     ("EPAY_NOT_FOUND_CODES", frozenset(), "404, 405 ,,406", frozenset({"404", "405", "406"})),
     ("EPAY_REFUSED_CODES", frozenset(), "0012", frozenset({"0012"})),
     ("EPAY_SETTLE_SECONDS", 600, "900", 900),
@@ -376,6 +377,7 @@ def test_the_client_gets_its_part() -> None:
         epay_sign_nested="json",
         worker_concurrency=3,
         epay_query_batch=4,
+        epay_proxy_url="http://u:p@proxy:3128",
     ).epay()
     assert (config.base_url, config.account) == (
         "https://gateway.example/capi/openapi",
@@ -388,6 +390,7 @@ def test_the_client_gets_its_part() -> None:
     assert config.demand_response_signature
     assert not config.allow_plain_http
     assert config.pool_size == 7
+    assert config.proxy_url == "http://u:p@proxy:3128"
 
 
 @pytest.mark.parametrize("url", ["http://x/capi/openapi", "ftp://x", "x", "https://u:p@x/"])
