@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Prepare
 
 PAYOUTS = 60
-TIMEOUT = 40
+TIMEOUT = 120
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,9 @@ def test_only_what_is_still_held_is_kept() -> None:
 
 def test_end_uses_the_signal_asked_for() -> None:
     """Each process gets its own polite signal, stopped or not."""
-    with subprocess.Popen(["/bin/sleep", "60"], start_new_session=True) as process:
+    with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as process:
         process.send_signal(signal.SIGSTOP)
 
         end({process.pid: signal.SIGINT})
 
-        assert process.wait(5) == -signal.SIGINT
+        assert process.wait(60) == -signal.SIGINT

@@ -280,7 +280,7 @@ def test_two_transactions_with_one_order_number(
     with ThreadPoolExecutor(1) as pool, Session(shop) as session:
         producer.enqueue(session, **request_kwargs())
         answer = pool.submit(second)
-        wait_for(lambda: waits(shop), 5, "the second to wait for the first")
+        wait_for(lambda: waits(shop), 60, "the second to wait for the first")
         getattr(session, ends)()
         assert answer.result() is duplicate
     assert (count(shop, "payout"), count(shop, "payout_event"), len(hints.seen)) == (1, 1, 1)

@@ -129,7 +129,7 @@ def shown_by_epay(gateway: Gateway, order_no: str) -> None:
     client = EpayClient(build_epay_config(settings))
     client.create(CreateOrder(order_no, "10.50", "USD", "11", ACCOUNT_NO))
     client.close()
-    wait_for(lambda: gateway.ledger()["orders"][order_no]["status"] == "7", 5, "EPAY to say 7")
+    wait_for(lambda: gateway.ledger()["orders"][order_no]["status"] == "7", 60, "EPAY to say 7")
 
 
 def status_of(engine: Engine, order_no: str) -> str:

@@ -168,7 +168,7 @@ def test_enqueue_puts_the_documented_message_on_the_queue(payouts: Any, redis_ur
     assert "payouts show order-1" in ran.out
     assert ACCOUNT_NO not in ran.out
     with Connection(redis_url) as connection, connection.SimpleQueue("payouts") as queue:
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=60)
         assert message.headers["task"] == "payouts.request"
         assert message.payload[0] == []
         assert message.payload[1] == {
