@@ -109,7 +109,7 @@ class Service:
     def _webhook_is_ready(self) -> bool:
         try:
             return requests.get(self.callback_url.replace("epay/callback", "readyz"), timeout=5).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # it listens before it can answer
             return False
 
     def log(self, name: str) -> str:
