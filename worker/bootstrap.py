@@ -19,7 +19,7 @@ from shared.epay.client import EpayClient
 from shared.messaging.celery_config import PUBLISH_RETRY
 from shared.observability.logging import configure_logging
 from shared.redis_client import RedisClient
-from shared.storage.engine import make_autocommit_engine, make_engine
+from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from worker.celery import app
 from worker.context import Context, QueryPool
@@ -37,9 +37,8 @@ class WorkerRuntime:
     def __init__(self, settings: Settings) -> None:
         self._client = EpayClient(settings.epay())
         self._redis = RedisClient(settings.redis_url)
-        pool_size = settings.db_pool_size
-        self._engine = make_engine(settings.database_url, pool_size=pool_size)
-        self._single = make_autocommit_engine(settings.database_url, pool_size=pool_size)
+        self._engine = make_engine(settings.database_url, pool_size=settings.db_pool_size)
+        autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         pace = make_rate_limiter(settings, self._redis)
         turn = make_acquire(pace)
         self._query_pool = QueryPool(self._client, settings.epay_query_batch, turn)
@@ -47,15 +46,13 @@ class WorkerRuntime:
             account=settings.epay_account,
             policy=settings.policy(),
             total_timeout=timedelta(seconds=settings.total_timeout),
-            store=PayoutStore(self._engine, settings.account_cipher(), single=self._single),
+            store=PayoutStore(self._engine, settings.account_cipher()),
             gateway=self._client,
             query_many=self._query_pool,
             publish=publish,
             publish_outcome=publish_outcome,
             database_retry=DatabaseRetry(settings.patience),
-            send_guard=make_send_guard(
-                settings, self._single, self._redis, self._client.limit, pace
-            ),
+            send_guard=make_send_guard(settings, autocommit, self._redis, self._client.limit, pace),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,
             books_after=timedelta(seconds=settings.books_after_seconds),
@@ -68,7 +65,6 @@ class WorkerRuntime:
         self._client.close()
         self._redis.close()
         self._engine.dispose()
-        self._single.dispose()
 
 
 _lock = threading.Lock()
