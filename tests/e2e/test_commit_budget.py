@@ -18,8 +18,8 @@ PER_CONNECTION = 4
 what is paused) when it is first prepared outside of a transaction. All of that is fewer than a
 fourth commit a payout would be."""
 WEBHOOK_CONNECTIONS = 1
-WORKER_CONNECTIONS = 10 + 10 + 1
-"""A worker's two pools (`DB_POOL_SIZE` each), and the connection of its startup checks."""
+WORKER_CONNECTIONS = 10 + 1
+"""A worker's pool (`DB_POOL_SIZE`), and the connection of its startup checks."""
 PAUSE_READ_SECONDS = 0.75
 """A process reads what is paused while it sends, and no more often than this."""
 
