@@ -9,9 +9,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from ops.errors import UserError
+from shared.config.builders import build_cipher
 from shared.config.settings import Settings
 from shared.storage.engine import make_engine
-from shared.storage.story import PayoutDetail, find_details
+from shared.storage.queries import PayoutDetail, find_details
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def find(
     Raises:
         UserError: there is none.
     """
-    found = find_details(engine, settings.account_cipher(), merchant_order_no, epay_account)
+    found = find_details(engine, build_cipher(settings), merchant_order_no, epay_account)
     if not found:
         raise UserError(
             f"there is no payout {merchant_order_no}. If it was requested a moment ago, it may"

@@ -10,10 +10,11 @@ from sqlalchemy import Engine
 from ops.errors import Forbidden
 from ops.resolution.actions import NotAllowed
 from ops.resolution.service import ResolutionService
+from shared.config.builders import build_cipher, build_epay_config, build_policy
 from shared.config.settings import Settings
 from shared.epay.client import EpayClient
 from shared.storage.payout_store import PayoutStore
-from shared.storage.story import events_of
+from shared.storage.queries import events_of
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def gateway(settings: Settings) -> Iterator[EpayClient]:
     Raises:
         SettingsError: a setting of the gateway is missing or unsafe.
     """
-    client = EpayClient(settings.epay())
+    client = EpayClient(build_epay_config(settings))
     try:
         yield client
     finally:
@@ -46,11 +47,11 @@ def resolution_service(
     with gateway(settings) as client:
         try:
             yield ResolutionService(
-                store=PayoutStore(engine, settings.account_cipher()),
+                store=PayoutStore(engine, build_cipher(settings)),
                 ask=client.query,
                 journal=lambda payout_id: events_of(engine, payout_id),
                 account=settings.epay_account,
-                policy=settings.policy(),
+                policy=build_policy(settings),
                 needs_approval=settings.resolve_second_person,
             )
         except NotAllowed as error:

@@ -19,6 +19,7 @@ from celery.signals import (
 from kombu.exceptions import OperationalError
 
 from shared import contract
+from shared.config.builders import build_cipher, build_epay_config, build_policy
 from shared.config.settings import Settings, load
 from shared.domain.notifications import Message
 from shared.epay.client import EpayClient
@@ -42,26 +43,26 @@ class WorkerRuntime:
     """The long-lived parts of a worker process."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = EpayClient(settings.epay())
+        self._client = EpayClient(build_epay_config(settings))
         self._redis = RedisClient(settings.redis_url)
         pool_size = settings.db_pool_size
         self._engine = make_engine(settings.database_url, pool_size=pool_size)
         self._single = make_autocommit_engine(settings.database_url, pool_size=pool_size)
-        pace = make_rate_limiter(settings, self._redis)
-        turn = make_acquire(pace)
-        self._query_pool = QueryPool(self._client, settings.epay_query_batch, turn)
+        rate_limiter = make_rate_limiter(settings, self._redis)
+        acquire = make_acquire(rate_limiter)
+        self._query_pool = QueryPool(self._client, settings.epay_query_batch, acquire)
         self.context = Context(
             account=settings.epay_account,
-            policy=settings.policy(),
+            policy=build_policy(settings),
             total_timeout=timedelta(seconds=settings.total_timeout),
-            store=PayoutStore(self._engine, settings.account_cipher(), single=self._single),
+            store=PayoutStore(self._engine, build_cipher(settings), single=self._single),
             gateway=self._client,
             query_many=self._query_pool,
             publish=publish,
             publish_outcome=publish_outcome,
             database_retry=DatabaseRetry(settings.patience),
             send_guard=make_send_guard(
-                settings, self._single, self._redis, self._client.limit, pace
+                settings, self._single, self._redis, self._client.limit, rate_limiter
             ),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,

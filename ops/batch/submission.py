@@ -57,7 +57,7 @@ class Sender:
         due_at = now if self._broker_is_away else now + wait
         with self._engine.begin() as connection:
             results = insert_or_compare(
-                connection, requested, now=now, due_at=due_at, vault=self._cipher
+                connection, requested, now=now, due_at=due_at, cipher=self._cipher
             )
         for one in results:
             if one.is_new:

@@ -23,6 +23,7 @@ from ops.errors import UserError
 from ops.wording.channels import undocumented
 from ops.wording.plural import counted
 from shared.clock import utcnow
+from shared.config.builders import build_cipher, build_policy
 from shared.config.settings import Settings, load
 from shared.messaging.celery_config import make_celery
 from shared.producer import publish_submit
@@ -93,7 +94,7 @@ class _Run:
     def __init__(self, settings: Settings, engine: Engine, sheet: Sheet, *, json: bool) -> None:
         self._settings = settings
         self._engine = engine
-        self._cipher = settings.account_cipher()
+        self._cipher = build_cipher(settings)
         self._sheet = sheet
         self._json = json
         self._bad = output.BadRows(json=json)
@@ -133,7 +134,7 @@ class _Run:
         sender = Sender(
             self._engine,
             self._cipher,
-            self._settings.policy().lease,
+            build_policy(self._settings).lease,
             lambda payout_id: publish_submit(celery, payout_id),
         )
         checked, self.totals, self._is_sending = self.totals, Totals(), True

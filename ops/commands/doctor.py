@@ -14,6 +14,7 @@ from ops.console import as_json, say, when
 from ops.gateway import gateway
 from ops.wording.plural import counted
 from shared.clock import utcnow
+from shared.config.builders import build_epay_config
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
@@ -69,7 +70,7 @@ def _settings(settings: Settings) -> list[Finding]:
     needed = ("database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key")
     try:
         settings.need(*needed)
-        settings.epay()
+        build_epay_config(settings)
     except SettingsError as error:
         return [Finding("settings", False, str(error))]
     found = _found("settings", startup_checks.check_settings(settings), "complete and consistent")

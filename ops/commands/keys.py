@@ -6,6 +6,7 @@ from ops.connections import database
 from ops.console import say
 from ops.errors import UserError
 from ops.wording.plural import counted
+from shared.config.builders import build_cipher
 from shared.config.settings import load
 from shared.storage import encryption
 from shared.storage.payout_store import PayoutStore
@@ -25,7 +26,7 @@ def rotate_keys() -> None:
     """
     settings = load()
     with database(settings) as engine:
-        store = PayoutStore(engine, settings.account_cipher())
+        store = PayoutStore(engine, build_cipher(settings))
         last = changed = 0
         try:
             while True:

@@ -17,6 +17,7 @@ from ops.console import as_json, note, out, plain, print_table, say, when
 from ops.csv_safety import defused
 from ops.errors import UserError
 from shared.clock import utcnow
+from shared.config.builders import build_cipher
 from shared.config.settings import load
 from shared.domain import review
 from shared.domain.payout import PayoutState, Status
@@ -78,7 +79,7 @@ def list_(
     with (
         database(settings) as engine,
         closing(
-            queries.newest(engine, settings.account_cipher(), wanted, limit + 1 if limit else 0)
+            queries.newest(engine, build_cipher(settings), wanted, limit + 1 if limit else 0)
         ) as found,
     ):
         shown = islice(found, limit) if limit else found

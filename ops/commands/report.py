@@ -21,6 +21,7 @@ from ops.daily_reconciliation.totals import DayTotals
 from ops.errors import UserError
 from ops.gateway import gateway
 from shared.clock import utcnow
+from shared.config.builders import build_cipher, build_policy
 from shared.config.settings import load
 from shared.domain.daily_reconciliation import Verdict
 from shared.storage.daily_reconciliation import ReconciliationStore
@@ -76,8 +77,8 @@ def report(
             return
         comparison = DayComparison(
             days=store,
-            store=PayoutStore(engine, settings.account_cipher()),
-            policy=settings.policy(),
+            store=PayoutStore(engine, build_cipher(settings)),
+            policy=build_policy(settings),
             query=stack.enter_context(gateway(settings)).query,
             at_once=settings.epay_query_batch,
             record=record,

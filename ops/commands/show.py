@@ -18,11 +18,12 @@ from ops.gateway import resolution_service
 from ops.resolution.approval import open_proposal
 from ops.wording.gateway_answers import in_words, was_answered
 from ops.wording.next_step import waits_for
+from shared.config.builders import build_policy
 from shared.config.settings import Settings, load
 from shared.domain.gateway import OrderAnswer
 from shared.observability.logging import mask
 from shared.storage import pauses
-from shared.storage.story import PayoutDetail
+from shared.storage.queries import PayoutDetail
 
 _INTERNAL = {"id", "claim_id", "nonce", "journal_hash", "absences"}
 _FREE_TEXT = ("remark", "extend_fields")
@@ -64,7 +65,7 @@ def show(
         say(as_json([_as_dict(detail, hashes=export) for detail in found]))
     else:
         for detail in found:
-            _print(detail, waits_for(detail.payout, in_force, settings.policy()))
+            _print(detail, waits_for(detail.payout, in_force, build_policy(settings)))
     if not all(map(was_answered, answers)):
         raise UserError("EPAY could not be queried: the output shows what was known before")
 

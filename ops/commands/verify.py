@@ -13,6 +13,7 @@ from ops.connections import database
 from ops.console import say
 from ops.errors import UserError
 from ops.wording.plural import counted
+from shared.config.builders import build_cipher
 from shared.config.settings import Settings, load
 from shared.storage import archive as archives
 from shared.storage import journal_audit
@@ -51,6 +52,6 @@ def _chain_breaks(
 ) -> Iterator[ChainBreak | None]:
     """For each payout its break, or None."""
     if not files:
-        yield from journal_audit.audit_chains(engine, settings.account_cipher())
+        yield from journal_audit.audit_chains(engine, build_cipher(settings))
     for file in files:
         yield from archives.audit_file(engine, file)
