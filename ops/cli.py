@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from devstack.binaries import ServerNotInstalled
 from ops.commands import (
     archive,
     balance,
@@ -72,6 +73,6 @@ def main() -> None:
     """Run the command; a known error is one clear message on stderr and exit code 2."""
     try:
         app()
-    except (UserError, SettingsError, CipherError) as error:
+    except (UserError, ServerNotInstalled, SettingsError, CipherError) as error:
         fail(str(error))
         sys.exit(getattr(error, "exit_code", 2))
