@@ -28,6 +28,6 @@ def test_end_uses_the_signal_asked_for() -> None:
     with subprocess.Popen(["/bin/sleep", "60"], start_new_session=True) as process:
         process.send_signal(signal.SIGSTOP)
 
-        end({process.pid: signal.SIGINT})
+        end({process.pid: signal.SIGUSR1})
 
-        assert process.wait(5) == -signal.SIGINT
+        assert process.wait(5) == -signal.SIGUSR1

@@ -160,10 +160,11 @@ def test_exception_ends_the_processes(log: Path) -> None:
 
 
 OWNER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from devstack import orphan_reaper
 from devstack.process_group import ProcessGroup
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
 folder = Path(sys.argv[1])
 orphan_reaper.watch(folder)
 process = ProcessGroup().start("sleeps", ["/bin/sleep", "60"])
