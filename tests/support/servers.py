@@ -1,4 +1,4 @@
-"""The PostgreSQL and the Redis of a test run: ours out of wheels, or those that were named."""
+"""The PostgreSQL and the Redis of a test run: local ones, or those named by URL."""
 
 from __future__ import annotations
 

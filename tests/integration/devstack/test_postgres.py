@@ -1,4 +1,4 @@
-"""PostgreSQL out of a wheel: databases, restarts, crashes, long paths."""
+"""The local PostgreSQL server: databases, restarts, crashes, long paths."""
 
 from __future__ import annotations
 

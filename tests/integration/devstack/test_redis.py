@@ -1,4 +1,4 @@
-"""Redis out of a wheel: a broker that can be killed, wiped, frozen and started again."""
+"""The local Redis server: a broker that can be killed, wiped, frozen and started again."""
 
 from __future__ import annotations
 
