@@ -20,10 +20,11 @@ from bench.explain import catching, plan
 from bench.interleave import Section
 from bench.payloads import ACCOUNT, CURRENCY, FEE, request_kwargs
 from bench.ratios import Criterion
+from shared.config.builders import build_policy
 from shared.config.settings import Settings
 from shared.domain.gateway import CreateOrder, OrderAnswer, OutcomeUnknown, Report
-from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
+from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from worker.context import Context, QueryPool
@@ -201,7 +202,7 @@ def _context(url: str) -> Iterator[Context]:
 
 
 def _policy() -> Policy:
-    return Settings(_env_file=None).policy()
+    return build_policy(Settings(_env_file=None))
 
 
 def _nowhere(task: str, kwargs: Mapping[str, Any]) -> None:

@@ -10,11 +10,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.errors import UserError, unreadable
 from ops.resolution.service import ResolutionService
+from shared.config.builders import build_cipher, build_epay_config, build_policy
 from shared.config.settings import Settings
 from shared.epay.client import EpayClient
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
-from shared.storage.story import PayoutDetail, events_of, find_details
+from shared.storage.queries import PayoutDetail, events_of, find_details
 
 
 @contextmanager
@@ -42,14 +43,14 @@ def resolution_service(settings: Settings, engine: Engine) -> Iterator[Resolutio
     Raises:
         SettingsError: a setting of the gateway is missing or unsafe.
     """
-    client = EpayClient(settings.epay())
+    client = EpayClient(build_epay_config(settings))
     try:
         yield ResolutionService(
-            store=PayoutStore(engine, settings.account_cipher()),
+            store=PayoutStore(engine, build_cipher(settings)),
             ask=client.query,
             journal=lambda payout_id: events_of(engine, payout_id),
             account=settings.epay_account,
-            policy=settings.policy(),
+            policy=build_policy(settings),
             needs_approval=settings.resolve_second_person,
         )
     finally:
@@ -64,7 +65,7 @@ def find(
     Raises:
         UserError: there is none.
     """
-    found = find_details(engine, settings.account_cipher(), merchant_order_no, epay_account)
+    found = find_details(engine, build_cipher(settings), merchant_order_no, epay_account)
     if not found:
         raise UserError(
             f"there is no payout {merchant_order_no}. If it was just asked for, it may still wait"

@@ -193,30 +193,48 @@ class PayoutOutcome(TypedDict):
 
 
 class InvalidRequest(Exception):
-    """The kwargs of `payouts.request` are no request; `error` says why."""
+    """The kwargs of `payouts.request` are invalid; `error` is the first reason."""
 
-    def __init__(self, error: RequestError) -> None:
+    def __init__(
+        self,
+        error: RequestError,
+        notify: Notify | None = None,
+        all_errors: ValidationError | None = None,
+    ) -> None:
+        """Take the reason.
+
+        Args:
+            notify: where to send the answer, if that part of the request is valid.
+            all_errors: every invalid field, where pydantic found them. Its `errors()` can hold
+                values of the request: never log it.
+        """
         super().__init__(f"{error['code']}: {error['field']} {error['message']}")
         self.error = error
+        self.notify = notify
+        self.all_errors = all_errors
 
 
 def parse_request(kwargs: Mapping[str, Any]) -> PayoutRequest:
-    """Check the kwargs of `payouts.request`.
+    """Validate the kwargs of `payouts.request`.
 
     Raises:
-        InvalidRequest: with the first thing that is wrong. No value is repeated in its text.
+        InvalidRequest: no value of the request is in its text.
     """
+    notify = parse_notify(kwargs)
     if len(kwargs) > _MOST_KWARGS:
         message = f"has more than {_MOST_KWARGS} kwargs"
-        raise InvalidRequest(RequestError(code="unknown_field", field="request", message=message))
+        error = RequestError(code="unknown_field", field="request", message=message)
+        raise InvalidRequest(error, notify)
+    # pydantic takes the parsed notify as it is, and parses only an invalid one again for its errors
+    parsed = {} if notify is None else {"notify": notify}
     try:
-        return PayoutRequest.model_validate(dict(kwargs))
+        return PayoutRequest.model_validate({**kwargs, **parsed})
     except ValidationError as error:
-        raise InvalidRequest(_first_error(error)) from None
+        raise InvalidRequest(_first_error(error), notify, error) from None
 
 
 def parse_notify(kwargs: Mapping[str, Any]) -> Notify | None:
-    """The address to answer at, even when the rest of the request is wrong; None without one."""
+    """Where to send the answer, even if the rest of the request is invalid; None without it."""
     try:
         return Notify.model_validate(kwargs.get("notify"))
     except ValidationError:

@@ -8,12 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import ValidationError
-
 from ops.batch.csv_reader import REQUIRED, Row
 from ops.wording.request_errors import what_is_wrong
-from shared.contract import InvalidRequest, PayoutRequest
-from shared.domain.intake import payout_of
+from shared.contract import InvalidRequest
+from shared.domain.intake import payout_from_request
 from shared.domain.payout import PayoutState
 
 _ORDER_NO = "merchant_order_no"
@@ -79,14 +77,18 @@ class RowValidator:
     def _read(self, cells: Mapping[str, str]) -> tuple[PayoutState | None, list[Problem]]:
         empty = [Problem(name, "is empty") for name in REQUIRED if not cells[name]]
         try:
-            asked = PayoutRequest.model_validate(_kwargs(cells))
-            return payout_of(asked, account=self._account, now=self._now, nonce=""), []
-        except ValidationError as error:
+            _, payout = payout_from_request(
+                _kwargs(cells), account=self._account, now=self._now, nonce=""
+            )
+        except InvalidRequest as invalid:
+            if invalid.all_errors is None:
+                return None, [Problem(invalid.error["field"], invalid.error["message"])]
             named = {problem.column for problem in empty}
-            found = [Problem(column, reason) for column, reason in what_is_wrong(error)]
+            found = [
+                Problem(column, reason) for column, reason in what_is_wrong(invalid.all_errors)
+            ]
             return None, empty + [problem for problem in found if problem.column not in named]
-        except InvalidRequest as error:
-            return None, [Problem(error.error["field"], error.error["message"])]
+        return payout, []
 
 
 def conflicting(line: Line, standing: PayoutState, fields: Sequence[str]) -> Line:

@@ -57,7 +57,7 @@ class Sender:
         due_at = now if self._broker_is_away else now + hinted
         with self._engine.begin() as connection:
             admitted = insert_or_compare(
-                connection, asked, now=now, due_at=due_at, vault=self._vault
+                connection, asked, now=now, due_at=due_at, cipher=self._vault
             )
         for one in admitted:
             if one.is_new:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ops.console import as_json, out, say
 from ops.errors import UserError
+from shared.config.builders import build_epay_config
 from shared.config.settings import load
 from shared.domain.gateway import Failure, NeverSent, OutcomeUnknown, Refused
 from shared.epay.client import EpayClient
@@ -58,7 +59,7 @@ def limits(
 
 
 def _asked(ask: Callable[[EpayClient], T | Failure]) -> T:
-    client = EpayClient(load().epay())
+    client = EpayClient(build_epay_config(load()))
     try:
         answer = ask(client)
     finally:

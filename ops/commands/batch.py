@@ -22,6 +22,7 @@ from ops.console import fail, note
 from ops.errors import UserError
 from ops.wording.channels import undocumented
 from shared.clock import utcnow
+from shared.config.builders import build_cipher, build_policy
 from shared.config.settings import Settings, load
 from shared.messaging.celery_config import make_celery
 from shared.producer import publish_submit
@@ -90,7 +91,7 @@ class _Run:
     def __init__(self, settings: Settings, engine: Engine, sheet: Sheet, *, json: bool) -> None:
         self._settings = settings
         self._engine = engine
-        self._vault = settings.account_cipher()
+        self._vault = build_cipher(settings)
         self._sheet = sheet
         self._json = json
         self._bad = output.BadRows(json=json)
@@ -130,7 +131,7 @@ class _Run:
         sender = Sender(
             self._engine,
             self._vault,
-            self._settings.policy().lease,
+            build_policy(self._settings).lease,
             lambda payout_id: publish_submit(celery, payout_id),
         )
         checked, self.totals, self._is_sending = self.totals, Totals(), True

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say, when
 from shared.clock import utcnow
+from shared.config.builders import build_epay_config
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
@@ -70,7 +71,7 @@ def _settings(settings: Settings) -> list[Finding]:
     needed = ("database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key")
     try:
         settings.need(*needed)
-        settings.epay()
+        build_epay_config(settings)
     except SettingsError as error:
         return [Finding("settings", False, str(error))]
     found = _found("settings", startup_checks.check_settings(settings), "complete and consistent")
@@ -197,7 +198,7 @@ def _pauses(engine: Engine) -> list[Finding]:
 def _gateway(settings: Settings) -> list[Finding]:
     """Ask for an order that nobody made: harmless, and it shows whether we are understood."""
     try:
-        config = settings.epay()
+        config = build_epay_config(settings)
     except SettingsError:
         return []
     client = EpayClient(config)

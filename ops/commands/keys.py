@@ -6,6 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say
 from ops.errors import UserError, unreadable
+from shared.config.builders import build_cipher
 from shared.config.settings import load
 from shared.storage import encryption
 from shared.storage.engine import make_engine
@@ -26,7 +27,7 @@ def rotate_keys() -> None:
     """
     settings = load().need("database_url")
     engine = make_engine(settings.database_url, pool_size=1)
-    store = PayoutStore(engine, settings.account_cipher())
+    store = PayoutStore(engine, build_cipher(settings))
     last = changed = 0
     try:
         while True:

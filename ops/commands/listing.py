@@ -18,6 +18,7 @@ from ops.console import as_json, note, out, plain, say, when
 from ops.csv_safety import defused
 from ops.errors import UserError
 from shared.clock import utcnow
+from shared.config.builders import build_cipher
 from shared.config.settings import load
 from shared.domain import review
 from shared.domain.payout import PayoutState, Status
@@ -79,7 +80,7 @@ def list_(
     asked = limit + 1 if limit else 0
     with (
         database(settings) as engine,
-        closing(queries.newest(engine, settings.account_cipher(), wanted, asked)) as found,
+        closing(queries.newest(engine, build_cipher(settings), wanted, asked)) as found,
     ):
         shown = islice(found, limit) if limit else found
         if csv:

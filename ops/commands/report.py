@@ -20,6 +20,7 @@ from ops.daily_reconciliation.csv_export import CsvLines
 from ops.daily_reconciliation.totals import DayTotals
 from ops.errors import UserError
 from shared.clock import utcnow
+from shared.config.builders import build_cipher, build_epay_config, build_policy
 from shared.config.settings import load
 from shared.domain.daily_reconciliation import Verdict
 from shared.epay.client import EpayClient
@@ -74,12 +75,12 @@ def report(
             else:
                 render.print_ours(to, wanted, totals, daily)
             return
-        client = EpayClient(settings.epay())
+        client = EpayClient(build_epay_config(settings))
         stack.callback(client.close)
         walk = DayComparison(
             books=books,
-            store=PayoutStore(engine, settings.account_cipher()),
-            policy=settings.policy(),
+            store=PayoutStore(engine, build_cipher(settings)),
+            policy=build_policy(settings),
             query=client.query,
             at_once=settings.epay_query_batch,
             record=record,

@@ -24,7 +24,7 @@ from ops.wording.gateway_answers import in_words, was_answered
 from shared.config.settings import Settings, load
 from shared.domain.gateway import OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status
-from shared.storage.story import PayoutDetail, events_of
+from shared.storage.queries import PayoutDetail, events_of
 
 _LONGEST = {"--name": 100, "--reason": 1000}
 

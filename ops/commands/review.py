@@ -19,11 +19,12 @@ from ops.resolution.actions import Action, Decision
 from ops.resolution.approval import is_needed, open_proposal
 from ops.wording.review_help import means
 from shared.clock import utcnow
+from shared.config.builders import build_cipher
 from shared.config.settings import Settings, load
 from shared.domain import review as reasons
 from shared.domain.payout import PayoutState
 from shared.storage import queries
-from shared.storage.story import events_of
+from shared.storage.queries import events_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def review(
 
 
 def _cases(settings: Settings, engine: Engine) -> Iterator[Case]:
-    vault = settings.account_cipher()
+    vault = build_cipher(settings)
     for payout in list(queries.with_proposals(engine, vault)):
         proposal = open_proposal(events_of(engine, payout.id))
         if proposal is not None and payout.review_reason is None:

@@ -17,12 +17,13 @@ from ops.resolution.actions import NotAllowed
 from ops.resolution.approval import open_proposal
 from ops.wording.gateway_answers import in_words, was_answered
 from ops.wording.next_step import waits_for
+from shared.config.builders import build_policy
 from shared.config.settings import Settings, load
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from shared.observability.logging import mask
 from shared.storage import pauses
-from shared.storage.story import PayoutDetail
+from shared.storage.queries import PayoutDetail
 
 _INTERNAL = {"id", "claim_id", "nonce", "journal_hash", "absences"}
 _FREE_TEXT = ("remark", "extend_fields")
@@ -59,7 +60,7 @@ def show(
         say(as_json([_as_dict(story, hashes=export) for story in found]))
     else:
         for story in found:
-            _print(story, waits_for(story.payout, in_force, settings.policy()))
+            _print(story, waits_for(story.payout, in_force, build_policy(settings)))
     if not all(map(was_answered, answers)):
         raise UserError("EPAY could not be asked: what is shown is what was known before")
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ops.console import say
 from ops.errors import UserError, unreadable
+from shared.config.builders import build_cipher
 from shared.config.settings import Settings, load
 from shared.storage import archive as archives
 from shared.storage import journal_audit
@@ -53,6 +54,6 @@ def _walk(
     engine: Engine, settings: Settings, files: list[Path]
 ) -> Iterator[journal_audit.ChainBreak | None]:
     if not files:
-        yield from journal_audit.audit_chains(engine, settings.account_cipher())
+        yield from journal_audit.audit_chains(engine, build_cipher(settings))
     for file in files:
         yield from archives.audit_file(engine, file)

@@ -14,8 +14,8 @@ from shared.clock import utcnow
 from shared.domain import daily_reconciliation
 from shared.domain.daily_reconciliation import Comparison
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Transition
+from shared.domain.policy import Policy
 from shared.storage.daily_reconciliation import ReconciliationStore
 from shared.storage.payout_store import PayoutStore
 
@@ -94,13 +94,11 @@ class DayComparison:
 
         def decide(payout: PayoutState) -> Transition | None:
             answer = answers[payout.id]
-            compared = daily_reconciliation.compare(
-                payout, answer, asked_at=asked_at, policy=self.policy
-            )
-            found[payout.id] = Line(payout, answer, compared)
-            return daily_reconciliation.transition_for(
+            compared, transition = daily_reconciliation.reconcile(
                 payout, answer, asked_at=asked_at, now=now, policy=self.policy, jitter=0.0
             )
+            found[payout.id] = Line(payout, answer, compared)
+            return transition
 
         if self.record:
             self.store.update_many(list(answers), decide)

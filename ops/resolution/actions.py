@@ -7,7 +7,7 @@ without asking once more. Every act is an event with a name and a reason (law 7)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
@@ -15,8 +15,8 @@ from typing import Any
 
 from shared.domain import review
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
-from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Status, Transition, make_transition, replace
+from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.domain.redaction import redact, redact_refusal
 from shared.domain.report_match import mismatches
 from shared.domain.transitions import (
@@ -24,6 +24,7 @@ from shared.domain.transitions import (
     STATUS_OF_EPAY_CODE,
     STATUSES_EPAY_REPORTS,
     finish,
+    make_transition,
     status_from_epay,
     transition,
 )

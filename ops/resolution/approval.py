@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from ops.resolution.actions import PERSON, Action, Decision, NotAllowed, actor_of, detail_of
-from shared.domain.payout import PROPOSED, PayoutState, Status, Transition, make_transition
+from shared.domain.payout import PROPOSED, PayoutState, Status, Transition
+from shared.domain.transitions import make_transition
 
 
 def is_needed(payout: PayoutState, decision: Decision) -> bool:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from ops.resolution import actions, approval
 from ops.resolution.actions import ASKS_EPAY, Decision, NotAllowed
 from shared.clock import utcnow
-from shared.domain import lifecycle, review
+from shared.domain import lifecycle, reports, review
 from shared.domain.gateway import OrderAnswer, Refused, Report
-from shared.domain.lifecycle import Policy
-from shared.domain.payout import PayoutState, Status, Transition, replace
+from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.domain.redaction import redact_refusal
 from shared.domain.transitions import FINAL
 from shared.storage.payout_store import PayoutStore
@@ -244,7 +244,7 @@ class ResolutionService:
     def _heard(
         self, fresh: PayoutState, answer: OrderAnswer, asked_at: datetime
     ) -> Transition | None:
-        return lifecycle.on_query_answer(
+        return reports.on_query_answer(
             fresh,
             answer,
             asked_at=asked_at,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -19,11 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.config.types import Amounts, Codes, Names, Networks, Positive, Seconds
 from shared.domain.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
-from shared.domain.lifecycle import Policy
 from shared.epay.callbacks import DEFAULT_EXCLUDED
-from shared.epay.config import EpayConfig
 from shared.epay.signing import NestedForm
-from shared.storage.encryption import AccountCipher, CipherError
 
 ACTED_ON = frozenset(
     {
@@ -37,11 +33,11 @@ ACTED_ON = frozenset(
         "fee",
     }
 )
-"""Fields of a callback that we read: unsigned, anybody could write them."""
+"""Fields of a callback that change a payout; its signature must cover them."""
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong; the text says which, and what to set it to."""
+    """A setting is missing or invalid; the text names it and says what it must be."""
 
 
 class Settings(BaseSettings):
@@ -58,26 +54,28 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", repr=False)
     """postgresql://user:password@host:port/name"""
     redis_url: str = Field(default="", repr=False)
-    """redis://host:port/db: the broker, and nothing else on it."""
+    """redis://host:port/db: the broker. Share it with no other application."""
 
     epay_base_url: str = ""
-    """Ends in /capi/openapi (epay-gateway section 1)."""
+    """Ends in /capi/openapi (docs/epay-gateway.md section 1)."""
     epay_account: str = ""
     epay_api_key: SecretStr = SecretStr("")
     epay_api_key_previous: SecretStr | None = None
-    """Still accepted in what EPAY sends, during a change of key."""
+    """During a change of key: EPAY's signatures with it are still accepted."""
     epay_notify_url: str | None = None
-    """Where EPAY sends callbacks: our POST /epay/callback, as the internet sees it."""
+    """The public address of our POST /epay/callback, where EPAY sends callbacks."""
     epay_success_url_method: Literal["GET", "POST"] | None = None
     epay_fail_url_method: Literal["GET", "POST"] | None = None
     epay_sign_nested: NestedForm = NestedForm.COMMA
     epay_demand_response_signature: bool = False
     epay_allow_plain_http: bool = False
-    """http:// to a host other than loopback; EPAY's test host needs it, production never should."""
+    """Allow http:// to a host other than loopback: for EPAY's test host, never in production."""
     epay_connect_timeout: Positive = 3
     epay_read_timeout: Positive = 20
     epay_total_timeout: Positive | None = None
-    """No request to EPAY lasts longer than this, whatever comes back; see `total_timeout`."""
+    """The deadline of a whole request to EPAY; see `total_timeout` for the default."""
+    epay_proxy_url: str | None = Field(default=None, repr=False)
+    """http://[user:password@]host:port of the proxy for all requests to EPAY."""
 
     epay_not_found_codes: Codes = frozenset()
     """EPAY's codes that mean "no such order" (law 3). None is documented: agree them with EPAY."""
@@ -86,72 +84,74 @@ class Settings(BaseSettings):
     epay_settle_seconds: Positive = 600
     epay_query_backoff: Seconds = DEFAULT_QUERY_BACKOFF
     epay_submit_backoff: Seconds = DEFAULT_SUBMIT_BACKOFF
-    """Pauses before a payout that provably never left is sent again."""
+    """Delays before a payout that was provably not sent is tried again."""
     epay_lease_seconds: Positive = 60
     epay_resend_horizon_seconds: Positive = 86_400
     epay_review_after: Positive = 259_200
     epay_check_limits: Literal["off", "on"] = "off"
-    """Whether an amount is held against getLimit (section 3.3) before it is first sent."""
+    """Whether an amount is checked against getLimit (section 3.3) before the first send."""
     epay_limit_category: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,32}$")] = "BANK"
-    """What getLimit is asked for: EPAY documents BANK and CASH, and nothing for e-wallets."""
+    """The category for getLimit: EPAY documents BANK and CASH, and none for e-wallets."""
     epay_limit_cache_seconds: Positive = 300
-    """How long all workers go by one answer of getLimit."""
+    """How long each worker process uses one answer of getLimit."""
     epay_max_per_second: Positive | None = None
-    """Requests to EPAY in a second, of all processes together; none set: no bound."""
+    """The rate limit of requests to EPAY, over all processes; None: no limit."""
     epay_query_batch: Annotated[int, Field(ge=1, le=500)] = 32
-    """Payouts in one `payouts.query` message, and queries under way at once in one process."""
+    """Payouts in one `payouts.query` message, and concurrent queries of one process."""
 
     cap_per_payout: Amounts = Field(default_factory=dict)
-    """Above it a payout is held until a person releases it. `USD:1000,EUR:900`"""
+    """A payout above it is held until a person releases it. `USD:1000,EUR:900`"""
     cap_per_day: Amounts = Field(default_factory=dict)
-    """The same for what was sent in one currency in the last 24 hours."""
+    """The same for the sum sent in one currency in the last 24 hours."""
     breaker_failures: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Sends in a row without an answer of EPAY until new ones wait, in one process."""
+    """Creates of one process in a row without an answer until the circuit breaker opens."""
     breaker_pause_seconds: Positive = 5
-    """How long they wait for the first probe; each probe that fails doubles it."""
+    """From opening to the first probe; each failed probe doubles it."""
     breaker_longest_pause_seconds: Positive = 60
     resolve_second_person: bool = False
-    """Whether an act on a payout whose outcome is unknown needs a second person's approval."""
+    """Whether an action on a payout whose outcome is unknown needs a second person's approval."""
     books: Literal["off", "on"] = "on"
-    """Whether each day's payouts are compared with EPAY's own word for them."""
+    """Whether each day's payouts are reconciled with EPAY."""
     books_after_seconds: Positive = 21_600
-    """How long after the end of a day (UTC) its books are compared."""
+    """How long after the end of a day (UTC) its payouts are reconciled."""
     books_sample: Annotated[int, Field(ge=1)] | None = None
-    """At most so many payouts of a day, spread over it; none set: all."""
+    """Reconcile at most so many payouts of a day, spread over it; None: all."""
 
     epay_callback_excluded: Names = DEFAULT_EXCLUDED
-    """Fields of a callback that its signature does not cover; `none` for none (section 5)."""
+    """Fields of a callback that its signature does not cover (section 5); `none` for none."""
     epay_callback_parse_message: bool = True
-    """Whether a callback's `message` that is JSON is signed as a nested value (section 5)."""
+    """Whether a JSON `message` of a callback is signed as a nested value (section 5)."""
     callback_hints_per_minute: Annotated[int, Field(ge=0, le=10_000)] = 30
-    """Callbacks that are not believed and yet bring a query forward, over all webhooks."""
+    """Unverified callbacks that may bring a query forward, over all webhooks."""
     callback_rate_limit: Annotated[
         str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}/(second|minute|hour)$")
     ] = "300/second"
-    """Failing callbacks from one address until 429, over all webhooks. Signed ones always pass."""
+    """Invalid callbacks from one address until 429, over all webhooks. Signed ones always pass."""
     callback_allowed_networks: Networks = ()
-    """Networks whose callbacks are read; none named: all."""
+    """Networks from which callbacks are accepted; empty: all."""
     trusted_proxies: Networks = ()
-    """Networks of the proxies before the webhook, whose X-Forwarded-For is believed."""
+    """Networks of the proxies in front of the webhook; their X-Forwarded-For is trusted."""
 
     broker_visibility_timeout: Annotated[int, Field(ge=1)] = 120
+    broker_atomic_fetch: Literal["off", "on"] = "on"
+    """Whether workers fetch messages by `worker.broker` ("on") or by kombu's own transport."""
     sweep_seconds: Positive = 5
     sweep_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     notify_seconds: Positive = 1
     celery_result_backend: str | None = Field(default=None, repr=False)
-    """Off by default: PostgreSQL is the truth. Set it to read the result of `payouts.request`."""
+    """Off by default. Set it to read the result of `payouts.request`."""
     worker_concurrency: Annotated[int, Field(ge=1)] = 32
     db_pool_size: Annotated[int, Field(ge=1)] = 10
-    """Connections of one process for single statements, and as many for transactions."""
+    """Connections of one process for single statements, and as many again for transactions."""
     db_patience_seconds: Positive = 20
-    """How long a task waits in place for PostgreSQL before it gives its message back."""
+    """How long a task retries while PostgreSQL is unavailable before its message is requeued."""
     log_format: Literal["console", "json"] = "console"
     account_encryption_keys: SecretStr | None = None
-    """Comma list, the current key first: encrypts account numbers at rest. `payouts new-key`."""
+    """Keys that encrypt account numbers at rest, comma list, the current one first."""
 
     @field_validator("epay_callback_excluded")
     @classmethod
-    def _what_is_read_is_signed(cls, value: frozenset[str]) -> frozenset[str]:
+    def _acted_on_is_signed(cls, value: frozenset[str]) -> frozenset[str]:
         if unsafe := value & ACTED_ON:
             msg = f"the signature must cover {', '.join(sorted(unsafe))}: we act on it"
             raise ValueError(msg)
@@ -199,7 +199,7 @@ class Settings(BaseSettings):
 
     @property
     def total_timeout(self) -> float:
-        """Seconds after which a request is cut off; without a setting, well within the lease."""
+        """The deadline of a request in seconds; by default well within the lease."""
         if self.epay_total_timeout is not None:
             return self.epay_total_timeout
         slowest = self.epay_connect_timeout + self.epay_read_timeout + 2
@@ -207,31 +207,17 @@ class Settings(BaseSettings):
 
     @property
     def longest_task(self) -> float:
-        """Seconds that a task may take while everything it needs is there."""
+        """The longest a task runs, in seconds, while no service is down."""
         return max(self.total_timeout, self.epay_lease_seconds)
 
     @property
     def patience(self) -> float:
-        """Seconds that a task waits for PostgreSQL: bounded by the message's visibility."""
+        """Seconds that a task waits for PostgreSQL, within the broker's visibility timeout."""
         spare = max(1.0, (self.broker_visibility_timeout - self.longest_task) / 2)
         return min(self.db_patience_seconds, spare)
 
-    def account_cipher(self) -> AccountCipher:
-        """What locks account numbers for the database.
-
-        Raises:
-            SettingsError: a key is no key.
-        """
-        keys = (
-            self.account_encryption_keys.get_secret_value() if self.account_encryption_keys else ""
-        )
-        try:
-            return AccountCipher([key.strip() for key in keys.split(",") if key.strip()])
-        except CipherError as error:
-            raise SettingsError(str(error)) from None
-
     def need(self, *names: str) -> Self:
-        """Say which of the named settings are missing; returns itself when none is.
+        """Check that the named settings are set; returns itself.
 
         Raises:
             SettingsError: one line for each missing setting.
@@ -242,48 +228,6 @@ class Settings(BaseSettings):
             msg = f"not set in the environment or .env:\n{lines}"
             raise SettingsError(msg)
         return self
-
-    def policy(self) -> Policy:
-        """The part of the settings that the pure lifecycle decides by."""
-        return Policy(
-            lease=timedelta(seconds=self.epay_lease_seconds),
-            visibility_delay=timedelta(seconds=self.epay_settle_seconds),
-            resend_horizon=timedelta(seconds=self.epay_resend_horizon_seconds),
-            review_after=timedelta(seconds=self.epay_review_after),
-            query_backoff=self.epay_query_backoff,
-            submit_backoff=self.epay_submit_backoff,
-            not_found_codes=self.epay_not_found_codes,
-            refused_codes=self.epay_refused_codes,
-            cap_per_payout=self.cap_per_payout,
-            cap_per_day=self.cap_per_day,
-        )
-
-    def epay(self) -> EpayConfig:
-        """The part of the settings that the gateway client needs.
-
-        Raises:
-            SettingsError: a setting of the gateway is missing or unsafe.
-        """
-        self.need("epay_base_url", "epay_account", "epay_api_key")
-        try:
-            return EpayConfig(
-                base_url=self.epay_base_url,
-                account=self.epay_account,
-                api_key=self.epay_api_key,
-                previous_api_key=self.epay_api_key_previous,
-                nested=self.epay_sign_nested,
-                notify_url=self.epay_notify_url,
-                success_url_method=self.epay_success_url_method,
-                fail_url_method=self.epay_fail_url_method,
-                connect_timeout=self.epay_connect_timeout,
-                read_timeout=self.epay_read_timeout,
-                total_timeout=self.total_timeout,
-                demand_response_signature=self.epay_demand_response_signature,
-                allow_plain_http=self.epay_allow_plain_http,
-                pool_size=self.worker_concurrency + self.epay_query_batch,
-            )
-        except ValueError as error:
-            raise SettingsError(str(error)) from error
 
 
 _HINTS = {
@@ -313,10 +257,11 @@ def _secrets_folder() -> Path | None:
 def load() -> Settings:
     """Read the settings: environment, then `.env`, then files named like the settings.
 
-    The files are looked for in the folder that SECRETS_DIR names, for example /run/secrets.
+    Those files are in the folder SECRETS_DIR, for example /run/secrets.
 
     Raises:
-        SettingsError: a value is wrong; one line for each, without the value (it may be a secret).
+        SettingsError: a value is invalid; one line for each, without the value, which may be a
+            secret.
     """
     try:
         return Settings(_secrets_dir=_secrets_folder())

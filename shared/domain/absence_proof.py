@@ -1,4 +1,4 @@
-"""When EPAY's "no such order" is a proof (law 3). Pure."""
+"""When EPAY's "no such order" proves that an order does not exist (law 3). Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def record_absence(
     last_sent_at: datetime,
     visibility_delay: timedelta,
 ) -> tuple[str, ...]:
-    """The counted absences with this one, if it counts.
+    """The counted absences (ISO times of the queries), this one added if it counts.
 
-    Three answers have to be spread over the settle time, so one counts only when it was asked at
-    least half of it after the one before, and after the last send.
+    The answers must be spread over the visibility delay: one counts only if it was asked after the
+    last send, and at least half of the delay after the one before.
     """
     if asked_at <= last_sent_at:
         return absences
@@ -33,5 +33,5 @@ def absence_is_proven(
     last_sent_at: datetime,
     visibility_delay: timedelta,
 ) -> bool:
-    """Whether enough answers stand, and the settle time since the last send is over."""
+    """Whether enough absences are counted and the visibility delay since the last send is over."""
     return len(absences) >= ANSWERS_NEEDED and asked_at - last_sent_at >= visibility_delay

@@ -1,9 +1,9 @@
-"""The circuit breaker on creates, as a pure state machine: times come in, in seconds.
+"""The circuit breaker for creates as a pure state machine; all times are arguments, in seconds.
 
-Not a library (pybreaker was looked at): each of its calls costs several round trips to Redis, it
-counts failures in a row and knows no share of unknown outcomes, and half-open it lets each process
-try. Here the healthy path asks nobody: evidence is gathered in the process, and only what is open
-is shared, as one small value that is replaced by compare-and-set.
+pybreaker does not serve: it costs several Redis round trips per call, opens on failures in a row
+but not on the ratio of unknown outcomes, and half-open it lets every process probe. Here closed
+costs no Redis call: failures are counted in each process, and only the open state is shared, as one
+small value that is replaced by compare-and-set.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Protocol
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown
 
 KEY = "payouts:breaker"
-"""Where in Redis it stands while it is open."""
+"""The Redis key of the open state."""
 KEPT_SECONDS = 3600
-"""How long it is remembered when nothing is sent any more."""
+"""How long Redis keeps the open state if nothing is sent any more."""
 
-_PROBE_LOOK_SECONDS = 5.0
-"""A probe that is under way mostly ends long before it may no longer be waited for."""
+_PROBE_CHECK_SECONDS = 5.0
+"""How soon to check again on a probe in flight: most end long before `probe_lasts`."""
 
-_WINDOW_OF_FAILURES = 4
+_WINDOW_FACTOR = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,21 @@ class BreakerRules:
     """The settings; times in seconds."""
 
     failures: int = 5
-    """Creates in a row that EPAY did not answer."""
+    """How many creates in a row without an answer open the breaker."""
     pause: float = 5.0
     longest_pause: float = 60.0
     probe_lasts: float = 30.0
-    """After it a probe of which nothing was heard no longer keeps another from being sent."""
+    """After this time without a result a probe no longer blocks the next one."""
 
     @property
     def window(self) -> int:
-        """Of so many creates fewer than half may end unknown."""
-        return self.failures * _WINDOW_OF_FAILURES
+        """How many of the last creates count: half of them ending unknown open the breaker."""
+        return self.failures * _WINDOW_FACTOR
 
 
 @dataclass(frozen=True, slots=True)
 class OpenState:
-    """An open breaker. Times are Unix times on the clock of whoever keeps it."""
+    """The open state. Times are Unix times on the store's clock."""
 
     since: float
     reason: str
@@ -54,48 +54,44 @@ class OpenState:
     retry_at: float
     probes: int = 0
     probe: str | None = None
-    """Whose probe is under way."""
+    """The token of the probe in flight."""
     probe_until: float = 0.0
 
     def wait(self, now: float) -> float:
-        """Seconds until it is worth looking again; 0: a probe may be sent now."""
-        under_way = self.probe_until - now if self.probe is not None else 0.0
-        return max(0.0, self.retry_at - now, min(under_way, _PROBE_LOOK_SECONDS))
+        """Seconds until the next check is worthwhile; 0: a probe may be sent now."""
+        in_flight = self.probe_until - now if self.probe is not None else 0.0
+        return max(0.0, self.retry_at - now, min(in_flight, _PROBE_CHECK_SECONDS))
 
 
-def open_breaker(now: float, why: str, rules: BreakerRules) -> OpenState:
-    """The breaker opens."""
-    return OpenState(since=now, reason=why, pause=rules.pause, retry_at=now + rules.pause)
+def open_breaker(now: float, reason: str, rules: BreakerRules) -> OpenState:
+    """Open the breaker."""
+    return OpenState(since=now, reason=reason, pause=rules.pause, retry_at=now + rules.pause)
 
 
-def start_probe(
-    opening: OpenState, token: str, now: float, rules: BreakerRules
-) -> OpenState | None:
-    """One create is let through, as `token`'s. None: not yet, or another is under way."""
-    if opening.wait(now) > 0:
+def start_probe(state: OpenState, token: str, now: float, rules: BreakerRules) -> OpenState | None:
+    """Let one create through as the probe `token`. None: too early, or one is in flight."""
+    if state.wait(now) > 0:
         return None
-    return replace(
-        opening, probes=opening.probes + 1, probe=token, probe_until=now + rules.probe_lasts
-    )
+    return replace(state, probes=state.probes + 1, probe=token, probe_until=now + rules.probe_lasts)
 
 
-def fail_probe(opening: OpenState, token: str, now: float, rules: BreakerRules) -> OpenState | None:
-    """The probe was not answered: twice the pause. None: it is no longer the probe."""
-    if opening.probe != token:
+def fail_probe(state: OpenState, token: str, now: float, rules: BreakerRules) -> OpenState | None:
+    """End an unanswered probe and double the pause. None: `token` is not the probe."""
+    if state.probe != token:
         return None
-    pause = min(opening.pause * 2, rules.longest_pause)
-    return replace(opening, pause=pause, retry_at=now + pause, probe=None)
+    pause = min(state.pause * 2, rules.longest_pause)
+    return replace(state, pause=pause, retry_at=now + pause, probe=None)
 
 
-def release_probe(opening: OpenState, token: str) -> OpenState | None:
-    """The probe was not sent after all: it did not happen. None: it is no longer the probe."""
-    if opening.probe != token:
+def release_probe(state: OpenState, token: str) -> OpenState | None:
+    """Take back a probe that was not sent. None: `token` is not the probe."""
+    if state.probe != token:
         return None
-    return replace(opening, probes=opening.probes - 1, probe=None)
+    return replace(state, probes=state.probes - 1, probe=None)
 
 
 class FailureWindow:
-    """What one process saw of its own creates. Not safe to share between threads."""
+    """The results of one process's last creates. Not safe to share between threads."""
 
     def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
@@ -103,9 +99,9 @@ class FailureWindow:
         self._unknown: deque[bool] = deque(maxlen=rules.window)
 
     def record(self, answer: OrderAnswer) -> str | None:
-        """Take in how a create ended; why the breaker is to open, or None.
+        """Count the result of a create; returns why the breaker has to open, or None.
 
-        A refusal is an answer: EPAY is there.
+        A refusal is an answer: EPAY is available.
         """
         self._in_a_row = self._in_a_row + 1 if is_failure(answer) else 0
         self._unknown.append(isinstance(answer, OutcomeUnknown))
@@ -118,7 +114,7 @@ class FailureWindow:
         return None
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget all results."""
         self._in_a_row = 0
         self._unknown.clear()
 
@@ -129,43 +125,43 @@ def is_failure(answer: OrderAnswer) -> bool:
 
 
 class BreakerStore(Protocol):
-    """Where the opening is kept, for one process or for all."""
+    """Keeps the open state, for one process or for all."""
 
     def read(self) -> tuple[float, OpenState | None]:
-        """The time there, and what stands there."""
+        """The store's time, and the open state; None: closed."""
         ...
 
     def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
-        """Replace `old` by `new`, if `old` still stands there."""
+        """Replace `old` by `new`; False if the state is no longer `old`."""
         ...
 
 
 class MemoryBreakerStore:
-    """A board of this process alone."""
+    """A store in this process alone."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.standing: OpenState | None = None
+        self.state: OpenState | None = None
 
     def read(self) -> tuple[float, OpenState | None]:
-        """See `Board`."""
-        return self._clock(), self.standing
+        """See `BreakerStore`."""
+        return self._clock(), self.state
 
     def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
-        """See `Board`."""
-        if self.standing != old:
+        """See `BreakerStore`."""
+        if self.state != old:
             return False
-        self.standing = new
+        self.state = new
         return True
 
 
-def serialize(opening: OpenState | None) -> str:
-    """As Redis keeps it; nothing for none."""
-    return "" if opening is None else json.dumps(asdict(opening), sort_keys=True)
+def serialize(state: OpenState | None) -> str:
+    """The state as text for Redis; empty if closed."""
+    return "" if state is None else json.dumps(asdict(state), sort_keys=True)
 
 
 def deserialize(text: str | None) -> OpenState | None:
-    """The opposite of `written`; what is no opening counts as none."""
+    """The reverse of `serialize`; text that is not an open state counts as closed."""
     try:
         return OpenState(**json.loads(text)) if text else None
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What EPAY and we tell each other about an order, typed (epay-gateway sections 2, 3, 5)."""
+"""Requests to EPAY and its answers as types (docs/epay-gateway.md sections 2, 3 and 5). Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CreateOrder:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What EPAY says of one order, whichever way it came. A field that EPAY left out is None."""
+    """The state of one order as EPAY reports it. A field that EPAY left out is None."""
 
     source: str
     """`create`, `query` or `callback`."""
@@ -30,7 +30,7 @@ class Report:
     merchant_order_no: str | None
     epay_order_no: str | None
     status: str | None
-    """EPAY's status code as its text, for example "7" (section 6)."""
+    """EPAY's status code as text, for example "7" (section 6)."""
     amount: Decimal | None
     currency: str | None
     fee: Decimal | None = None
@@ -38,32 +38,36 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """EPAY answered, well formed, with a code other than 1 (section 7). No proof of anything.
+    """A well-formed answer with a code other than 1 (section 7); it proves nothing (law 4).
 
-    A signature over its data is right, but a refusal may come without data or signature.
+    Data in it has a valid signature, but a refusal may come without data and signature.
     """
 
     code: str
     message: str
 
+    def __str__(self) -> str:
+        """The refusal as it is kept with a payout and shown to people."""
+        return f"EPAY code {self.code}: {self.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class NeverSent:
-    """Provably nothing left: name lookup, refused connection, connect timeout, TLS (law 2)."""
+    """The request was provably not sent: DNS, refused connection, connect timeout, TLS (law 2)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeUnknown:
-    """Something may have reached EPAY and no answer that can be trusted came back (law 2)."""
+    """The request may have reached EPAY, and no trustworthy answer came back (law 2)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """getLimit's answer (section 3.3); whether the ends belong to the range is not documented."""
+    """The answer of getLimit (section 3.3); whether its bounds are inclusive is not documented."""
 
     single_min: Decimal
     single_max: Decimal
@@ -71,13 +75,13 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One currency of getBalance's answer (section 3.4)."""
+    """One currency in the answer of getBalance (section 3.4)."""
 
     currency: str
     balance: Decimal
 
 
 Failure = Refused | NeverSent | OutcomeUnknown
-"""Every way in which a call can end without EPAY's positive answer."""
+"""The results of a call other than success."""
 
 OrderAnswer = Report | Failure

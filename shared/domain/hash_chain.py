@@ -1,4 +1,4 @@
-"""The chain of hashes through one payout's events, so that a changed or missing event shows."""
+"""The hash chain through a payout's journal: a changed or missing event is found (law 7). Pure."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from decimal import Decimal
 from typing import Any
 
 GENESIS = "0" * 64
-"""What the first event of a payout names as the hash before it."""
+"""The previous hash of a payout's first event."""
 
 
-def seal(previous_hash: str, event: Mapping[str, Any]) -> str:
-    """The hash of an event: SHA-256 (hex) over the hash before it and the event as sorted JSON."""
+def chain_hash(previous_hash: str, event: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over the previous hash and the event as sorted JSON."""
     return hashlib.sha256(f"{previous_hash}\n{_canonical(event)}".encode()).hexdigest()
 
 
 def digest(fields: Mapping[str, Any]) -> str:
-    """The SHA-256 (hex) of fields as sorted JSON."""
+    """SHA-256 (hex) of the fields as sorted JSON."""
     return hashlib.sha256(_canonical(fields).encode()).hexdigest()
 
 
-def _plain(value: object) -> str:
-    """Times in UTC to the microsecond; decimals without the zeros that say nothing."""
+def _to_json(value: object) -> str:
+    """Times in UTC to the microsecond; decimals without trailing zeros."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
-    msg = f"{type(value).__name__} has no place in a journal"
+    msg = f"a {type(value).__name__} cannot be hashed"
     raise TypeError(msg)
 
 
 _canonical = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_to_json
 ).encode

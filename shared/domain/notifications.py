@@ -1,4 +1,4 @@
-"""The messages to the asking app, made from a step (law 8). Pure."""
+"""The messages to the asking app, made from a transition (law 8). Pure."""
 
 from __future__ import annotations
 
@@ -21,50 +21,50 @@ from shared.contract import (
 from shared.domain.payout import PayoutState, Transition
 from shared.domain.transitions import FINAL
 
-_ECHO = 64
+_ECHO_LENGTH = 64
 _AMOUNT: TypeAdapter[str] = TypeAdapter(Amount)
 _CURRENCY: TypeAdapter[str] = TypeAdapter(Currency)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the outbox: which task of the asking app, on which queue, with what."""
+    """One message of the outbox: a task of the asking app, its queue and its kwargs."""
 
     task: str
     queue: str
     kwargs: PayoutOutcome
 
 
-def messages_for(step: Transition) -> list[Message]:
-    """What the asking app is told about a step: its receipt, its end, or nothing."""
-    notify = step.after.notify
-    if notify is None or step.event is None:
+def messages_for(transition: Transition) -> list[Message]:
+    """The message about a transition: the receipt, the final status, or none."""
+    before, after = transition.before, transition.after
+    if after.notify is None or transition.event is None:
         return []
-    if step.before is None:
-        told = "accepted" in notify["on"]
+    if before is None:
+        is_wanted = "accepted" in after.notify["on"]
     else:
-        told = "final" in notify["on"] and _has_ended(step)
-    if not told:
+        has_ended = before.status not in FINAL and after.status in FINAL
+        is_wanted = has_ended and "final" in after.notify["on"]
+    if not is_wanted:
         return []
-    previous = step.before.status if step.before else None
-    return [_message(notify, _outcome(step.after, previous))]
+    return [_message(after.notify, _outcome(after, before.status if before else None))]
 
 
 def messages_for_duplicate(payout: PayoutState, notify: Notify | None) -> list[Message]:
-    """The answer to a request that was made before: today's status, under today's sequence.
+    """The answer to a repeated request: the current status with the current sequence.
 
-    A receipt may have been lost with the broker, so it is given again; so is the end.
+    The broker may have lost the receipt or the final message, so both are sent again.
     """
     if notify is None:
         return []
-    told = "accepted" in notify.on or ("final" in notify.on and payout.status in FINAL)
-    return [_message(notify.model_dump(), _outcome(payout, None))] if told else []
+    is_wanted = "accepted" in notify.on or ("final" in notify.on and payout.status in FINAL)
+    return [_message(notify.model_dump(), _outcome(payout, None))] if is_wanted else []
 
 
 def messages_for_conflict(
     payout: PayoutState, request: PayoutRequest, error: RequestError, now: datetime
 ) -> list[Message]:
-    """The answer to a request whose merchant_order_no is another payout's."""
+    """The answer to a request whose merchant_order_no belongs to a payout with other fields."""
     if request.notify is None:
         return []
     outcome = PayoutOutcome(
@@ -86,7 +86,7 @@ def messages_for_conflict(
 def messages_for_invalid(
     kwargs: dict[str, Any], notify: Notify | None, account: str, error: RequestError, now: datetime
 ) -> list[Message]:
-    """The answer to kwargs that are no request: what can be said of them, cut short."""
+    """The answer to an invalid request, with those of its values that are safe to repeat."""
     if notify is None:
         return []
     outcome = PayoutOutcome(
@@ -106,24 +106,18 @@ def messages_for_invalid(
 
 
 def echo(value: object) -> str:
-    """A caller's value given back: text only, short, printable."""
+    """A caller's value as it may be repeated: text only, short, printable."""
     if not isinstance(value, str):
         return ""
-    return "".join(char if char.isprintable() else "?" for char in value[:_ECHO])
+    return "".join(char if char.isprintable() else "?" for char in value[:_ECHO_LENGTH])
 
 
 def _echo_if_valid(kind: TypeAdapter[str], value: object) -> str:
-    """A value given back only where it is one: in its place may stand an account number."""
+    """The value if it is valid, else empty: the caller may have put an account number there."""
     try:
         return kind.validate_python(value, strict=True)
     except ValidationError:
         return ""
-
-
-def _has_ended(step: Transition) -> bool:
-    return (
-        step.before is not None and step.before.status not in FINAL and step.after.status in FINAL
-    )
 
 
 def _outcome(payout: PayoutState, previous: str | None) -> PayoutOutcome:

@@ -1,34 +1,34 @@
-"""Account numbers blotted out of what EPAY says. Pure."""
+"""Account numbers removed from texts that EPAY or a person wrote. Pure."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
+from dataclasses import replace
 
 from shared.domain.gateway import Refused
 
 _SHORTEST_REDACTED = 4
-"""A shorter account number is not blotted out: it would hit half the words of a message."""
+"""A shorter account number is not redacted: it would match parts of ordinary words."""
 _REDACTED = "***"
 
 
 def redact_refusal(refused: Refused, account_no: str) -> Refused:
-    """The refusal, its words without the payee's account, should they repeat it.
+    """The refusal without the payee's account number in its message.
 
-    The words may have been cut short within it: then its beginning is blotted out at the end.
+    A message that was cut short within the number loses the part at its end too.
     """
     if len(account_no) < _SHORTEST_REDACTED:
         return refused
-    words = redact(refused.message, account_no)
+    message = redact(refused.message, account_no)
     for length in range(len(account_no) - 1, _SHORTEST_REDACTED - 1, -1):
-        if words.casefold().endswith(account_no[:length].casefold()):
-            words = words[:-length] + _REDACTED
+        if message.casefold().endswith(account_no[:length].casefold()):
+            message = message[:-length] + _REDACTED
             break
-    return dataclasses.replace(refused, message=words)
+    return replace(refused, message=message)
 
 
-def redact(words: str, account_no: str) -> str:
-    """The words without the account, wherever it stands whole in them."""
+def redact(text: str, account_no: str) -> str:
+    """The text with every whole occurrence of the account number replaced, in any case."""
     if len(account_no) < _SHORTEST_REDACTED:
-        return words
-    return re.sub(re.escape(account_no), _REDACTED, words, flags=re.IGNORECASE)
+        return text
+    return re.sub(re.escape(account_no), _REDACTED, text, flags=re.IGNORECASE)

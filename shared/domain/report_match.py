@@ -1,4 +1,4 @@
-"""Whether a report is about this payout at all (law 6). Pure."""
+"""Whether a report is about this payout (law 6). Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from shared.domain.payout import PayoutState
 
 
 def mismatches(payout: PayoutState, report: Report) -> list[str]:
-    """What the report says other than the row, in words; empty when it counts.
+    """What in the report contradicts the payout, one text for each field; empty: it is about it.
 
-    A field that EPAY documents as always present and left out disagrees too.
+    A missing field that EPAY documents as always present is a mismatch too.
     """
-    pairs = (
+    compared = (
         ("merchantOrderNo", report.merchant_order_no, payout.merchant_order_no),
         ("epayAccount", report.epay_account, payout.epay_account),
         ("amount", report.amount, payout.amount),
         ("currency", report.currency, payout.currency),
     )
     found = [
-        f"{name} {'missing' if said is None else said} instead of {ours}"
-        for name, said, ours in pairs
-        if said != ours
+        f"{name} {'missing' if reported is None else reported} instead of {expected}"
+        for name, reported, expected in compared
+        if reported != expected
     ]
     if not report.status:
         found.append("status missing")

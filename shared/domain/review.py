@@ -1,13 +1,14 @@
-"""Why a person must look at a payout: the reasons, how one is set, and which heal by themselves.
+"""Why a person must look at a payout: how a reason is set, and which clear themselves. Pure.
 
-`review_reason` is `<code>: <words>`; docs/operations.md says for each code what to do.
+`review_reason` is `<code>: <message>`; docs/operations.md says for each code what to do.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from shared.domain.payout import PayoutState, replace
+from shared.domain.payout import PayoutState
 
 MISMATCH = "mismatch"
 CONTRADICTION = "contradiction"
@@ -27,9 +28,9 @@ HELD = frozenset({ABOVE_CAP, ABOVE_DAY_CAP})
 """Reasons that keep a payout from being sent until a person releases it."""
 
 STICKY = frozenset({MISMATCH, CONTRADICTION, BOOKS})
-"""Reasons about money that only a person can settle; a later good report does not clear them."""
+"""Reasons about money that only a person can clear; a later report does not."""
 
-_MAX_REASON_LENGTH = 300
+_MAX_MESSAGE_LENGTH = 300
 
 
 def code_of(reason: str) -> str:
@@ -37,49 +38,52 @@ def code_of(reason: str) -> str:
     return reason.partition(":")[0]
 
 
-def flag(payout: PayoutState, code: str, words: str, now: datetime) -> PayoutState:
-    """Say that a person must look. What only a person can settle is not covered up by less."""
-    standing = payout.review_reason
+def flag(payout: PayoutState, code: str, message: str, now: datetime) -> PayoutState:
+    """Set the review reason; a sticky one is replaced only by another sticky one.
+
+    The same code again keeps its date.
+    """
     if is_sticky(payout) and code not in STICKY:
         return payout
-    same = standing is not None and code_of(standing) == code
-    since = payout.review_since if same else now
+    is_same = payout.review_reason is not None and code_of(payout.review_reason) == code
     return replace(
-        payout, review_reason=f"{code}: {words[:_MAX_REASON_LENGTH]}", review_since=since
+        payout,
+        review_reason=f"{code}: {message[:_MAX_MESSAGE_LENGTH]}",
+        review_since=payout.review_since if is_same else now,
     )
 
 
 def clear_if_resolved(payout: PayoutState, *, ended: bool = True) -> PayoutState:
-    """Take back a reason that progress has settled; only an end settles OVERDUE."""
+    """Clear a reason that progress has resolved; OVERDUE only at the end, a sticky one never."""
     if payout.review_reason is None or is_sticky(payout):
         return payout
     if not ended and code_of(payout.review_reason) == OVERDUE:
         return payout
-    return replace(payout, review_reason=None, review_since=None)
+    return clear_review(payout)
 
 
 def is_sticky(payout: PayoutState) -> bool:
-    """Whether only a person can settle why the payout is in review."""
+    """Whether only a person can clear the payout's review reason."""
     return payout.review_reason is not None and code_of(payout.review_reason) in STICKY
 
 
 def awaits_release(payout: PayoutState) -> bool:
-    """Whether the payout waits for a person to release it."""
+    """Whether a person must release the payout before it is sent."""
     return payout.review_reason is not None and code_of(payout.review_reason) in HELD
 
 
 def clear_review(payout: PayoutState) -> PayoutState:
-    """A person has looked, and answers for it: no reason stands any more."""
+    """Remove the review reason, whatever it is."""
     return replace(payout, review_reason=None, review_since=None)
 
 
 def same_reason(payout: PayoutState, before: PayoutState) -> bool:
-    """Whether the reason for review stands as it stood."""
+    """Whether the review reason is unchanged."""
     return payout.review_reason == before.review_reason
 
 
 def keep_review_since(payout: PayoutState, before: PayoutState) -> PayoutState:
-    """A reason that stands as it stood is as old as it was."""
+    """Keep the date of a reason whose code is the same as before."""
     if payout.review_reason is None or before.review_reason is None:
         return payout
     if code_of(payout.review_reason) != code_of(before.review_reason):

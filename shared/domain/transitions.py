@@ -1,13 +1,15 @@
-"""The statuses, the moves that are allowed between them, and the one way to an end. Pure."""
+"""The statuses, the allowed moves between them, and how a change becomes an event. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
-from shared.domain import review
-from shared.domain.payout import PayoutState, Status, replace
+from shared.domain import hash_chain, review
+from shared.domain.payout import JournalEvent, PayoutState, Status, Transition, event_hash, row_hash
 
 FINAL = frozenset(
     {
@@ -34,7 +36,7 @@ STATUS_OF_EPAY_CODE: Mapping[str, Status] = MappingProxyType(
         "20": Status.FAILED_FEE_KEPT,
     }
 )
-"""EPAY's order status -> ours (epay-gateway section 6). A code that is not here is processing."""
+"""EPAY's status code -> our status (docs/epay-gateway.md section 6); any other is processing."""
 
 STATUSES_EPAY_REPORTS = frozenset(STATUS_OF_EPAY_CODE.values())
 
@@ -48,23 +50,23 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
         **dict.fromkeys(FINAL, frozenset()),
     }
 )
-"""Every move that is allowed; staying is always allowed."""
+"""The allowed changes of status; keeping a status is always allowed."""
 
 
 class IllegalTransition(Exception):
-    """The code asked for a move that is not in `MOVES`: a defect, never a state of the world."""
+    """A change of status that is not in `TRANSITIONS`: a defect in the code."""
 
 
-def status_from_epay(epay_status: str) -> Status:
-    """What an EPAY status code says; a code that nobody documented is not an end."""
-    return STATUS_OF_EPAY_CODE.get(epay_status, Status.PROCESSING)
+def status_from_epay(epay_status: str | None) -> Status:
+    """Our status for an EPAY status code; one that is not documented is not final."""
+    return STATUS_OF_EPAY_CODE.get(epay_status or "", Status.PROCESSING)
 
 
 def transition(payout: PayoutState, status: Status) -> PayoutState:
-    """Give the payout a status that it may go to.
+    """Change the payout's status.
 
     Raises:
-        ForbiddenMove: it may not.
+        IllegalTransition: `TRANSITIONS` does not allow it.
     """
     if status is payout.status:
         return payout
@@ -75,6 +77,38 @@ def transition(payout: PayoutState, status: Status) -> PayoutState:
 
 
 def finish(payout: PayoutState, status: Status, now: datetime) -> PayoutState:
-    """The one way to an end: nothing is due any more, and what healed by ending is not flagged."""
+    """Make the payout final: nothing is due any more. Every final status is set here (law 7)."""
     ended = replace(transition(payout, status), due_at=None, finished_at=now)
     return review.clear_if_resolved(ended)
+
+
+def make_transition(
+    before: PayoutState | None,
+    after: PayoutState,
+    *,
+    kind: str,
+    actor: str,
+    now: datetime,
+    detail: dict[str, Any],
+) -> Transition:
+    """Make the transition from `before` to `after` with its event, chained to the journal (law 7).
+
+    A review reason whose code stays keeps its date.
+    """
+    if before is not None:
+        after = review.keep_review_since(after, before)
+    unhashed = JournalEvent(
+        sequence=(before.sequence if before else 0) + 1,
+        kind=kind,
+        actor=actor,
+        at=now,
+        status_before=before.status if before else None,
+        status_after=after.status,
+        detail={key: value for key, value in detail.items() if value is not None},
+        row_hash=row_hash(after),
+        previous_hash=before.journal_hash if before else hash_chain.GENESIS,
+        hash="",
+    )
+    digest = event_hash(unhashed, after.epay_account, after.merchant_order_no)
+    recorded = replace(after, sequence=unhashed.sequence, journal_hash=digest, updated_at=now)
+    return Transition(before, recorded, replace(unhashed, hash=digest))

@@ -1,7 +1,7 @@
-"""Old events leave the database for files; the payouts stay, for their numbers are for ever.
+"""Archiving: move old journal events to files. Payout rows stay: order numbers are never reused.
 
-A payout's newest event stays with it, and `payout_archive` says where the ones before it went and
-with which hash they end: the chain holds across the two.
+A payout's newest event stays in the database. `payout_archive` names the file of the events before
+it and the hash of the last one, so that the hash chain can be verified across both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from shared.domain import hash_chain
-from shared.domain.payout import Event, Status, seal
+from shared.domain.payout import JournalEvent, Status, event_hash
 from shared.storage.journal_audit import ChainBreak, event_of
 from shared.storage.row_mapping import to_json_text
 
@@ -69,7 +69,7 @@ _DELETE_MESSAGES = text("DELETE FROM payout_outbox WHERE payout_id = ANY(CAST(:i
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What one file took."""
+    """One file, and how many payouts and events it holds."""
 
     file: Path
     payouts: int
@@ -77,9 +77,9 @@ class Archived:
 
 
 def count_archivable(engine: Engine, before: datetime) -> tuple[int, int]:
-    """How many payouts and events there are to archive.
+    """The numbers of payouts and of events that `archive` would move.
 
-    Payouts that ended before that time, are in nobody's review, and whose asking app was told.
+    Eligible are payouts created and final before that time, not in review, with no unsent message.
     """
     with engine.connect() as connection:
         row = connection.execute(_COUNT, {"before": before}).one()
@@ -87,11 +87,11 @@ def count_archivable(engine: Engine, before: datetime) -> tuple[int, int]:
 
 
 def archive(engine: Engine, before: datetime, folder: Path, now: datetime) -> Iterator[Archived]:
-    """Move the journals of old payouts, but for each newest event, to files of JSON lines (gzip).
+    """Move the events of eligible payouts, except each newest one, to gzipped JSON lines files.
 
-    A file is on disk, whole, before its events leave the database, in one transaction: stopped at
-    any point, it can be run again, and nothing is lost. A payout whose chain does not hold is left
-    where it is: `payouts verify` names it.
+    A file is complete and synced before one transaction deletes its events: an interrupted run
+    loses nothing and can be repeated. Payouts whose hash chain is broken are skipped; `payouts
+    verify` names them.
     """
     last_id = 0
     while True:
@@ -111,7 +111,7 @@ def _move(
     connection: Connection, payouts: Sequence[Any], folder: Path, now: datetime
 ) -> Archived | None:
     ids = [row.id for row in payouts]
-    sealed: dict[int, list[Event]] = {payout_id: [] for payout_id in ids}
+    sealed: dict[int, list[JournalEvent]] = {payout_id: [] for payout_id in ids}
     events: dict[int, list[dict[str, Any]]] = {payout_id: [] for payout_id in ids}
     messages: dict[int, list[dict[str, Any]]] = {payout_id: [] for payout_id in ids}
     for row in connection.execute(_EVENTS, {"ids": ids}):
@@ -144,7 +144,7 @@ def _move(
     return Archived(file, len(payouts), sum(len(line["events"]) for line in lines))
 
 
-def _is_whole(payout: Any, events: Sequence[Event]) -> bool:
+def _is_whole(payout: Any, events: Sequence[JournalEvent]) -> bool:
     order = payout.merchant_order_no, payout.epay_account
     return _broken_at(order, events) is None and (
         len(events) == payout.sequence and events[-1].hash == payout.journal_hash
@@ -152,7 +152,7 @@ def _is_whole(payout: Any, events: Sequence[Event]) -> bool:
 
 
 def _write(file: Path, lines: Iterable[dict[str, Any]]) -> None:
-    """Whole and on disk, or not there."""
+    """Write atomically: a file of this name is complete and synced to disk."""
     unfinished = file.with_suffix(".unfinished")
     with unfinished.open("wb") as raw:
         with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as out:
@@ -171,13 +171,13 @@ def _write(file: Path, lines: Iterable[dict[str, Any]]) -> None:
 
 
 def audit_file(engine: Engine, file: Path) -> Iterator[ChainBreak | None]:
-    """Walk one file: each payout's first break, or None when its events are those archived."""
+    """Verify one file: for each payout its first break, or None if its events are intact."""
     with engine.connect() as connection, gzip.open(file, "rt", encoding="utf-8") as lines:
         for line in lines:
-            story = json.loads(line)
-            order = story["merchant_order_no"], story["epay_account"]
+            archived = json.loads(line)
+            order = archived["merchant_order_no"], archived["epay_account"]
             record = connection.execute(_RECORDED, {"no": order[0], "account": order[1]}).first()
-            yield _first_break(order, [_read(event) for event in story["events"]], record)
+            yield _first_break(order, [_read(event) for event in archived["events"]], record)
 
 
 _RECORDED = text(
@@ -186,7 +186,9 @@ _RECORDED = text(
 )
 
 
-def _first_break(order: tuple[str, str], events: list[Event], record: Any) -> ChainBreak | None:
+def _first_break(
+    order: tuple[str, str], events: list[JournalEvent], record: Any
+) -> ChainBreak | None:
     broken_at = _broken_at(order, events)
     if broken_at is not None:
         return ChainBreak(*order, broken_at, "is not what was archived")
@@ -196,21 +198,21 @@ def _first_break(order: tuple[str, str], events: list[Event], record: Any) -> Ch
     return None
 
 
-def _broken_at(order: tuple[str, str], events: Sequence[Event]) -> int | None:
+def _broken_at(order: tuple[str, str], events: Sequence[JournalEvent]) -> int | None:
     order_no, account = order
     previous = hash_chain.GENESIS
     for nth, event in enumerate(events, start=1):
         follows = event.sequence == nth and event.previous_hash == previous
-        if not follows or seal(event, account, order_no) != event.hash:
+        if not follows or event_hash(event, account, order_no) != event.hash:
             return nth
         previous = event.hash
     return None
 
 
-def _read(values: dict[str, Any]) -> Event:
+def _read(values: dict[str, Any]) -> JournalEvent:
     at = datetime.fromisoformat(values.pop("at"))
     before, after = values.pop("status_before"), values.pop("status_after")
-    return Event(
+    return JournalEvent(
         **values,
         at=at,
         status_before=None if before is None else Status(before),

@@ -1,4 +1,4 @@
-"""Walking the journal: whether a payout's events and row are still what was once sealed."""
+"""Verification of the hash chains: whether a payout's events and row are as they were written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, select
 
 from shared.domain import hash_chain
-from shared.domain.payout import Event, PayoutState, Status, row_hash, seal
+from shared.domain.payout import JournalEvent, PayoutState, Status, event_hash, row_hash
 from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import payout_from_row
 from shared.storage.tables import metadata
@@ -18,25 +18,25 @@ _PAYOUT = metadata.tables["payout"]
 _EVENT = metadata.tables["payout_event"]
 _ARCHIVE = metadata.tables["payout_archive"]
 _BATCH = 500
-_ONE_VIEW = "REPEATABLE READ"
-"""Rows and their events as of one moment: payouts move on while the journals are walked."""
-_EVENT_FIELDS = [field.name for field in fields(Event)]
+_SNAPSHOT = "REPEATABLE READ"
+"""Rows and events of one moment: payouts change while the audit runs."""
+_EVENT_FIELDS = [field.name for field in fields(JournalEvent)]
 
 
 @dataclass(frozen=True, slots=True)
 class ChainBreak:
-    """The first place where a payout's chain does not hold."""
+    """The first break of a payout's hash chain."""
 
     merchant_order_no: str
     epay_account: str
     sequence: int
-    """The event at which it shows; one past the last for the row itself."""
+    """The event that breaks the chain; one past the last if the row does."""
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """The events that are in a file: how many, and the hash of the last."""
+    """The archived events of a payout: how many, and the hash of the last."""
 
     upto: int
     hash: str
@@ -45,34 +45,34 @@ class Archived:
 NOTHING = Archived(0, hash_chain.GENESIS)
 
 
-def audit_chains(engine: Engine, vault: AccountCipher) -> Iterator[ChainBreak | None]:
-    """Walk every payout, oldest first: its first break, or None when it holds."""
+def audit_chains(engine: Engine, cipher: AccountCipher) -> Iterator[ChainBreak | None]:
+    """Verify every payout, oldest first: its first break, or None if its chain is intact."""
     last_id = 0
     while True:
-        with engine.connect().execution_options(isolation_level=_ONE_VIEW) as connection:
+        with engine.connect().execution_options(isolation_level=_SNAPSHOT) as connection:
             wanted = select(_PAYOUT).where(_PAYOUT.c.id > last_id).order_by(_PAYOUT.c.id)
             payouts = [
-                payout_from_row(row, vault) for row in connection.execute(wanted.limit(_BATCH))
+                payout_from_row(row, cipher) for row in connection.execute(wanted.limit(_BATCH))
             ]
             if not payouts:
                 return
-            journals: dict[int, list[Event]] = {payout.id: [] for payout in payouts}
+            journals: dict[int, list[JournalEvent]] = {payout.id: [] for payout in payouts}
             last_id = payouts[-1].id
             events = select(_EVENT).where(_EVENT.c.payout_id.between(payouts[0].id, last_id))
             for row in connection.execute(events.order_by(_EVENT.c.payout_id, _EVENT.c.sequence)):
                 journals[row.payout_id].append(event_of(row))
-            away = select(_ARCHIVE).where(_ARCHIVE.c.payout_id.between(payouts[0].id, last_id))
+            moved = select(_ARCHIVE).where(_ARCHIVE.c.payout_id.between(payouts[0].id, last_id))
             archived = {
-                row.payout_id: Archived(row.upto, row.hash) for row in connection.execute(away)
+                row.payout_id: Archived(row.upto, row.hash) for row in connection.execute(moved)
             }
         for payout in payouts:
             yield first_break(payout, journals[payout.id], archived.get(payout.id, NOTHING))
 
 
 def first_break(
-    payout: PayoutState, events: Sequence[Event], archived: Archived = NOTHING
+    payout: PayoutState, events: Sequence[JournalEvent], archived: Archived = NOTHING
 ) -> ChainBreak | None:
-    """Where the chain of one payout breaks first; None when it holds to the row."""
+    """The first break of one payout's chain, its row included; None if it is intact."""
     previous = archived.hash
     nth = archived.upto
     for event in events:
@@ -85,18 +85,18 @@ def first_break(
     return None if what is None else _break(payout, nth + 1, what)
 
 
-def _broken_event(payout: PayoutState, event: Event, nth: int, previous: str) -> str | None:
+def _broken_event(payout: PayoutState, event: JournalEvent, nth: int, previous: str) -> str | None:
     if event.sequence != nth:
         return f"event {nth} is missing"
     if event.previous_hash != previous:
         return "does not follow the event before it"
-    if seal(event, payout.epay_account, payout.merchant_order_no) != event.hash:
+    if event_hash(event, payout.epay_account, payout.merchant_order_no) != event.hash:
         return "is not what was written"
     return None
 
 
 def _broken_row(
-    payout: PayoutState, events: Sequence[Event], last: int, last_hash: str
+    payout: PayoutState, events: Sequence[JournalEvent], last: int, last_hash: str
 ) -> str | None:
     if payout.sequence != last:
         return f"event {last + 1} is missing: the row counts {payout.sequence}"
@@ -107,13 +107,13 @@ def _broken_row(
     return None
 
 
-def event_of(row: Row[Any]) -> Event:
-    """A row of the journal as the pure code sees it."""
+def event_of(row: Row[Any]) -> JournalEvent:
+    """The domain's event of a row of the journal."""
     values = {name: getattr(row, name) for name in _EVENT_FIELDS}
     before = values["status_before"]
     values["status_before"] = None if before is None else Status(before)
     values["status_after"] = Status(values["status_after"])
-    return Event(**values)
+    return JournalEvent(**values)
 
 
 def _break(payout: PayoutState, sequence: int, what: str) -> ChainBreak:

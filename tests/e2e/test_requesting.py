@@ -91,6 +91,12 @@ class Shop:
         return wait_for(enough, 15, f"the shop to be told {count} time(s) of {order_no}")
 
 
+@pytest.fixture(scope="module", params=["on", "off"])
+def broker_atomic_fetch(request: pytest.FixtureRequest) -> str:
+    """Every test of this file runs on our transport and on kombu's own."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def shop(everything: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     yield Shop(everything, tmp_path_factory.mktemp("shop"))

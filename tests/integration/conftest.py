@@ -14,9 +14,9 @@ from sqlalchemy import Engine, text
 
 from sandbox.server import Gateway
 from sandbox.settings import Duplicates, SandboxConfig
-from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState
+from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine

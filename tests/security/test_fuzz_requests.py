@@ -23,8 +23,8 @@ from sqlalchemy import Engine, text
 
 from shared.contract import STATUS_CONFLICT, STATUS_INVALID
 from shared.domain.gateway import CreateOrder, OrderAnswer, Report
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import Status
+from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from tests.security.request_cases import SEED, Case

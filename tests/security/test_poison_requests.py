@@ -14,6 +14,7 @@ from kombu import Connection, Producer
 
 from devstack.wait import wait_for
 from sandbox.settings import Duplicates, SandboxConfig
+from shared.messaging.celery_config import KOMBU_UNACKED_KEYS, UNACKED_KEYS
 from tests.security.request_cases import TEN_MEGABYTES, deep
 from tests.support.databases import fresh_database
 from tests.support.servers import PostgresServer, RedisServer, flush
@@ -63,7 +64,7 @@ def alive(running: Service) -> Iterator[Service]:
     """The same, whatever an earlier test has done to it."""
     yield running
     with redis.Redis.from_url(running.redis_url) as client:
-        client.delete(*QUEUES, "unacked", "unacked_index")
+        client.delete(*QUEUES, *UNACKED_KEYS.values(), *KOMBU_UNACKED_KEYS.values())
     if "beat" in running.processes.poll():
         running.start_beat()
     if f"worker{running._workers}" in running.processes.poll():
@@ -206,7 +207,11 @@ def test_strange_headers_and_options(alive: Service, name: str) -> None:
     assert [line for line in lines if line.startswith("forged line")] == []
 
 
-OTHER_KEYS = ("unacked", "unacked_index", "_kombu.binding.payouts")
+OTHER_KEYS = (
+    *UNACKED_KEYS.values(),
+    *KOMBU_UNACKED_KEYS.values(),
+    "_kombu.binding.payouts",
+)
 
 
 def test_no_address_keeps_others_from_being_told(alive: Service) -> None:

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 from shared.domain import hash_chain
-from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
-from shared.domain.payout import Event, PayoutState, Status, row_hash
+from shared.domain.payout import JournalEvent, PayoutState, Status, row_hash
+from shared.domain.policy import Policy
 from shared.domain.transitions import FINAL, STATUS_OF_EPAY_CODE, TRANSITIONS, status_from_epay
 from tests.simulation.gateway import SimGateway
 from tests.simulation.memory_store import MemoryStore
@@ -125,7 +125,7 @@ class Invariants:
         if events[-1].hash != payout.journal_hash or events[-1].status_after != payout.status:
             raise Violation(f"{payout.merchant_order_no}: the journal tells another story")
 
-    def _event(self, payout: PayoutState, events: Sequence[Event], nth: int) -> None:
+    def _event(self, payout: PayoutState, events: Sequence[JournalEvent], nth: int) -> None:
         event = events[nth]
         previous = events[nth - 1].hash if nth else hash_chain.GENESIS
         if event.previous_hash != previous or event.sequence != nth + 1:

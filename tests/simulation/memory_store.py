@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.domain.notifications import Message, messages_for
-from shared.domain.payout import Event, PayoutState, Status, Transition
+from shared.domain.payout import JournalEvent, PayoutState, Status, Transition
 from shared.domain.transitions import FINAL
 from shared.storage.payout_store import ClaimedKey, ConcurrentUpdate, Decide, DecideWithin, Due
 
@@ -28,7 +28,7 @@ class MemoryStore:
     """The same calls as the real store; every call is one transaction."""
 
     rows: dict[int, PayoutState] = field(default_factory=dict)
-    events: dict[int, list[Event]] = field(default_factory=dict)
+    events: dict[int, list[JournalEvent]] = field(default_factory=dict)
     outbox: list[Outgoing] = field(default_factory=list)
     strays: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     transactions_open: int = 0
@@ -174,7 +174,7 @@ class MemoryStore:
         return [self.rows[payout.id] for payout in found]
 
     def _is_replay(self, step: Transition) -> bool:
-        if not step.once or step.event is None:
+        if not step.skip_if_already_recorded or step.event is None:
             return False
         said = (step.event.kind, step.event.detail)
         return said in [(event.kind, event.detail) for event in self.events[step.after.id]]

@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from ops.resolution import actions
-from shared.domain import lifecycle, transitions
+from shared.domain import absence_proof, lifecycle, reports, scheduling, transitions
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Status, Transition
 from tests.simulation.memory_store import MemoryStore
@@ -22,31 +22,29 @@ Break = Callable[[], contextlib.AbstractContextManager[Any]]
 
 _create = submission._create
 _accept_row = MemoryStore.insert
-_on_create_answer = lifecycle.on_create_answer
-_on_refusal = lifecycle._on_refusal
-_on_report = lifecycle._on_report
+_apply_refusal = lifecycle._apply_refusal
 _write = MemoryStore._write
 _insert = MemoryStore._insert_one
-_record = lifecycle.make_transition
+_record = reports.make_transition
 
 
 def _effect_before_intent() -> contextlib.AbstractContextManager[Any]:
     """Law 1: the request leaves first, the row is written when its answer is in."""
     answers: dict[str, Any] = {}
 
-    def send_first(ctx: Any, asked: Any) -> PayoutState:
-        payout = wanted(ctx, asked)
+    def send_first(ctx: Any, payout: PayoutState, claim_id: str, given: Any) -> Transition:
         if ctx.store.find(payout.epay_account, payout.merchant_order_no) is None:
             claimed = replace(payout, due_at=ctx.clock() + ctx.policy.lease)
-            answers[payout.merchant_order_no] = _create(ctx, claimed)
-        return payout
+            permit = ctx.send_guard.recover_permit(claimed)
+            answers[payout.merchant_order_no] = _create(ctx, claimed, permit)
+        return accept(ctx, payout, claim_id, given)
 
-    def answered(ctx: Any, payout: PayoutState) -> Any:
-        return answers.pop(payout.merchant_order_no, None) or _create(ctx, payout)
+    def answered(ctx: Any, payout: PayoutState, permit: Any) -> Any:
+        return answers.pop(payout.merchant_order_no, None) or _create(ctx, payout, permit)
 
-    wanted = request_job._wanted
+    accept = request_job._accept
     stack = contextlib.ExitStack()
-    stack.enter_context(mock.patch.object(request_job, "_wanted", send_first))
+    stack.enter_context(mock.patch.object(request_job, "_accept", send_first))
     stack.enter_context(mock.patch.object(submission, "_create", answered))
     return stack
 
@@ -54,8 +52,8 @@ def _effect_before_intent() -> contextlib.AbstractContextManager[Any]:
 def _resend_after_read_timeout() -> contextlib.AbstractContextManager[Any]:
     """Law 2: silence is taken for proof that nothing arrived."""
 
-    def create(ctx: Any, payout: PayoutState) -> Any:
-        answer = _create(ctx, payout)
+    def create(ctx: Any, payout: PayoutState, permit: Any) -> Any:
+        answer = _create(ctx, payout, permit)
         return NeverSent(answer.reason) if isinstance(answer, OutcomeUnknown) else answer
 
     return mock.patch.object(submission, "_create", create)
@@ -63,7 +61,7 @@ def _resend_after_read_timeout() -> contextlib.AbstractContextManager[Any]:
 
 def _one_absence_is_enough() -> contextlib.AbstractContextManager[Any]:
     """Law 3: the first "no such order" is believed, however soon it comes."""
-    return mock.patch.object(lifecycle.absence_proof, "absence_is_proven", lambda *_, **__: True)
+    return mock.patch.object(absence_proof, "absence_is_proven", lambda *_, **__: True)
 
 
 def _no_settle_time() -> contextlib.AbstractContextManager[Any]:
@@ -73,10 +71,10 @@ def _no_settle_time() -> contextlib.AbstractContextManager[Any]:
         return (*absences, asked_at.isoformat())
 
     stack = contextlib.ExitStack()
-    stack.enter_context(mock.patch.object(lifecycle.absence_proof, "record_absence", noted))
+    stack.enter_context(mock.patch.object(absence_proof, "record_absence", noted))
     stack.enter_context(
         mock.patch.object(
-            lifecycle.absence_proof,
+            absence_proof,
             "absence_is_proven",
             lambda absences, *_, **__: len(absences) > 2,
         )
@@ -97,8 +95,8 @@ def _every_code_is_no_such_order() -> contextlib.AbstractContextManager[Any]:
         policy = replace(policy, not_found_codes=AnyCode({"x"}))
         return on_query_answer(payout, answer, policy=policy, **kwargs)
 
-    on_query_answer = lifecycle.on_query_answer
-    return mock.patch.object(query_job.lifecycle, "on_query_answer", patched)
+    on_query_answer = reports.on_query_answer
+    return mock.patch.object(query_job.reports, "on_query_answer", patched)
 
 
 def _refused_is_rejected() -> contextlib.AbstractContextManager[Any]:
@@ -114,9 +112,9 @@ def _refused_is_rejected() -> contextlib.AbstractContextManager[Any]:
     ) -> PayoutState:
         codes = policy.refused_codes | {refused.code}
         policy = replace(policy, refused_codes=codes)
-        return _on_refusal(payout, refused, claim_id, now, policy, jitter)
+        return _apply_refusal(payout, refused, claim_id, now, policy, jitter)
 
-    return mock.patch.object(lifecycle, "_on_refusal", on_refusal)
+    return mock.patch.object(lifecycle, "_apply_refusal", on_refusal)
 
 
 def _the_end_is_overwritten() -> contextlib.AbstractContextManager[Any]:
@@ -128,12 +126,12 @@ def _the_end_is_overwritten() -> contextlib.AbstractContextManager[Any]:
             return payout
         return replace(payout, status=status, finished_at=now)
 
-    return mock.patch.object(lifecycle, "_on_report_after_final", after_the_end)
+    return mock.patch.object(reports, "_on_report_after_final", after_the_end)
 
 
 def _any_report_counts() -> contextlib.AbstractContextManager[Any]:
     """Law 6: amount, currency and account are not compared."""
-    return mock.patch.object(lifecycle, "mismatches", lambda *_: [])
+    return mock.patch.object(reports, "mismatches", lambda *_: [])
 
 
 def _no_event_for_ends() -> contextlib.AbstractContextManager[Any]:
@@ -144,7 +142,7 @@ def _no_event_for_ends() -> contextlib.AbstractContextManager[Any]:
             return Transition(before, after)
         return _record(before, after, **kwargs)
 
-    return mock.patch.object(lifecycle, "make_transition", record)
+    return mock.patch.object(reports, "make_transition", record)
 
 
 def _no_compare_and_set() -> contextlib.AbstractContextManager[Any]:
@@ -190,10 +188,10 @@ def _request_within_a_transaction() -> contextlib.AbstractContextManager[Any]:
 
     def query(ctx: Any, payout_ids: Any, lease: datetime | None) -> int:
         def decide(payout: PayoutState) -> Transition | None:
-            if not lifecycle.is_polled(payout):
+            if not scheduling.is_polled(payout):
                 return None
             answer = ctx.gateway.query(payout.merchant_order_no)
-            return lifecycle.on_query_answer(
+            return reports.on_query_answer(
                 payout, answer, asked_at=ctx.clock(), now=ctx.clock(), policy=ctx.policy, jitter=0
             )
 
@@ -208,11 +206,11 @@ def _request_within_a_transaction() -> contextlib.AbstractContextManager[Any]:
 def _an_open_payout_is_not_due() -> contextlib.AbstractContextManager[Any]:
     """The clock: a payout whose outcome is unknown is due in a hundred years."""
 
-    def to_unknown(payout: PayoutState, now: datetime, *_: Any) -> PayoutState:
+    def mark_unknown(payout: PayoutState, now: datetime, *_: Any) -> PayoutState:
         moved = transitions.transition(payout, Status.UNKNOWN)
         return replace(moved, due_at=now + timedelta(days=36_500))
 
-    return mock.patch.object(lifecycle, "_to_unknown", to_unknown)
+    return mock.patch.object(lifecycle, "mark_unknown", mark_unknown)
 
 
 def _the_cap_forgets_the_day() -> contextlib.AbstractContextManager[Any]:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from ops.resolution import actions
 from ops.resolution.actions import Action, Decision, NotAllowed
 from ops.resolution.service import ResolutionService
-from shared.domain.payout import Event, PayoutState, Status
+from shared.domain.payout import JournalEvent, PayoutState, Status
 from shared.domain.transitions import STATUS_OF_EPAY_CODE
 from tests.simulation.gateway import ACCOUNT, NOT_FOUND
 
@@ -26,7 +26,7 @@ _ACTS = (
     Action.DISMISS,
     Action.RELEASE,
 )
-_EVENT = [field.name for field in fields(Event)]
+_EVENT = [field.name for field in fields(JournalEvent)]
 
 
 @dataclass

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from shared.domain import lifecycle
+from shared.domain import lifecycle, reports
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused, Report
-from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from tests.simulation.memory_store import MemoryStore
@@ -109,13 +109,13 @@ class Pair:
 
         def decide(payout: PayoutState) -> Transition:
             report = self._report(payout, status, "callback")
-            return lifecycle.on_callback(payout, report, now=self.now, policy=POLICY, jitter=0)
+            return reports.on_callback(payout, report, now=self.now, policy=POLICY, jitter=0)
 
         self.both(lambda store: store.update_by_order_no("shop@epay.com", no, decide))
 
     def _query(self) -> None:
         def decide(payout: PayoutState) -> Transition | None:
-            return lifecycle.on_query_answer(
+            return reports.on_query_answer(
                 payout,
                 Refused("2001", "no such order"),
                 asked_at=self.now,

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from shared.domain import lifecycle
+from shared.domain import lifecycle, reports
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown, Refused, Report
-from shared.domain.lifecycle import Policy
-from shared.domain.payout import Event, PayoutState, Status, Transition
+from shared.domain.payout import JournalEvent, PayoutState, Status, Transition
+from shared.domain.policy import Policy
 
 T0 = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -99,7 +99,7 @@ def queried(
     now: datetime | None = None,
 ) -> PayoutState:
     """The payout after the answer to a query that was begun at `at`."""
-    step = lifecycle.on_query_answer(
+    step = reports.on_query_answer(
         payout, answer, asked_at=at, now=now or at, policy=policy, jitter=0.0
     )
     return payout if step is None else step.after
@@ -107,7 +107,7 @@ def queried(
 
 def called_back(payout: PayoutState, said: Report, now: datetime = T0 + 2 * SECOND) -> PayoutState:
     """The payout after a verified callback."""
-    return lifecycle.on_callback(payout, said, now=now, policy=POLICY, jitter=0.0).after
+    return reports.on_callback(payout, said, now=now, policy=POLICY, jitter=0.0).after
 
 
 def unknown(policy: Policy = POLICY, **changes: Any) -> PayoutState:
@@ -170,7 +170,7 @@ def independent_row_hash(payout: PayoutState) -> str:
     return sha256_of(canonical(values))
 
 
-def independent_hash(event: Event, payout: PayoutState) -> str:
+def independent_hash(event: JournalEvent, payout: PayoutState) -> str:
     """The hash that an event must have, worked out without the code under test."""
     body = {
         "epay_account": payout.epay_account,

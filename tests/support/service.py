@@ -24,6 +24,7 @@ from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.epay.callbacks import sign_callback
 from shared.epay.signing import NestedForm
+from shared.messaging.celery_config import UNACKED_KEYS
 from tests.support.paths import PROGRAMS
 
 ACCOUNT = "test2020@epay.com"
@@ -175,7 +176,7 @@ class Service:
         """How many messages wait in each queue, and how many are in a worker's hands."""
         with redis.Redis.from_url(self.redis_url) as client:
             lengths = {name: int(client.llen(name)) for name in QUEUES}
-            return lengths | {"unacked": int(client.hlen("unacked"))}
+            return lengths | {"unacked": int(client.hlen(UNACKED_KEYS["unacked_key"]))}
 
     def wait_until_idle(self, timeout: float = 15) -> None:
         """Wait until no message waits or is being worked on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.domain import lifecycle
+from shared.domain import reports
 from shared.domain.payout import PayoutState, Transition
 from shared.messaging.callback_message import CallbackMessage
 from worker.context import Context
@@ -17,8 +17,8 @@ def callback(ctx: Context, message: CallbackMessage) -> str | None:
 
     def decide(payout: PayoutState) -> Transition | None:
         if message.verified:
-            return lifecycle.on_callback(payout, report, now=now, policy=ctx.policy, jitter=jitter)
-        return lifecycle.on_unverified_callback(payout, now=now, detail=_claims(message))
+            return reports.on_callback(payout, report, now=now, policy=ctx.policy, jitter=jitter)
+        return reports.on_unverified_callback(payout, now=now, detail=_claims(message))
 
     payout = ctx.store.update_by_order_no(ctx.account, message.merchant_order_no, decide)
     if payout is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared.domain import lifecycle
+from shared.domain import reports, scheduling
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState, Transition
 from worker.context import Context
@@ -20,7 +20,7 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
     orders = {
         claimed.id: claimed.merchant_order_no
         for claimed in ctx.store.get_claimed_keys(payout_ids, lease)
-        if claimed.status in lifecycle.POLLED
+        if claimed.status in scheduling.POLLED
     }
     asked_at = ctx.clock()
     answered = 0
@@ -35,7 +35,7 @@ def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) ->
     now = ctx.clock()
 
     def decide(payout: PayoutState) -> Transition | None:
-        return lifecycle.on_query_answer(
+        return reports.on_query_answer(
             payout,
             answers[payout.id],
             asked_at=asked_at,

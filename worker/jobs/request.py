@@ -1,4 +1,4 @@
-"""`payouts.request`: an asking app wants a payout."""
+"""`payouts.request`: accepts a payout from an asking app and sends it."""
 
 from __future__ import annotations
 
@@ -12,84 +12,89 @@ from shared.contract import (
     STATUS_INVALID,
     InvalidRequest,
     PayoutRequest,
-    RequestError,
     RequestResult,
-    parse_notify,
-    parse_request,
 )
 from shared.domain import lifecycle, notifications
-from shared.domain.intake import conflict, conflicting_fields, payout_of
+from shared.domain.intake import conflict, conflicting_fields, payout_from_request
 from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context
-from worker.jobs.starting import submit_queued
-from worker.jobs.submission import submit_claimed
-from worker.send_guard.interface import Allow
+from worker.jobs.submission import submit_claimed, submit_queued
+from worker.send_guard.interface import Defer, Permit, Reject
 
-_NONE = timedelta(0)
+_NO_WAIT = timedelta(0)
 
 
 def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestResult:
-    """Accept a payout and send it; or say that it was asked for before, or that it cannot be.
+    """Accept a payout and send it; or answer that the request is a repetition or invalid.
 
     Args:
-        claim_id: names this execution: if the reply to our own commit was lost, the row that we
-            then find is ours.
+        claim_id: identifies this execution: if the reply to our own commit was lost, the row that
+            is then found is ours.
     """
     try:
-        asked = parse_request(kwargs)
-        wanted = _wanted(ctx, asked)
-    except InvalidRequest as error:
-        return _refuse(ctx, kwargs, error.error)
-    accepted = ctx.store.insert([_first_step(ctx, wanted, claim_id)])[0]
+        asked, wanted = payout_from_request(
+            kwargs, account=ctx.account, now=ctx.clock(), nonce=secrets.token_hex(16)
+        )
+    except InvalidRequest as invalid:
+        return _refuse(ctx, kwargs, invalid)
+    permit = _permit(ctx, wanted)
+    accepted = ctx.store.insert([_accept(ctx, wanted, claim_id, permit)])[0]
     if accepted is None:
-        return _answer_repeated(ctx, asked, wanted, claim_id)
-    if accepted.status is Status.QUEUED:
+        return _answer_repeated(ctx, asked, wanted, claim_id, permit)
+    if permit is None:
         return _result(submit_queued(ctx, accepted, claim_id), duplicate=False)
-    return _result(submit_claimed(ctx, accepted), duplicate=False)
+    return _result(submit_claimed(ctx, accepted, permit), duplicate=False)
 
 
-def _first_step(ctx: Context, wanted: PayoutState, claim_id: str) -> Transition:
-    """Accepted and claimed in one commit; where something is in the way, accepted alone.
+def _permit(ctx: Context, wanted: PayoutState) -> Permit | None:
+    """The permit to send the payout at once; None if a cap or the send guard may hold it back."""
+    if not ctx.policy.within_caps(wanted):
+        return None
+    checked = ctx.send_guard.check(wanted, max_wait=_NO_WAIT)
+    return None if isinstance(checked, Defer | Reject) else checked
 
-    Then it is this task that looks after it, for as long as a lease.
+
+def _accept(ctx: Context, wanted: PayoutState, claim_id: str, permit: Permit | None) -> Transition:
+    """Accept and claim in one commit; without a permit accept only.
+
+    Then this task has as long as a lease to claim it before the sweep does.
     """
-    free = lifecycle.within_caps(wanted, ctx.policy) and isinstance(
-        ctx.send_guard.look(wanted, patience=_NONE), Allow
-    )
     now = ctx.clock()
-    if free:
-        return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
-    return lifecycle.accept_queued(wanted, now=now, due_at=now + ctx.policy.lease)
+    if permit is None:
+        return lifecycle.accept_queued(wanted, now=now, due_at=now + ctx.policy.lease)
+    return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
 
 
-def _wanted(ctx: Context, asked: PayoutRequest) -> PayoutState:
-    return payout_of(asked, account=ctx.account, now=ctx.clock(), nonce=secrets.token_hex(16))
-
-
-def _refuse(ctx: Context, kwargs: Mapping[str, Any], error: RequestError) -> RequestResult:
-    """Nothing is stored and nothing sent; whoever asked is told why."""
+def _refuse(ctx: Context, kwargs: Mapping[str, Any], invalid: InvalidRequest) -> RequestResult:
+    """Store no payout and send nothing; tell the asking app why."""
     now = ctx.clock()
     messages = notifications.messages_for_invalid(
-        dict(kwargs), parse_notify(kwargs), ctx.account, error, now
+        dict(kwargs), invalid.notify, ctx.account, invalid.error, now
     )
     if messages:
         ctx.store.add_messages(None, messages, now)
     order_no = notifications.echo(kwargs.get("merchant_order_no"))
     return RequestResult(
-        merchant_order_no=order_no, status=STATUS_INVALID, duplicate=False, error=error
+        merchant_order_no=order_no, status=STATUS_INVALID, duplicate=False, error=invalid.error
     )
 
 
 def _answer_repeated(
-    ctx: Context, asked: PayoutRequest, wanted: PayoutState, claim_id: str
+    ctx: Context,
+    asked: PayoutRequest,
+    wanted: PayoutState,
+    claim_id: str,
+    permit: Permit | None,
 ) -> RequestResult:
-    """The merchant_order_no is taken: by this very execution, by the same payout, or by another."""
+    """The merchant_order_no exists: from this execution, the same request, or another payout."""
     standing = ctx.store.find(wanted.epay_account, wanted.merchant_order_no)
     if standing is None:
         msg = f"payout {wanted.merchant_order_no} was refused as a duplicate and is not there"
         raise LookupError(msg)
     if standing.claim_id == claim_id and standing.status is Status.SUBMITTING:
-        return _result(submit_claimed(ctx, standing), duplicate=False)
+        # The database did not confirm our commit of the claim, but it was made.
+        permit = permit or ctx.send_guard.recover_permit(standing)
+        return _result(submit_claimed(ctx, standing, permit), duplicate=False)
     if fields := conflicting_fields(standing, wanted):
         return _conflict(ctx, asked, standing, fields)
     messages = notifications.messages_for_duplicate(standing, asked.notify)
@@ -105,7 +110,7 @@ def _conflict(
     error = conflict(fields)
 
     def decide(payout: PayoutState) -> Transition:
-        return lifecycle.on_conflict(payout, now=now, differing=fields)
+        return lifecycle.on_conflict(payout, now=now, conflicting=fields)
 
     noted = ctx.store.update(standing.id, decide) or standing
     messages = notifications.messages_for_conflict(noted, asked, error, now)

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import requests
+from pydantic import ValidationError
 
-from sandbox.__main__ import read_config
 from sandbox.server import Gateway
-from sandbox.settings import Duplicates, SandboxConfig
+from sandbox.settings import Duplicates, SandboxConfig, read_config
 from tests.support.sandbox import Merchant, until
 
 
@@ -142,7 +142,7 @@ def test_options_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     config = read_config(["--pay-after", "3", "--duplicates", "pay", "--not-found-code", "9"])
     assert (config.account, config.api_key, config.pay_after) == ("shop@epay.com", "k2", 3.0)
     assert (config.duplicates, config.not_found_code) == (Duplicates.PAY, 9)
-    with pytest.raises(SystemExit):
+    with pytest.raises(ValidationError, match="duplicates"):
         read_config(["--duplicates", "sometimes"])
 
 

@@ -24,6 +24,7 @@ from shared.config.settings import Settings
 from shared.contract import QUEUE_RECONCILE, TASK_CALLBACK
 from shared.epay.callbacks import sign_callback
 from shared.epay.signing import NestedForm
+from tests.support.logs import root_logger_restored, written_logs
 from webhook import create_app
 
 ACCOUNT = "test2020@epay.com"
@@ -37,11 +38,8 @@ Make = Callable[..., FlaskClient]
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """The app sets up the root logger of its process; ours is another."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with root_logger_restored():
+        yield
 
 
 def settings(redis_url: str, **changes: Any) -> Settings:
@@ -414,7 +412,7 @@ def test_nothing_private_is_logged_or_answered(
         ]:
             response = post(client, data, content_type)
             said += str(response.headers) + response.get_data(as_text=True)
-    logged = capsys.readouterr().err
+    logged = written_logs(capsys)
     assert "callback_with_bad_signature" in logged
     assert "callback_not_enqueued" in logged
     text = said + logged

@@ -73,7 +73,7 @@ def test_message_lost_on_its_way(drill: Drill) -> None:
     drill.proxy.lose_reply(b"BRPOP", b"payouts.query")
     drill.until(lambda: drill.proxy.lost, 10, "a lost query message")
     began = time.monotonic()
-    drill.proxy.lose_reply(b"EVALSHA", b"unacked")
+    drill.proxy.lose_reply(b"EVALSHA", b"payouts.unacked")
     drill.until(lambda: len(drill.proxy.lost) == 2, 10, "a lost answer")
     drill.until_status(hinted, "succeeded", timeout=LEASE + 15)
     drill.note("from the loss of a query message to the end", time.monotonic() - began)

@@ -16,10 +16,10 @@ from jsonschema_rs import Draft202012Validator
 from ops.json_schema import SCHEMAS, outcome_schema, request_schema
 from shared.contract import InvalidRequest, Notify, PayoutOutcome, parse_request
 from shared.domain import lifecycle, notifications
-from shared.domain.intake import conflict, payout_of
-from shared.domain.lifecycle import Policy
-from shared.domain.payout import Status, make_transition
-from shared.domain.transitions import finish
+from shared.domain.intake import conflict, payout_from_request
+from shared.domain.payout import Status
+from shared.domain.policy import Policy
+from shared.domain.transitions import finish, make_transition
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "docs" / "schema"
@@ -122,8 +122,7 @@ def test_of_amounts_both_say_the_same(amount: str) -> None:
 
 def messages() -> list[PayoutOutcome]:
     """One of each kind that an asking app gets."""
-    asked = parse_request(WHOLE)
-    wanted = payout_of(asked, account="test2020@epay.com", now=NOW, nonce="n")
+    asked, wanted = payout_from_request(WHOLE, account="test2020@epay.com", now=NOW, nonce="n")
     accepted = lifecycle.accept(wanted, claim_id="c", now=NOW, policy=Policy())
     ended = finish(replace(accepted.after, fee=Decimal("0.10")), Status.REJECTED, NOW)
     end = make_transition(accepted.after, ended, kind="ended", actor="query", now=NOW, detail={})

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from honcho import environ
 
+from shared.config.builders import build_epay_config
 from shared.config.settings import Settings
 from tests.support.paths import ROOT
 
@@ -122,7 +123,7 @@ def test_compose_works_against_the_sandbox_out_of_the_box(monkeypatch: pytest.Mo
     given = Settings(_env_file=ROOT / "compose.sandbox.env")
     sandbox = SERVICES["sandbox"]
 
-    assert given.epay().base_url == "http://sandbox:8080/capi/openapi"
+    assert build_epay_config(given).base_url == "http://sandbox:8080/capi/openapi"
     assert sandbox["command"][-2:] == ["--port", "8080"]
     assert sandbox["profiles"] == ["sandbox"]
     assert given.epay_notify_url == "http://webhook:8000/epay/callback"

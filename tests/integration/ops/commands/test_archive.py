@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 from shared.clock import utcnow
 from shared.domain import lifecycle
 from shared.domain.gateway import Report
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
+from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 

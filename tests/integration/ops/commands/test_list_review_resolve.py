@@ -24,11 +24,12 @@ from devstack.wait import wait_for
 from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
+from shared.config.builders import build_epay_config
 from shared.config.settings import Settings
 from shared.domain import lifecycle, review
 from shared.domain.gateway import CreateOrder, OutcomeUnknown
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.storage import pauses
 from shared.storage.engine import make_engine
@@ -122,10 +123,10 @@ def flagged(engine: Engine, payout: PayoutState, code: str) -> None:
 
 def shown_by_epay(gateway: Gateway, order_no: str) -> None:
     """EPAY has the order after all, and pays it."""
-    config = Settings(
+    settings = Settings(
         epay_base_url=gateway.base_url, epay_account=ACCOUNT, epay_api_key="TESTKEY123"
-    ).epay()
-    client = EpayClient(config)
+    )
+    client = EpayClient(build_epay_config(settings))
     client.create(CreateOrder(order_no, "10.50", "USD", "11", ACCOUNT_NO))
     client.close()
     wait_for(lambda: gateway.ledger()["orders"][order_no]["status"] == "7", 5, "EPAY to say 7")

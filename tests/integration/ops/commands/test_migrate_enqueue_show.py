@@ -12,10 +12,10 @@ import redis
 from kombu import Connection
 
 from shared.clock import utcnow
-from shared.domain import lifecycle
+from shared.domain import lifecycle, reports
 from shared.domain.gateway import Report
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
+from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 
@@ -84,7 +84,7 @@ def story(database_url: str) -> str:
         for status in ("7", "6"):
             store.update(
                 payout.id,
-                lambda row, code=status: lifecycle.on_callback(row, report(code), **common),
+                lambda row, code=status: reports.on_callback(row, report(code), **common),
             )
     finally:
         engine.dispose()

@@ -24,11 +24,11 @@ from sandbox.orders import Order
 from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
-from shared.domain import lifecycle
+from shared.domain import lifecycle, reports
 from shared.domain.daily_reconciliation import Comparison, Verdict
 from shared.domain.gateway import CreateOrder, Report
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
+from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage import journal_audit
@@ -80,7 +80,7 @@ class Shop:
         order = CreateOrder(order_no, f"{payout.amount}", payout.currency, "11", ACCOUNT_NO)
         self.client.create(order)
         wait_for(lambda: self.order(order_no).status == "7", 5, f"{order_no} to be paid")
-        step = lifecycle.on_query_answer(
+        step = reports.on_query_answer(
             claimed,
             self.client.query(order_no),
             asked_at=YESTERDAY,

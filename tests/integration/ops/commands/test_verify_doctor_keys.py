@@ -15,8 +15,8 @@ from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
 from shared.domain import lifecycle
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
+from shared.domain.policy import Policy
 from shared.storage.encryption import new_key
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore

@@ -20,7 +20,7 @@ from shared.storage import journal_audit
 from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
-from shared.storage.story import events_of
+from shared.storage.queries import events_of
 from tests.support.jobs import (
     NOTIFY,
     Between,
@@ -41,7 +41,7 @@ from tests.support.jobs import (
 from worker.jobs.query import query
 from worker.jobs.submit import submit
 from worker.jobs.sweep import sweep
-from worker.send_guard.interface import ALLOW, AllowAll, Verdict
+from worker.send_guard.interface import AllowAll, CheckResult
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World
@@ -312,13 +312,13 @@ def test_a_worker_sends_what_a_person_is_about_to_reject(world: World, clock: Cl
 
 @dataclass
 class Gap(AllowAll):
-    """What happens between a worker's look at a payout and its claim."""
+    """What happens between a worker's check of a payout and its claim."""
 
     happens: Callable[[], object]
 
-    def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
+    def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
         self.happens()
-        return ALLOW
+        return self
 
 
 def test_a_person_rejects_what_a_worker_is_about_to_send(world: World, clock: Clock) -> None:

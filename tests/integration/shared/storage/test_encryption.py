@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from shared.config.builders import build_cipher
 from shared.config.settings import Settings, SettingsError
 from shared.storage import encryption, journal_audit
 from shared.storage.encryption import AccountCipher, CipherError, new_key
@@ -17,7 +18,7 @@ OLD, NEW = new_key(), new_key()
 
 
 def locked(world: World, *keys: str) -> World:
-    """The world with a vault of these keys."""
+    """The world with a cipher of these keys."""
     store = PayoutStore(world.engine, AccountCipher(keys))
     return replace(world, context=replace(world.context, store=store))
 
@@ -73,7 +74,7 @@ def test_a_missing_key_is_told_and_nothing_is_sent(world: World) -> None:
 
 
 def test_keys_can_be_taken_off_again(world: World) -> None:
-    """A vault knows what is not stored as it would store it."""
+    """A cipher knows what it would not store in this form."""
     plain, safe = AccountCipher(), AccountCipher([OLD])
     token = safe.encrypt("U1")
     assert plain.is_current("U1")
@@ -87,6 +88,6 @@ def test_what_is_no_key_is_refused_at_the_start() -> None:
     """And not repeated."""
     settings = Settings(account_encryption_keys="hunter2hunter2")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="payouts new-key") as refused:
-        settings.account_cipher()
+        build_cipher(settings)
     assert "hunter2" not in str(refused.value)
     assert len(encryption.new_key()) == 44

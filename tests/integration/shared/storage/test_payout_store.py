@@ -15,11 +15,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
-from shared.domain import lifecycle
+from shared.domain import lifecycle, reports
 from shared.domain.gateway import OutcomeUnknown, Report
-from shared.domain.lifecycle import Policy
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.storage import migrate
 from shared.storage.engine import is_transient, make_autocommit_engine
 from shared.storage.payout_store import PayoutStore
@@ -70,7 +70,7 @@ def succeeded(payout: PayoutState) -> Transition:
         payout.currency,
         Decimal("0.125"),
     )
-    return lifecycle.on_callback(payout, report, now=NOW, policy=POLICY, jitter=0)
+    return reports.on_callback(payout, report, now=NOW, policy=POLICY, jitter=0)
 
 
 def test_the_migrated_schema_is_the_models_schema(engine: Engine) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ops.resolution import actions, approval
 from ops.resolution.actions import Action, Decision, NotAllowed
 from ops.resolution.approval import approved, is_needed, open_proposal, proposal
-from shared.domain import lifecycle
+from shared.domain import lifecycle, reports
 from shared.domain.payout import PayoutState, Status, Transition
 from tests.support.lifecycle import (
     ABSENT,
@@ -33,9 +33,7 @@ def rows(*steps: Transition | None) -> list[dict[str, Any]]:
 
 
 def query(payout: PayoutState, answer: Any) -> Transition:
-    step = lifecycle.on_query_answer(
-        payout, answer, asked_at=NOW, now=NOW, policy=POLICY, jitter=0.0
-    )
+    step = reports.on_query_answer(payout, answer, asked_at=NOW, now=NOW, policy=POLICY, jitter=0.0)
     assert step is not None
     return step
 

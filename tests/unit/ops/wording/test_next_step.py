@@ -10,8 +10,8 @@ import pytest
 
 from ops.console import exact
 from ops.wording.next_step import waits_for
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
+from shared.domain.policy import Policy
 from shared.domain.transitions import FINAL
 from shared.storage.pauses import Pause, Scope
 

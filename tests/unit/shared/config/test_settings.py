@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-from datetime import timedelta
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from shared.config import settings as module
+from shared.config.builders import build_epay_config
 from shared.config.settings import Settings, SettingsError, load
-from shared.domain.lifecycle import Policy
+from tests.support.factories import API_KEY, make_settings
 from tests.support.paths import ROOT
 
-KEY = "sk-7Kq2-very-secret"
 ENV_EXAMPLE = ROOT / ".env.example"
 
 PROXY, PROXIES = IPv4Network("192.0.2.1/32"), IPv6Network("2001:db8::/32")
@@ -30,8 +27,8 @@ CASES: list[tuple[str, object, str, object]] = [
     ("REDIS_URL", "", "redis://h/0", "redis://h/0"),
     ("EPAY_BASE_URL", "", "https://x/capi/openapi", "https://x/capi/openapi"),
     ("EPAY_ACCOUNT", "", "shop@example.com", "shop@example.com"),
-    ("EPAY_API_KEY", SecretStr(""), KEY, SecretStr(KEY)),
-    ("EPAY_API_KEY_PREVIOUS", None, KEY, SecretStr(KEY)),
+    ("EPAY_API_KEY", SecretStr(""), API_KEY, SecretStr(API_KEY)),
+    ("EPAY_API_KEY_PREVIOUS", None, API_KEY, SecretStr(API_KEY)),
     ("EPAY_NOTIFY_URL", None, "https://us/epay/callback", "https://us/epay/callback"),
     ("EPAY_SUCCESS_URL_METHOD", None, "GET", "GET"),
     ("EPAY_FAIL_URL_METHOD", None, "POST", "POST"),
@@ -41,6 +38,7 @@ CASES: list[tuple[str, object, str, object]] = [
     ("EPAY_CONNECT_TIMEOUT", 3, "1.5", 1.5),
     ("EPAY_READ_TIMEOUT", 20, "10", 10),
     ("EPAY_TOTAL_TIMEOUT", None, "30", 30),
+    ("EPAY_PROXY_URL", None, "http://u:p@proxy:3128", "http://u:p@proxy:3128"),
     ("EPAY_NOT_FOUND_CODES", frozenset(), "404, 405 ,,406", frozenset({"404", "405", "406"})),
     ("EPAY_REFUSED_CODES", frozenset(), "0012", frozenset({"0012"})),
     ("EPAY_SETTLE_SECONDS", 600, "900", 900),
@@ -67,6 +65,7 @@ CASES: list[tuple[str, object, str, object]] = [
     ("CALLBACK_ALLOWED_NETWORKS", (), "192.0.2.0/24", (IPv4Network("192.0.2.0/24"),)),
     ("TRUSTED_PROXIES", (), "192.0.2.1, 2001:db8::/32", (PROXY, PROXIES)),
     ("BROKER_VISIBILITY_TIMEOUT", 120, "300", 300),
+    ("BROKER_ATOMIC_FETCH", "on", "off", "off"),
     ("SWEEP_SECONDS", 5, "0.5", 0.5),
     ("SWEEP_BATCH", 500, "10", 10),
     ("NOTIFY_SECONDS", 1, "2", 2),
@@ -88,7 +87,7 @@ CASES: list[tuple[str, object, str, object]] = [
     ("BOOKS", "on", "off", "off"),
     ("BOOKS_AFTER_SECONDS", 21_600, "60", 60),
     ("BOOKS_SAMPLE", None, "100", 100),
-    ("ACCOUNT_ENCRYPTION_KEYS", None, KEY, SecretStr(KEY)),
+    ("ACCOUNT_ENCRYPTION_KEYS", None, API_KEY, SecretStr(API_KEY)),
 ]
 OF_THE_DESIGN = {
     "DATABASE_URL", "REDIS_URL", "EPAY_BASE_URL", "EPAY_ACCOUNT", "EPAY_API_KEY",
@@ -99,15 +98,6 @@ OF_THE_DESIGN = {
     "EPAY_REVIEW_AFTER",
 }  # fmt: skip
 WORKER = ("database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key")
-
-
-@pytest.fixture(autouse=True)
-def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting from outside: neither the environment nor a .env file."""
-    for name in list(os.environ):
-        if name.lower() in Settings.model_fields:
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
 
 
 def failure(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
@@ -157,9 +147,9 @@ def test_a_file_is_read_and_the_environment_goes_first(
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("DATABASE_URL", f"mysql://u:{KEY}@h/d"),
-        ("DATABASE_URL", f"sqlite:///{KEY}"),
-        ("REDIS_URL", f"amqp://u:{KEY}@h"),
+        ("DATABASE_URL", f"mysql://u:{API_KEY}@h/d"),
+        ("DATABASE_URL", f"sqlite:///{API_KEY}"),
+        ("REDIS_URL", f"amqp://u:{API_KEY}@h"),
         ("EPAY_CONNECT_TIMEOUT", "0"),
         ("EPAY_CONNECT_TIMEOUT", "-1"),
         ("EPAY_READ_TIMEOUT", "fast"),
@@ -198,6 +188,7 @@ def test_a_file_is_read_and_the_environment_goes_first(
         ("EPAY_QUERY_BATCH", "501"),
         ("BROKER_VISIBILITY_TIMEOUT", "0"),
         ("BROKER_VISIBILITY_TIMEOUT", "1.5"),
+        ("BROKER_ATOMIC_FETCH", "maybe"),
         ("SWEEP_SECONDS", "0"),
         ("SWEEP_BATCH", "10001"),
         ("NOTIFY_SECONDS", "0"),
@@ -211,7 +202,7 @@ def test_a_wrong_value_is_named(name: str, text: str, monkeypatch: pytest.Monkey
     """One line with the name as it stands in the environment."""
     said = failure(monkeypatch, **{name: text})
     assert re.search(rf"^  {name}(\.\d+)?: .+", said, re.MULTILINE)
-    assert KEY not in said
+    assert API_KEY not in said
 
 
 def test_every_wrong_value_has_its_line_and_none_is_repeated(
@@ -220,13 +211,13 @@ def test_every_wrong_value_has_its_line_and_none_is_repeated(
     """A secret in the wrong place stays out of the log."""
     said = failure(
         monkeypatch,
-        EPAY_API_KEY=KEY,
-        EPAY_READ_TIMEOUT=KEY,
-        EPAY_SIGN_NESTED=KEY,
-        EPAY_QUERY_BACKOFF=f"30,{KEY}",
-        WORKER_CONCURRENCY=KEY,
+        EPAY_API_KEY=API_KEY,
+        EPAY_READ_TIMEOUT=API_KEY,
+        EPAY_SIGN_NESTED=API_KEY,
+        EPAY_QUERY_BACKOFF=f"30,{API_KEY}",
+        WORKER_CONCURRENCY=API_KEY,
     )
-    assert KEY not in said
+    assert API_KEY not in said
     assert len(said.splitlines()) == 5
 
 
@@ -307,7 +298,7 @@ def test_what_is_missing_is_named_with_what_to_do() -> None:
 
 def test_what_is_there_is_not_missing() -> None:
     """It returns itself, so that it can be chained."""
-    settings = whole()
+    settings = make_settings()
     assert settings.need(*WORKER) is settings
 
 
@@ -318,90 +309,16 @@ def test_every_setting_that_a_process_needs_has_a_hint() -> None:
 
 def test_the_key_is_in_no_text() -> None:
     """Neither in the settings' own nor in the client's configuration."""
-    settings = whole(epay_api_key_previous=SecretStr(KEY + "-old"))
-    for text in (repr(settings), str(settings), repr(settings.epay()), str(settings.model_dump())):
-        assert KEY not in text
+    settings = make_settings(epay_api_key_previous=SecretStr(API_KEY + "-old"))
+    config = build_epay_config(settings)
+    for text in (repr(settings), str(settings), repr(config), str(settings.model_dump())):
+        assert API_KEY not in text
 
 
 def test_settings_cannot_be_changed() -> None:
     """A process decides by one set of them."""
     with pytest.raises(ValueError, match="frozen"):
         Settings().epay_account = "x"  # type: ignore[misc]
-
-
-def test_the_policy_is_that_of_the_settings() -> None:
-    """Every field of it; the defaults on both sides are the same."""
-    assert Settings().policy() == Policy()
-    assert Settings(
-        epay_lease_seconds=90,
-        epay_settle_seconds=61,
-        epay_resend_horizon_seconds=62,
-        epay_review_after=63,
-        epay_query_backoff=(1,),
-        epay_submit_backoff=(2,),
-        epay_not_found_codes=frozenset({"a"}),
-        epay_refused_codes=frozenset({"b"}),
-    ).policy() == Policy(
-        lease=timedelta(seconds=90),
-        visibility_delay=timedelta(seconds=61),
-        resend_horizon=timedelta(seconds=62),
-        review_after=timedelta(seconds=63),
-        query_backoff=(1,),
-        submit_backoff=(2,),
-        not_found_codes=frozenset({"a"}),
-        refused_codes=frozenset({"b"}),
-    )
-
-
-def whole(**changes: Any) -> Settings:
-    """Settings with which a worker could start."""
-    fields: dict[str, Any] = {
-        "database_url": "postgresql://u@h/d",
-        "redis_url": "redis://h",
-        "epay_base_url": "https://gateway.example/capi/openapi/",
-        "epay_account": "shop@example.com",
-        "epay_api_key": SecretStr(KEY),
-    }
-    return Settings(**{**fields, **changes})
-
-
-def test_the_client_gets_its_part() -> None:
-    """Address, keys, timeouts, and a connection for everybody who may ask at once."""
-    config = whole(
-        epay_api_key_previous=SecretStr("old"),
-        epay_notify_url="https://us/cb",
-        epay_success_url_method="GET",
-        epay_fail_url_method="POST",
-        epay_demand_response_signature=True,
-        epay_sign_nested="json",
-        worker_concurrency=3,
-        epay_query_batch=4,
-    ).epay()
-    assert (config.base_url, config.account) == (
-        "https://gateway.example/capi/openapi",
-        "shop@example.com",
-    )
-    assert config.api_keys == (KEY, "old")
-    assert (config.notify_url, config.nested) == ("https://us/cb", "json")
-    assert (config.success_url_method, config.fail_url_method) == ("GET", "POST")
-    assert (config.connect_timeout, config.read_timeout, config.total_timeout) == (3, 20, 25)
-    assert config.demand_response_signature
-    assert not config.allow_plain_http
-    assert config.pool_size == 7
-
-
-@pytest.mark.parametrize("url", ["http://x/capi/openapi", "ftp://x", "x", "https://u:p@x/"])
-def test_an_unsafe_gateway_is_refused(url: str) -> None:
-    """As a setting that is wrong, without the key."""
-    with pytest.raises(SettingsError, match="EPAY_BASE_URL") as caught:
-        whole(epay_base_url=url).epay()
-    assert KEY not in str(caught.value)
-
-
-def test_the_client_without_its_settings() -> None:
-    """What is missing is named before anything is tried."""
-    with pytest.raises(SettingsError, match="EPAY_API_KEY"):
-        whole(epay_api_key=SecretStr("")).epay()
 
 
 def test_the_example_file_names_every_setting_and_no_other() -> None:

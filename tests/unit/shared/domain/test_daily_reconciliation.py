@@ -11,7 +11,7 @@ import pytest
 
 from ops.resolution import actions
 from ops.resolution.actions import Action, Decision
-from shared.domain import daily_reconciliation, lifecycle, review
+from shared.domain import daily_reconciliation, reports, review
 from shared.domain.daily_reconciliation import Verdict
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status, Transition
@@ -40,9 +40,9 @@ def compared(
 
 
 def stepped(payout: PayoutState, answer: OrderAnswer, at: datetime = TODAY) -> Transition | None:
-    return daily_reconciliation.transition_for(
+    return daily_reconciliation.reconcile(
         payout, answer, asked_at=at, now=at, policy=POLICY, jitter=0.0
-    )
+    )[1]
 
 
 def by_a_person(end: Status = Status.SUCCEEDED) -> PayoutState:
@@ -93,7 +93,11 @@ def test_a_difference_of_an_end_is_flagged_once_and_moves_nothing(
     step = stepped(payout, answer)
     assert step is not None
     assert step.event is not None
-    assert (step.event.kind, step.event.actor, step.once) == ("books", "books", True)
+    assert (step.event.kind, step.event.actor, step.skip_if_already_recorded) == (
+        "books",
+        "books",
+        True,
+    )
     assert words in step.event.detail["differs"]
     after = step.after
     assert review.code_of(after.review_reason or "") == code
@@ -156,7 +160,7 @@ def test_a_queued_payout_that_epay_shows_moves_on_and_is_flagged(code: str, stat
     words = f"EPAY says {status} (status {code}), and it is queued"
     assert (step.after.status, step.after.review_reason) == (status, f"books: {words}")
     assert review.is_sticky(step.after)
-    assert not step.once
+    assert not step.skip_if_already_recorded
 
 
 def test_a_queued_payout_is_kept_back_each_time_epay_shows_another_under_its_number() -> None:
@@ -164,7 +168,7 @@ def test_a_queued_payout_is_kept_back_each_time_epay_shows_another_under_its_num
     payout = standing(Status.QUEUED)
     step = stepped(payout, report("1", amount=Decimal(11)))
     assert step is not None
-    assert (step.after.status, step.once) == (Status.QUEUED, False)
+    assert (step.after.status, step.skip_if_already_recorded) == (Status.QUEUED, False)
     assert (step.after.review_reason or "").startswith("mismatch: query says amount 11")
 
 
@@ -180,7 +184,7 @@ def test_an_open_payout_takes_the_answer_as_it_takes_any(
 ) -> None:
     """Step for step what the lifecycle makes of an answer to a query."""
     payout = standing(status)
-    expected = lifecycle.on_query_answer(
+    expected = reports.on_query_answer(
         payout, answer, asked_at=TODAY, now=TODAY, policy=POLICY, jitter=0.0
     )
     assert stepped(payout, answer) == expected

@@ -10,8 +10,8 @@ import pytest
 
 from shared.domain import lifecycle, notifications, review
 from shared.domain.gateway import NeverSent
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status, Transition, row_hash
+from shared.domain.policy import Policy
 from tests.support.lifecycle import LOST, SECOND, T0, accepted, created, new_payout, standing
 
 CAPPED = Policy(cap_per_payout={"USD": Decimal("9.99")})
@@ -77,7 +77,7 @@ def test_what_may_have_left_is_not_held_by_a_cap() -> None:
 
 @pytest.mark.parametrize(("policy", "free"), [(Policy(), True), (CAPPED, False), (OF_A_DAY, False)])
 def test_only_what_no_cap_can_hold_is_claimed_at_once(policy: Policy, free: bool) -> None:
-    assert lifecycle.within_caps(new_payout(), policy) is free
+    assert policy.within_caps(new_payout()) is free
 
 
 def test_a_brake_moves_the_clock_alone() -> None:

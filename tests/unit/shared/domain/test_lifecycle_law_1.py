@@ -9,8 +9,8 @@ import pytest
 
 from shared.domain import lifecycle
 from shared.domain.gateway import NeverSent
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import Status
+from shared.domain.policy import Policy
 from shared.domain.transitions import IllegalTransition
 from tests.support.lifecycle import (
     ABSENT,

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain import lifecycle, transitions
+from shared.domain import lifecycle, reports, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status
+from shared.domain.policy import Policy
 from tests.support.lifecycle import (
     ABSENT,
     LOST,
@@ -132,9 +132,7 @@ def test_a_query_that_fails_only_sets_the_next_look(status: Status, answer: Orde
     """No event, no step of the backoff: EPAY said nothing."""
     payout = standing(status)
     now = after_send(100)
-    step = lifecycle.on_query_answer(
-        payout, answer, asked_at=now, now=now, policy=POLICY, jitter=0.0
-    )
+    step = reports.on_query_answer(payout, answer, asked_at=now, now=now, policy=POLICY, jitter=0.0)
     assert step is not None
     assert step.event is None
     assert step.after == replace(payout, due_at=now + timedelta(seconds=60))
@@ -146,7 +144,7 @@ def test_a_late_query_of_what_is_not_followed_changes_nothing(
     status: Status, answer: OrderAnswer
 ) -> None:
     """Sent again or ended meanwhile: the answer is about the past."""
-    step = lifecycle.on_query_answer(
+    step = reports.on_query_answer(
         standing(status),
         answer,
         asked_at=after_send(5),

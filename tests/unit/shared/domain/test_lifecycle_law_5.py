@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain import lifecycle, transitions
+from shared.domain import lifecycle, reports, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status
 from shared.domain.transitions import FINAL, TRANSITIONS, IllegalTransition
@@ -137,8 +137,8 @@ def test_no_failure_reopens_an_end(status: Status, answer: OrderAnswer) -> None:
 def test_nothing_else_reopens_an_end(status: Status) -> None:
     """An unsigned callback, another request and the sweep leave it alone."""
     payout = standing(status)
-    unsigned = lifecycle.on_unverified_callback(payout, now=LATER, detail={"status": "7"})
-    conflict = lifecycle.on_conflict(payout, now=LATER, differing=["amount"])
+    unsigned = reports.on_unverified_callback(payout, now=LATER, detail={"status": "7"})
+    conflict = lifecycle.on_conflict(payout, now=LATER, conflicting=["amount"])
     assert kept(unsigned.after) == kept(conflict.after) == kept(payout)
     assert lifecycle.on_lease_expired(payout, now=LATER) is None
     assert lifecycle.claim_for_submission(payout, claim_id="c9", now=LATER, policy=POLICY) is None

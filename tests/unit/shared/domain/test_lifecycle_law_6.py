@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain import lifecycle, transitions
+from shared.domain import reports, transitions
 from shared.domain.payout import PayoutState, Status
 from tests.support.lifecycle import (
     ENDS,
@@ -50,7 +50,7 @@ def unmoved(before: PayoutState, after: PayoutState) -> bool:
 def test_a_report_that_disagrees_moves_nothing(status: Status, other: dict[str, Any]) -> None:
     """It is kept as an event and calls a person."""
     payout = standing(status)
-    step = lifecycle.on_callback(
+    step = reports.on_callback(
         payout, report("7", "callback", **other), now=LATER, policy=POLICY, jitter=0.0
     )
     assert unmoved(payout, step.after)
@@ -166,7 +166,7 @@ def test_a_callback_that_comes_first_begins_the_following(status: Status) -> Non
 def test_an_unsigned_callback_is_a_reason_to_ask_and_no_more(status: Status) -> None:
     """It is not believed; EPAY is asked at once."""
     payout = standing(status)
-    step = lifecycle.on_unverified_callback(payout, now=LATER - 40 * SECOND, detail={"status": "7"})
+    step = reports.on_unverified_callback(payout, now=LATER - 40 * SECOND, detail={"status": "7"})
     assert unmoved(payout, step.after)
     assert step.after.due_at == LATER - 40 * SECOND
     assert step.after.review_reason is None
@@ -178,8 +178,8 @@ def test_an_unsigned_callback_is_a_reason_to_ask_and_no_more(status: Status) -> 
 def test_an_unsigned_callback_never_puts_anything_off(status: Status) -> None:
     """What is due stays due; a lease and a queue are left alone."""
     payout = standing(status)
-    after = lifecycle.on_unverified_callback(payout, now=after_send(10**6), detail={}).after
+    after = reports.on_unverified_callback(payout, now=after_send(10**6), detail={}).after
     assert (after.status, after.due_at) == (status, payout.due_at)
-    early = lifecycle.on_unverified_callback(payout, now=after_send(2), detail={}).after
+    early = reports.on_unverified_callback(payout, now=after_send(2), detail={}).after
     if status not in FOLLOWED:
         assert early.due_at == payout.due_at

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from shared.domain import hash_chain, lifecycle, transitions
+from shared.domain import hash_chain, lifecycle, reports, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
-from shared.domain.payout import Event, PayoutState, Status, Transition, make_transition, row_hash
-from shared.domain.transitions import TRANSITIONS
+from shared.domain.payout import JournalEvent, PayoutState, Status, Transition, row_hash
+from shared.domain.transitions import TRANSITIONS, make_transition
 from tests.support.lifecycle import (
     ABSENT,
     LOST,
@@ -37,7 +37,7 @@ AT = {"now": NOW, "policy": POLICY, "jitter": 0.0}
 
 def query(payout: PayoutState, answer: OrderAnswer) -> Transition | None:
     """A query asked and answered at once."""
-    return lifecycle.on_query_answer(payout, answer, asked_at=NOW, **AT)
+    return reports.on_query_answer(payout, answer, asked_at=NOW, **AT)
 
 
 def create(payout: PayoutState, answer: OrderAnswer) -> Transition:
@@ -70,12 +70,12 @@ ENTRIES: list[tuple[str, str, Callable[[], Transition | None]]] = [
     (
         "callback_report",
         "epay",
-        lambda: lifecycle.on_callback(standing(Status.PROCESSING), report("7", "callback"), **AT),
+        lambda: reports.on_callback(standing(Status.PROCESSING), report("7", "callback"), **AT),
     ),
     (
         "callback_unverified",
         "anybody",
-        lambda: lifecycle.on_unverified_callback(
+        lambda: reports.on_unverified_callback(
             standing(Status.PROCESSING), now=NOW, detail={"status": "7"}
         ),
     ),
@@ -88,7 +88,7 @@ ENTRIES: list[tuple[str, str, Callable[[], Transition | None]]] = [
         "conflict",
         "asker",
         lambda: lifecycle.on_conflict(
-            standing(Status.PROCESSING), now=NOW, differing=["amount", "currency"]
+            standing(Status.PROCESSING), now=NOW, conflicting=["amount", "currency"]
         ),
     ),
 ]
@@ -145,7 +145,7 @@ def test_a_refused_query_is_on_record(answer: Refused, detail: dict[str, Any]) -
 def test_a_conflict_names_the_fields_and_not_their_values() -> None:
     """Nothing moves."""
     step = lifecycle.on_conflict(
-        standing(Status.PROCESSING), now=NOW, differing=["account_no", "amount"]
+        standing(Status.PROCESSING), now=NOW, conflicting=["account_no", "amount"]
     )
     assert step.event is not None
     assert step.event.detail == {"differing": "account_no, amount"}
@@ -170,12 +170,12 @@ def test_a_whole_life_is_one_chain() -> None:
     payout = go(query(payout, report("19")))
     payout = go(query(payout, report("7", amount=None)))
     payout = go(query(payout, report("7")))
-    payout = go(lifecycle.on_callback(payout, report("6", "callback"), **AT))
+    payout = go(reports.on_callback(payout, report("6", "callback"), **AT))
     assert [step.after.sequence for step in steps] == list(range(1, 10))
     assert_chained(steps)
 
 
-def sealed() -> tuple[Event, PayoutState]:
+def sealed() -> tuple[JournalEvent, PayoutState]:
     """An event and the payout that it belongs to."""
     step = make_transition(None, new_payout(), kind="k", actor="a", now=T0, detail={"x": "1"})
     assert step.event is not None
@@ -256,19 +256,21 @@ def test_the_nonce_is_not_shown() -> None:
 
 def test_what_has_no_place_in_a_journal_is_refused() -> None:
     """No guess at a spelling: it could come back as another."""
-    with pytest.raises(TypeError, match="bytes has no place in a journal"):
+    with pytest.raises(TypeError, match="a bytes cannot be hashed"):
         hash_chain.digest({"a": b"x"})
 
 
 def test_the_seal_does_not_depend_on_the_order_of_keys() -> None:
     """JSONB gives keys back in its own order."""
-    assert hash_chain.seal("0", {"a": "ü", "b": 2}) == hash_chain.seal("0", {"b": 2, "a": "ü"})
-    assert hash_chain.seal("0", {"a": 1}) != hash_chain.seal("1", {"a": 1})
+    assert hash_chain.chain_hash("0", {"a": "ü", "b": 2}) == hash_chain.chain_hash(
+        "0", {"b": 2, "a": "ü"}
+    )
+    assert hash_chain.chain_hash("0", {"a": 1}) != hash_chain.chain_hash("1", {"a": 1})
 
 
 def test_the_seal_is_the_documented_one() -> None:
     """Anybody can check a journal with sha256 and JSON."""
-    assert hash_chain.seal("00", {"b": "ü", "a": None}) == (
+    assert hash_chain.chain_hash("00", {"b": "ü", "a": None}) == (
         "140a65e8b8eca17892d0887b26ef620fc44bfc12051dcfc8f60aafafc4901a05"
     )
 
@@ -304,7 +306,7 @@ def test_reports_of_every_source_are_events() -> None:
             if one.source == "create"
             else query(payout, one)
             if one.source == "query"
-            else lifecycle.on_callback(payout, one, **AT)
+            else reports.on_callback(payout, one, **AT)
         )
         assert step is not None
         assert step.event is not None

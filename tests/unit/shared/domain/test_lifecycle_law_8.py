@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.contract import Notify, PayoutOutcome, PayoutRequest, RequestError
-from shared.domain import lifecycle, notifications
+from shared.domain import lifecycle, notifications, reports
 from shared.domain.payout import PayoutState, Status, Transition
 from tests.support.lifecycle import (
     DEFINITE,
@@ -36,9 +36,7 @@ ERROR = RequestError(code="conflict", field="amount", message="is another")
 
 def ended(payout: PayoutState, code: str = "7") -> Transition:
     """The step by which a callback ends a payout."""
-    return lifecycle.on_callback(
-        payout, report(code, "callback"), now=NOW, policy=POLICY, jitter=0.0
-    )
+    return reports.on_callback(payout, report(code, "callback"), now=NOW, policy=POLICY, jitter=0.0)
 
 
 def accept(**changes: Any) -> Transition:
@@ -155,7 +153,7 @@ def test_an_end_is_told_once(status: Status, code: str) -> None:
 
 def test_a_step_without_event_has_no_message() -> None:
     """Only the clock moved."""
-    step = lifecycle.on_query_answer(
+    step = reports.on_query_answer(
         standing(Status.PROCESSING), LOST, asked_at=NOW, now=NOW, policy=POLICY, jitter=0.0
     )
     assert step is not None
@@ -272,7 +270,7 @@ def test_times_are_iso_8601_with_zone() -> None:
 def test_amounts_are_decimal_strings() -> None:
     """Never floats, never rounded."""
     payout = replace(accepted(), amount=Decimal("9999999999999999.99"))
-    step = lifecycle.on_callback(
+    step = reports.on_callback(
         payout,
         report("7", "callback", amount=payout.amount, fee=Decimal("0.10")),
         now=NOW,

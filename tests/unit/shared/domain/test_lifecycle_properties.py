@@ -18,10 +18,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.domain import lifecycle, notifications, review, transitions
+from shared.domain import lifecycle, notifications, reports, review, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer, Report
-from shared.domain.lifecycle import Policy
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.domain.transitions import FINAL, TRANSITIONS
 from tests.support.lifecycle import (
     ABSENT,
@@ -244,7 +244,7 @@ class Life(RuleBasedStateMachine):
         if answer is ABSENT and before.status is Status.UNKNOWN:
             self.absences.append(asked_at)
         self.take(
-            lifecycle.on_query_answer(
+            reports.on_query_answer(
                 before,
                 answer,
                 asked_at=asked_at,
@@ -261,7 +261,7 @@ class Life(RuleBasedStateMachine):
         """EPAY calls back."""
         before, said = self.payout, report(code, "callback", **other)
         self.take(
-            lifecycle.on_callback(before, said, now=self.now, policy=self.policy, jitter=jitter)
+            reports.on_callback(before, said, now=self.now, policy=self.policy, jitter=jitter)
         )
         self.heard(before, said)
 
@@ -269,7 +269,7 @@ class Life(RuleBasedStateMachine):
     def forged_callback_comes(self) -> None:
         """Somebody calls back."""
         was = self.payout
-        self.take(lifecycle.on_unverified_callback(was, now=self.now, detail={"status": "7"}))
+        self.take(reports.on_unverified_callback(was, now=self.now, detail={"status": "7"}))
         assert self.payout.status is was.status
         assert self.payout.review_reason == was.review_reason
 
@@ -281,7 +281,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def somebody_asks_for_another(self) -> None:
         """The same number with other fields."""
-        self.take(lifecycle.on_conflict(self.payout, now=self.now, differing=["amount"]))
+        self.take(lifecycle.on_conflict(self.payout, now=self.now, conflicting=["amount"]))
 
     # what must hold
 

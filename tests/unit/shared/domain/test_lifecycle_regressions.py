@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.config.settings import Settings, SettingsError, load
-from shared.domain import lifecycle, notifications, review
+from shared.domain import lifecycle, notifications, reports, review
 from shared.domain.gateway import NeverSent
 from shared.domain.payout import PayoutState, Status
 from shared.messaging.callback_message import CallbackMessage
@@ -34,6 +34,7 @@ from tests.support.lifecycle import (
     standing,
     unknown,
 )
+from tests.support.logs import root_logger_restored, written_logs
 
 
 def queued_again() -> PayoutState:
@@ -118,7 +119,7 @@ def test_the_journal_of_an_overdue_payout_holds() -> None:
     )
     for day in (0, 1):
         now = T0 + POLICY.review_after + timedelta(days=day)
-        late = lifecycle.on_query_answer(
+        late = reports.on_query_answer(
             steps[-1].after, LOST, asked_at=now, now=now, policy=POLICY, jitter=0.0
         )
         assert late is not None
@@ -160,13 +161,13 @@ def test_a_callback_that_is_no_end_does_not_clear_overdue() -> None:
 
 def test_a_replayed_callback_is_recorded_once() -> None:
     """What changes nothing is marked so that the store writes it once."""
-    first = lifecycle.on_callback(
+    first = reports.on_callback(
         standing(Status.PROCESSING), report("7", "callback"), now=T0, policy=POLICY, jitter=0
     )
-    again = lifecycle.on_callback(
+    again = reports.on_callback(
         first.after, report("7", "callback"), now=T0, policy=POLICY, jitter=0
     )
-    assert (first.once, again.once) == (False, True)
+    assert (first.skip_if_already_recorded, again.skip_if_already_recorded) == (False, True)
     assert replace(again.after, sequence=0, journal_hash="", updated_at=T0) == replace(
         first.after, sequence=0, journal_hash="", updated_at=T0
     )
@@ -175,7 +176,7 @@ def test_a_replayed_callback_is_recorded_once() -> None:
 def test_a_small_fee_is_told_as_a_plain_decimal() -> None:
     """No exponent in a decimal string."""
     fee = Decimal("0.00000001")
-    step = lifecycle.on_callback(
+    step = reports.on_callback(
         accepted(), report("7", "callback", fee=fee), now=T0, policy=POLICY, jitter=0
     )
     assert notifications.messages_for(step)[0].kwargs["fee"] == "0.00000001"
@@ -222,11 +223,12 @@ def test_nested_fields_are_masked_in_logs(capsys: pytest.CaptureFixture[str]) ->
     """However deep an account number stands, and a pin or key is not shown at all."""
     import structlog
 
-    configure_logging("json")
-    structlog.get_logger("t").info(
-        "x", p={"accountNo": "41111810111111111111", "l": [{"pinCode": "110211021"}]}
-    )
-    said = capsys.readouterr().err
+    with root_logger_restored():
+        configure_logging("json")
+        structlog.get_logger("t").info(
+            "x", p={"accountNo": "41111810111111111111", "l": [{"pinCode": "110211021"}]}
+        )
+        said = written_logs(capsys)
     assert "41111810111111111111" not in said
     assert "1021" not in said
 

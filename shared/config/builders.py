@@ -1,0 +1,69 @@
+"""What a program makes of its settings: the gateway's configuration, the policy, the cipher."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from shared.config.settings import Settings, SettingsError
+from shared.domain.policy import Policy
+from shared.epay.config import EpayConfig
+from shared.storage.encryption import AccountCipher, CipherError
+
+
+def build_epay_config(settings: Settings) -> EpayConfig:
+    """The configuration of the gateway client.
+
+    Raises:
+        SettingsError: a setting of the gateway is missing or unsafe.
+    """
+    settings.need("epay_base_url", "epay_account", "epay_api_key")
+    try:
+        return EpayConfig(
+            base_url=settings.epay_base_url,
+            account=settings.epay_account,
+            api_key=settings.epay_api_key,
+            previous_api_key=settings.epay_api_key_previous,
+            nested=settings.epay_sign_nested,
+            notify_url=settings.epay_notify_url,
+            success_url_method=settings.epay_success_url_method,
+            fail_url_method=settings.epay_fail_url_method,
+            connect_timeout=settings.epay_connect_timeout,
+            read_timeout=settings.epay_read_timeout,
+            total_timeout=settings.total_timeout,
+            demand_response_signature=settings.epay_demand_response_signature,
+            allow_plain_http=settings.epay_allow_plain_http,
+            proxy_url=settings.epay_proxy_url,
+            pool_size=settings.worker_concurrency + settings.epay_query_batch,
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def build_policy(settings: Settings) -> Policy:
+    """The settings that the lifecycle decides by."""
+    return Policy(
+        lease=timedelta(seconds=settings.epay_lease_seconds),
+        visibility_delay=timedelta(seconds=settings.epay_settle_seconds),
+        resend_horizon=timedelta(seconds=settings.epay_resend_horizon_seconds),
+        review_after=timedelta(seconds=settings.epay_review_after),
+        query_backoff=settings.epay_query_backoff,
+        submit_backoff=settings.epay_submit_backoff,
+        not_found_codes=settings.epay_not_found_codes,
+        refused_codes=settings.epay_refused_codes,
+        cap_per_payout=settings.cap_per_payout,
+        cap_per_day=settings.cap_per_day,
+    )
+
+
+def build_cipher(settings: Settings) -> AccountCipher:
+    """The cipher for account numbers in the database; without keys it does not encrypt.
+
+    Raises:
+        SettingsError: a key in ACCOUNT_ENCRYPTION_KEYS is invalid.
+    """
+    secret = settings.account_encryption_keys
+    keys = secret.get_secret_value().split(",") if secret else []
+    try:
+        return AccountCipher([key.strip() for key in keys if key.strip()])
+    except CipherError as error:
+        raise SettingsError(str(error)) from None

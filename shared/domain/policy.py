@@ -1,0 +1,41 @@
+"""The settings that the lifecycle decides by (`shared.config.builders` makes them). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+
+from shared.domain import backoff
+from shared.domain.payout import PayoutState
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """See `shared.config.settings` for the environment variable behind each field."""
+
+    lease: timedelta = timedelta(seconds=60)
+    """How long one sender may work on a claimed payout (law 1)."""
+    visibility_delay: timedelta = timedelta(seconds=600)
+    """How long after a send EPAY may not show the order yet (law 3)."""
+    resend_horizon: timedelta = timedelta(seconds=86_400)
+    """How long after the first send a payout may be sent again (law 3)."""
+    review_after: timedelta = timedelta(days=3)
+    """How long a payout may stay open before a person must look."""
+    query_backoff: tuple[int, ...] = backoff.DEFAULT_QUERY_BACKOFF
+    submit_backoff: tuple[int, ...] = backoff.DEFAULT_SUBMIT_BACKOFF
+    not_found_codes: frozenset[str] = frozenset()
+    """EPAY's codes for "no such order" (law 3)."""
+    refused_codes: frozenset[str] = frozenset()
+    """EPAY's codes for a definite refusal of a create (law 4)."""
+    cap_per_payout: Mapping[str, Decimal] = field(default_factory=dict)
+    """Currency -> the largest amount that is sent without a person's release."""
+    cap_per_day: Mapping[str, Decimal] = field(default_factory=dict)
+    """Currency -> the sum that is sent within 24 hours without a person's release."""
+
+    def within_caps(self, payout: PayoutState) -> bool:
+        """Whether no cap can hold the payout, whatever else was sent."""
+        single = self.cap_per_payout.get(payout.currency)
+        is_single_free = single is None or payout.amount <= single
+        return is_single_free and payout.currency not in self.cap_per_day

@@ -1,0 +1,226 @@
+"""What EPAY says about an order: create reports, query answers, callbacks (laws 3, 5, 6). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from shared.domain import absence_proof, review
+from shared.domain.gateway import OrderAnswer, Refused, Report
+from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
+from shared.domain.redaction import redact_refusal
+from shared.domain.report_match import mismatches
+from shared.domain.scheduling import is_polled, mark_unknown, schedule_next_query
+from shared.domain.transitions import (
+    FINAL,
+    STATUS_OF_EPAY_CODE,
+    finish,
+    make_transition,
+    status_from_epay,
+    transition,
+)
+
+_EPAY_ABNORMAL = "11"
+_ACTORS = {"create": "worker", "query": "query", "callback": "epay"}
+
+
+def on_query_answer(
+    payout: PayoutState,
+    answer: OrderAnswer,
+    *,
+    asked_at: datetime,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> Transition | None:
+    """Apply the answer to a query (laws 3, 5 and 6). None: nothing changes.
+
+    Args:
+        asked_at: when the query began; its answer does not cover what was sent later.
+    """
+    if isinstance(answer, Report):
+        return record_report(payout, answer, "query", now=now, policy=policy, jitter=jitter)
+    if not is_polled(payout):
+        return None
+    if isinstance(answer, Refused):
+        refused = redact_refusal(answer, payout.account_no)
+        return _on_query_refused(payout, refused, asked_at, now, policy, jitter)
+    after = schedule_next_query(payout, now, policy, jitter, count_query=False)
+    if review.same_reason(after, payout):
+        return Transition(payout, after)
+    return make_transition(payout, after, kind="overdue", actor="query", now=now, detail={})
+
+
+def on_callback(
+    payout: PayoutState, report: Report, *, now: datetime, policy: Policy, jitter: float
+) -> Transition:
+    """Apply a callback with a valid signature (laws 5 and 6)."""
+    return record_report(payout, report, "callback", now=now, policy=policy, jitter=jitter)
+
+
+def on_unverified_callback(
+    payout: PayoutState, *, now: datetime, detail: dict[str, Any]
+) -> Transition:
+    """Record a callback with an invalid signature; it only brings the next query forward."""
+    after = payout
+    if is_polled(payout) and payout.due_at is not None and payout.due_at > now:
+        after = replace(payout, due_at=now)
+    return make_transition(
+        payout, after, kind="callback_unverified", actor="anybody", now=now, detail=detail
+    )
+
+
+def record_report(
+    payout: PayoutState,
+    report: Report,
+    source: str,
+    *,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> Transition:
+    """Apply a report and record it as an event (laws 5, 6 and 7).
+
+    Args:
+        source: `create`, `query` or `callback`. A repeated callback is recorded once.
+    """
+    detail = _report_detail(report)
+    conflicts = mismatches(payout, report)
+    if conflicts:
+        message = "; ".join(conflicts)
+        flagged = review.flag(payout, review.MISMATCH, f"{source} says {message}", now)
+        detail["disagrees"] = message
+        after = _end_request(replace(flagged, absences=()), source, now, policy, jitter)
+    elif payout.status in FINAL:
+        after = _on_report_after_final(payout, report, source, now)
+    else:
+        after = _apply_report(payout, report, source, now, policy, jitter)
+    recorded = make_transition(
+        payout, after, kind=f"{source}_report", actor=_ACTORS[source], now=now, detail=detail
+    )
+    return replace(recorded, skip_if_already_recorded=source == "callback" and after == payout)
+
+
+def _apply_report(
+    payout: PayoutState,
+    report: Report,
+    source: str,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> PayoutState:
+    """Law 6: the report is about this payout, so its status is taken over."""
+    code = report.status or ""
+    reported = replace(
+        payout,
+        epay_status=code,
+        epay_order_no=report.epay_order_no or payout.epay_order_no,
+        fee=payout.fee if report.fee is None else report.fee,
+        refusal=None,
+        absences=(),
+    )
+    status = status_from_epay(code)
+    if status in FINAL:
+        return finish(reported, status, now)
+    after = review.clear_if_resolved(transition(reported, status), ended=False)
+    if code not in STATUS_OF_EPAY_CODE:
+        message = f"EPAY status {code} is not documented"
+        after = review.flag(after, review.UNDOCUMENTED_STATUS, message, now)
+    elif code == _EPAY_ABNORMAL:
+        after = review.flag(after, review.ABNORMAL, "EPAY status 11: order is abnormal", now)
+    if source == "callback" and is_polled(payout):
+        return after  # a callback that is not final does not postpone the next query
+    if not is_polled(payout):
+        after = replace(after, queries=0)
+    return schedule_next_query(after, now, policy, jitter)
+
+
+def _on_report_after_final(
+    payout: PayoutState, report: Report, source: str, now: datetime
+) -> PayoutState:
+    """Law 5: the status stays; a report that contradicts it needs a person."""
+    code = report.status or ""
+    status = status_from_epay(report.status)
+    is_older_status = status not in FINAL and code in STATUS_OF_EPAY_CODE and code != _EPAY_ABNORMAL
+    if status is payout.status or (is_older_status and payout.status is not Status.REJECTED):
+        return payout
+    message = f"{source} says {status} (EPAY status {report.status}) after {payout.status}"
+    return review.flag(payout, review.CONTRADICTION, message, now)
+
+
+def _end_request(
+    payout: PayoutState, source: str, now: datetime, policy: Policy, jitter: float
+) -> PayoutState:
+    """Law 6: a report about another order changes no status, but the request it answers is over."""
+    if source == "create" and payout.status is Status.SUBMITTING:
+        return mark_unknown(payout, now, policy, jitter)
+    if source == "query" and is_polled(payout):
+        return schedule_next_query(payout, now, policy, jitter)
+    return payout
+
+
+def _on_query_refused(
+    payout: PayoutState,
+    refused: Refused,
+    asked_at: datetime,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> Transition:
+    """EPAY refused the query: "no such order" counts as an absence (law 3), any other code not."""
+    message = str(refused)
+    after = schedule_next_query(payout, now, policy, jitter)
+    if refused.code in policy.not_found_codes:
+        kind = "no_such_order"
+        after = _apply_absence(after, message, asked_at, now, policy)
+    else:
+        kind = "query_refused"
+        sent_at = payout.last_sent_at
+        if (
+            payout.status is Status.UNKNOWN
+            and sent_at
+            and asked_at - sent_at >= policy.visibility_delay
+        ):
+            after = review.flag(after, review.QUERY_REFUSED, message, now)
+    detail = {"code": refused.code, "message": refused.message, "asked_at": asked_at.isoformat()}
+    return make_transition(payout, after, kind=kind, actor="query", now=now, detail=detail)
+
+
+def _apply_absence(
+    payout: PayoutState, message: str, asked_at: datetime, now: datetime, policy: Policy
+) -> PayoutState:
+    """Law 3: count a "no such order"; once absence is proven, reject or queue the payout again."""
+    if payout.status is not Status.UNKNOWN:
+        return review.flag(payout, review.VANISHED, message, now)
+    last_sent_at = payout.last_sent_at
+    if last_sent_at is None:
+        return payout
+    absences = absence_proof.record_absence(
+        payout.absences,
+        asked_at,
+        last_sent_at=last_sent_at,
+        visibility_delay=policy.visibility_delay,
+    )
+    after = replace(payout, absences=absences)
+    is_proven = absence_proof.absence_is_proven(
+        absences, asked_at, last_sent_at=last_sent_at, visibility_delay=policy.visibility_delay
+    )
+    if not is_proven or review.is_sticky(after):
+        return after  # sticky: EPAY reported another order under this number, a person decides
+    if after.refusal is not None:
+        return finish(after, Status.REJECTED, now)
+    if now - (payout.first_sent_at or last_sent_at) > policy.resend_horizon:
+        return review.flag(after, review.RESEND_HORIZON, message, now)
+    return replace(review.clear_if_resolved(transition(after, Status.QUEUED)), due_at=now)
+
+
+def _report_detail(report: Report) -> dict[str, Any]:
+    return {
+        "epay_status": report.status,
+        "epay_order_no": report.epay_order_no,
+        "amount": None if report.amount is None else f"{report.amount:f}",
+        "currency": report.currency,
+        "fee": None if report.fee is None else f"{report.fee:f}",
+    }

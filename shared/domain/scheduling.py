@@ -1,0 +1,64 @@
+"""When a payout is due next: `due_at` (docs/architecture.md, "One clock"). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from shared.domain import backoff, review
+from shared.domain.payout import PayoutState, Status
+from shared.domain.policy import Policy
+from shared.domain.transitions import transition
+
+POLLED = frozenset({Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL})
+"""The statuses in which EPAY is queried."""
+
+
+def is_polled(payout: PayoutState) -> bool:
+    """Whether EPAY is queried about the payout."""
+    return payout.status in POLLED
+
+
+def schedule_next_query(
+    payout: PayoutState, now: datetime, policy: Policy, jitter: float, *, count_query: bool = True
+) -> PayoutState:
+    """Set `due_at` to the next query: backoff at first, daily and in review after `review_after`.
+
+    Args:
+        jitter: from -1.0 to 1.0.
+        count_query: whether the backoff advances; it does not after a query without an answer.
+    """
+    if now - (payout.first_sent_at or payout.created_at) >= policy.review_after:
+        flagged = review.flag(payout, review.OVERDUE, f"no end since {payout.created_at:%F}", now)
+        return replace(flagged, due_at=now + backoff.DAILY * (1 + backoff.JITTER_SHARE * jitter))
+    due_at = now + backoff.delay_before(policy.query_backoff, payout.queries, jitter)
+    return replace(payout, due_at=due_at, queries=payout.queries + count_query)
+
+
+def mark_unknown(payout: PayoutState, now: datetime, policy: Policy, jitter: float) -> PayoutState:
+    """Set the status to unknown and schedule the first query (law 2)."""
+    return schedule_next_query(transition(payout, Status.UNKNOWN), now, policy, jitter)
+
+
+def requeue_unsent(
+    payout: PayoutState, now: datetime, policy: Policy, jitter: float
+) -> PayoutState:
+    """Queue a payout again whose request provably did not leave (law 2).
+
+    A request that did not leave does not start the resend horizon.
+    """
+    is_first_send = payout.first_sent_at == payout.last_sent_at
+    delay = backoff.delay_before(policy.submit_backoff, payout.attempts - 1, jitter)
+    queued = replace(
+        transition(payout, Status.QUEUED),
+        due_at=now + delay,
+        first_sent_at=None if is_first_send else payout.first_sent_at,
+    )
+    if now - payout.created_at >= policy.review_after:
+        return review.flag(queued, review.UNSENT, "EPAY could not be reached", now)
+    return queued
+
+
+def postpone_to_tomorrow(payout: PayoutState, now: datetime) -> PayoutState:
+    """Set `due_at` a day ahead: a person must act before the payout is sent."""
+    return replace(payout, due_at=now + backoff.DAILY)

@@ -1,0 +1,80 @@
+"""What the programs build from their settings."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from shared.config.builders import build_epay_config, build_policy
+from shared.config.settings import Settings, SettingsError
+from shared.domain.policy import Policy
+from tests.support.factories import API_KEY, make_settings
+
+
+def test_the_policy_is_that_of_the_settings() -> None:
+    """Every field of it; the defaults on both sides are the same."""
+    assert build_policy(Settings()) == Policy()
+    settings = Settings(
+        epay_lease_seconds=90,
+        epay_settle_seconds=61,
+        epay_resend_horizon_seconds=62,
+        epay_review_after=63,
+        epay_query_backoff=(1,),
+        epay_submit_backoff=(2,),
+        epay_not_found_codes=frozenset({"a"}),
+        epay_refused_codes=frozenset({"b"}),
+    )
+    assert build_policy(settings) == Policy(
+        lease=timedelta(seconds=90),
+        visibility_delay=timedelta(seconds=61),
+        resend_horizon=timedelta(seconds=62),
+        review_after=timedelta(seconds=63),
+        query_backoff=(1,),
+        submit_backoff=(2,),
+        not_found_codes=frozenset({"a"}),
+        refused_codes=frozenset({"b"}),
+    )
+
+
+def test_the_client_gets_its_part() -> None:
+    """Address, keys, timeouts, and a connection for everybody who may ask at once."""
+    settings = make_settings(
+        epay_api_key_previous=SecretStr("old"),
+        epay_notify_url="https://us/cb",
+        epay_success_url_method="GET",
+        epay_fail_url_method="POST",
+        epay_demand_response_signature=True,
+        epay_sign_nested="json",
+        worker_concurrency=3,
+        epay_query_batch=4,
+        epay_proxy_url="http://u:p@proxy:3128",
+    )
+    config = build_epay_config(settings)
+    assert (config.base_url, config.account) == (
+        "https://gateway.example/capi/openapi",
+        "shop@example.com",
+    )
+    assert config.api_keys == (API_KEY, "old")
+    assert (config.notify_url, config.nested) == ("https://us/cb", "json")
+    assert (config.success_url_method, config.fail_url_method) == ("GET", "POST")
+    assert (config.connect_timeout, config.read_timeout, config.total_timeout) == (3, 20, 25)
+    assert config.demand_response_signature
+    assert not config.allow_plain_http
+    assert config.pool_size == 7
+    assert config.proxy_url == "http://u:p@proxy:3128"
+
+
+@pytest.mark.parametrize("url", ["http://x/capi/openapi", "ftp://x", "x", "https://u:p@x/"])
+def test_an_unsafe_gateway_is_refused(url: str) -> None:
+    """As a setting that is wrong, without the key."""
+    with pytest.raises(SettingsError, match="EPAY_BASE_URL") as caught:
+        build_epay_config(make_settings(epay_base_url=url))
+    assert API_KEY not in str(caught.value)
+
+
+def test_the_client_without_its_settings() -> None:
+    """What is missing is named before anything is tried."""
+    with pytest.raises(SettingsError, match="EPAY_API_KEY"):
+        build_epay_config(make_settings(epay_api_key=SecretStr("")))
