@@ -130,8 +130,9 @@ def _words_to_complete() -> list[str]:
 
 
 def _known_errors() -> tuple[type[Exception], ...]:
-    from ops.errors import UserError  # noqa: PLC0415 - these imports are slow
+    from devstack.binaries import ServerNotInstalled  # noqa: PLC0415 - these imports are slow
+    from ops.errors import UserError  # noqa: PLC0415
     from shared.config.settings import SettingsError  # noqa: PLC0415
     from shared.storage.encryption import CipherError  # noqa: PLC0415
 
-    return UserError, SettingsError, CipherError
+    return UserError, ServerNotInstalled, SettingsError, CipherError

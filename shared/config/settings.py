@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     epay_read_timeout: Positive = 20
     epay_total_timeout: Positive | None = None
     """The deadline of a whole request to EPAY; see `total_timeout` for the default."""
+    epay_proxy_url: str | None = Field(default=None, repr=False)
+    """http://[user:password@]host:port of the proxy for all requests to EPAY."""
 
     epay_not_found_codes: Codes = frozenset()
     """EPAY's codes that mean "no such order" (law 3). None is documented: agree them with EPAY."""

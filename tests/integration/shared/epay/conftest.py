@@ -56,6 +56,7 @@ def client_for() -> Iterator[Callable[..., EpayClient]]:
         made.append(EpayClient(EpayConfig(**settings)))
         return made[-1]
 
+    make.made = made  # type: ignore[attr-defined]
     yield make
     for one in made:
         one.close()

@@ -16,7 +16,6 @@ import pytest
 from pydantic import SecretStr
 
 from shared.domain.gateway import Balance, CreateOrder, Limit, OutcomeUnknown, Refused, Report
-from shared.epay import deadline
 from shared.epay.client import EpayClient
 from shared.epay.signing import NestedForm, sign
 from tests.support.scripted_gateway import KEY, Gateway, envelope, http_answer, order_data
@@ -266,18 +265,19 @@ def test_forked_process_opens_its_own_connections(
 
 
 def test_session_is_made_anew_after_a_fork_and_the_old_one_left_alone(
-    gateway: MakeGateway, client_for: MakeClient
+    gateway: MakeGateway, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same within one process, so that each step can be seen."""
     server = gateway(GOOD)
     client = client_for(server)
     assert isinstance(client.query("1"), Report)
-    old = client._transport._session
-    deadline._after_fork()
+    parent, old = os.getpid(), client._transport.session
+    monkeypatch.setattr(os, "getpid", lambda: -1)
     client.close()
-    assert client._transport._session is old
+    assert client._transport._sessions == {parent: old}
     with ThreadPoolExecutor(4) as pool:
         assert all(isinstance(a, Report) for a in pool.map(client.query, "1234"))
-    assert client._transport._session is not old
-    assert client._transport._left_behind == [old]
+    assert client._transport.session is not old
+    assert client._transport._sessions == {parent: old, -1: client._transport.session}
+    client.close()
     old.close()

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from devstack.wait import wait_for
 from shared.domain.gateway import CreateOrder, NeverSent, OutcomeUnknown, Report
-from shared.epay import wire
+from shared.epay import connection
 from shared.epay.client import EpayClient
-from shared.epay.deadline import Cord, Watchdog, current_process
-from shared.epay.wire import PlainSession
+from shared.epay.connection import Exchange, GatewayConnection
 from tests.support.scripted_gateway import (
     KEY,
     Gateway,
@@ -37,10 +37,23 @@ GOOD = http_answer(envelope(order_data()))
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays_open() -> Iterator[None]:
+def nothing_stays_open(client_for: MakeClient) -> Iterator[None]:
     """After every exchange the watchdog holds nothing."""
     yield
-    assert not current_process().watchdog._open
+    for client in client_for.made:  # type: ignore[attr-defined]
+        assert not client._transport.session.watchdog._open
+
+
+def resolve_localhost(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Have the resolver know these addresses of localhost."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host != "localhost":
+            return resolve(host, *args, **kwargs)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
 
 
 def test_refused_connection_never_sent(client_for: MakeClient) -> None:
@@ -60,7 +73,7 @@ def test_hanging_name_lookup_never_sent_and_ends_in_time(
     client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The system's resolver knows no deadline."""
-    monkeypatch.setattr(wire, "_addresses", lambda *_: time.sleep(2) or [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2) or [])
     started = time.monotonic()
     answer = client_for("http://localhost:1", connect_timeout=0.2).create(ORDER)
     assert answer == NeverSent("name lookup failed")
@@ -72,10 +85,10 @@ def test_name_that_cannot_be_encoded_never_sent(
 ) -> None:
     """The resolver raises UnicodeError for some names."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         "\ud800".encode()
 
-    monkeypatch.setattr(wire, "_addresses", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
     assert client_for("http://localhost:1").create(ORDER) == NeverSent("name lookup failed")
 
 
@@ -110,8 +123,7 @@ def test_unreachable_address_never_sent(
     client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any other failure of connect()."""
-    broken = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("255.255.255.255", 1))
-    monkeypatch.setattr(wire, "_addresses", lambda *_: [broken])
+    resolve_localhost(monkeypatch, ("255.255.255.255", 1))
     assert client_for("http://localhost:1").create(ORDER) == NeverSent("connection failed")
 
 
@@ -119,7 +131,7 @@ def test_name_without_addresses_never_sent(
     client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing to connect to."""
-    monkeypatch.setattr(wire, "_addresses", lambda *_: [])
+    resolve_localhost(monkeypatch)
     assert isinstance(client_for("http://localhost:1").create(ORDER), NeverSent)
 
 
@@ -128,8 +140,8 @@ def test_time_used_up_by_the_lookup_is_not_used_again_for_connecting(
 ) -> None:
     """The connect timeout is for both together."""
     server = gateway(GOOD)
-    found = wire._addresses("127.0.0.1", server.port)
-    monkeypatch.setattr(wire, "_look_up", lambda *_: time.sleep(0.25) or found)
+    found = [("127.0.0.1", server.port)]
+    monkeypatch.setattr(connection, "_look_up", lambda *_: time.sleep(0.25) or found)
     assert client_for(server, connect_timeout=0.2).create(ORDER) == NeverSent("connect timeout")
     assert server.requests == []
 
@@ -141,8 +153,7 @@ def test_second_address_is_tried_when_the_first_is_dead(
     server = gateway(GOOD)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    both = [*wire._addresses("127.0.0.1", port), *wire._addresses("127.0.0.1", server.port)]
-    monkeypatch.setattr(wire, "_addresses", lambda *_: both)
+    resolve_localhost(monkeypatch, ("127.0.0.1", port), ("127.0.0.1", server.port))
     assert isinstance(client_for(f"http://localhost:{port}").create(ORDER), Report)
     assert len(server.requests) == 1
 
@@ -456,17 +467,17 @@ def test_process_that_overslept_sends_nothing(
     """A request that starts after the total deadline could come after the caller's lease."""
     server = gateway(GOOD)
     client = client_for(server, total_timeout=0.2)
-    send = PlainSession.send
+    send = requests.Session.send
 
-    def late(self: PlainSession, *args: Any, **kwargs: Any) -> Any:
+    def late(self: requests.Session, *args: Any, **kwargs: Any) -> Any:
         time.sleep(0.3)
         return send(self, *args, **kwargs)
 
-    monkeypatch.setattr(PlainSession, "send", late)
+    monkeypatch.setattr(requests.Session, "send", late)
     assert client.create(ORDER) == NeverSent("total timeout")
     monkeypatch.undo()
     assert isinstance(client.create(ORDER), Report)
-    monkeypatch.setattr(PlainSession, "send", late)
+    monkeypatch.setattr(requests.Session, "send", late)
     assert client.create(ORDER) == NeverSent("total timeout")
     assert len(server.requests) == 1
 
@@ -476,13 +487,13 @@ def test_deadline_that_passes_just_before_the_first_byte_sends_nothing(
 ) -> None:
     """The clock is looked at last, not only the watchdog."""
     server = gateway(GOOD)
-    hold = Watchdog.hold
+    attach = Exchange.attach
 
-    def slow(self: Watchdog, attempt: Any, fileno: int) -> None:
-        hold(self, attempt, fileno)
-        attempt.deadline = 0
+    def slow(self: Exchange, sock: Any) -> None:
+        attach(self, sock)
+        self._deadline = 0
 
-    monkeypatch.setattr(Watchdog, "hold", slow)
+    monkeypatch.setattr(Exchange, "attach", slow)
     assert client_for(server).create(ORDER) == NeverSent("total timeout")
     assert server.requests == []
 
@@ -492,14 +503,14 @@ def test_deadline_that_passes_with_the_connect_closes_the_socket(
 ) -> None:
     """Connected, but too late: nothing is sent and nothing leaks."""
     server = gateway(GOOD)
-    connect = wire.WatchedConnection._connect_within
+    connect = socket.create_connection
 
-    def slow(self: Any, *args: Any) -> Any:
-        sock = connect(self, *args)
+    def slow(*args: Any) -> Any:
+        sock = connect(*args)
         time.sleep(0.3)
         return sock
 
-    monkeypatch.setattr(wire.WatchedConnection, "_connect_within", slow)
+    monkeypatch.setattr(socket, "create_connection", slow)
     assert client_for(server, total_timeout=0.2).create(ORDER) == NeverSent("total timeout")
     assert server.requests == []
 
@@ -509,16 +520,16 @@ def test_connection_that_vanishes_in_the_middle_is_not_opened_again(
 ) -> None:
     """http.client would send the rest of a request on a new connection."""
     server = gateway(lambda *_: None)
-    send = wire.WatchedConnection.send
+    send = GatewayConnection.send
 
-    def vanish(self: wire.WatchedConnection, data: Any) -> None:
+    def vanish(self: GatewayConnection, data: Any) -> None:
         send(self, data)
         if self._pieces is None:  # it was not only written down
             self.sock.close()
             self.sock = None
             send(self, b"the rest")
 
-    monkeypatch.setattr(wire.WatchedConnection, "send", vanish)
+    monkeypatch.setattr(GatewayConnection, "send", vanish)
     assert client_for(server).create(ORDER) == OutcomeUnknown("connection lost while sending")
     while not server.connections:  # the gateway may be a moment behind
         time.sleep(0.01)
@@ -548,25 +559,61 @@ def test_request_is_one_write(
 
 
 def test_already_dead_socket_does_not_trouble_the_watchdog(
-    gateway: MakeGateway, client_for: MakeClient
+    gateway: MakeGateway, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cutting what is no longer connected is nothing; the watchdog lives on for the next."""
-    watchdog = current_process().watchdog
-    attempt = watchdog.begin(0.1)
-    with socket.socket() as never_connected:
-        watchdog.hold(attempt, Cord(never_connected.fileno()))
-        time.sleep(0.2)
-        assert attempt.expired
-    watchdog.end(attempt)
+    """Shutting a socket that is not connected fails; the watchdog lives on for the next."""
     server = gateway(lambda one, sock, _: drip(one, sock))
     client = client_for(server, total_timeout=0.3)
+    shutdown = socket.socket.shutdown
+    failed: list[OSError] = []
+
+    def noted(self: socket.socket, how: int) -> None:
+        try:
+            shutdown(self, how)
+        except OSError as error:
+            failed.append(error)
+            raise
+
+    monkeypatch.setattr(socket.socket, "shutdown", noted, raising=False)
+    exchange = Exchange(0.1)
+    with client._transport.session.watchdog.watch(exchange), socket.socket() as never_connected:
+        exchange.attach(never_connected)
+        wait_for(lambda: failed, 5, "the watchdog to find the exchange overdue")
     assert client.create(ORDER) == OutcomeUnknown("total timeout")
+
+
+def test_suspended_machine_counts_for_the_deadline(
+    gateway: MakeGateway, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock jumps in the middle of a request, as it does when the machine wakes up."""
+    slept = 0.0
+    read_clock = time.clock_gettime
+
+    def clock(which: int) -> float:
+        return read_clock(which) + (slept if which == connection._CLOCK else 0)
+
+    def suspend(server: Gateway, _sock: socket.socket, _request: dict[str, Any]) -> None:
+        nonlocal slept
+        slept = 3600
+        server.stopped.wait(3)
+
+    monkeypatch.setattr(time, "clock_gettime", clock)
+    started = time.monotonic()
+    client = client_for(gateway(suspend), read_timeout=20, total_timeout=25)
+    assert client.create(ORDER) == OutcomeUnknown("total timeout")
+    assert time.monotonic() - started < 2.5
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system has no such clock")
+def test_deadline_is_by_the_clock_that_counts_a_suspension() -> None:
+    """Python's monotonic clock stops meanwhile."""
+    assert connection._CLOCK == time.CLOCK_BOOTTIME
 
 
 def test_connections_leave_no_descriptor_behind(
     gateway: MakeGateway, client_for: MakeClient
 ) -> None:
-    """Each has two, its own and the watchdog's; both are closed with it."""
+    """The watchdog keeps none open beyond its exchange."""
     one_each = http_answer(envelope(order_data()), headers="Connection: close\r\n")
     server = gateway(lambda *_: one_each)
     client = client_for(server)
@@ -593,7 +640,7 @@ def test_interrupt_goes_through_and_leaves_nothing_behind(
         raise KeyboardInterrupt
 
     client = client_for(gateway(GOOD))
-    monkeypatch.setattr(PlainSession, "send", interrupt)
+    monkeypatch.setattr(requests.Session, "send", interrupt)
     with pytest.raises(KeyboardInterrupt):
         client.create(ORDER)
 

@@ -38,6 +38,7 @@ CASES: list[tuple[str, object, str, object]] = [
     ("EPAY_CONNECT_TIMEOUT", 3, "1.5", 1.5),
     ("EPAY_READ_TIMEOUT", 20, "10", 10),
     ("EPAY_TOTAL_TIMEOUT", None, "30", 30),
+    ("EPAY_PROXY_URL", None, "http://u:p@proxy:3128", "http://u:p@proxy:3128"),
     ("EPAY_NOT_FOUND_CODES", frozenset(), "404, 405 ,,406", frozenset({"404", "405", "406"})),
     ("EPAY_REFUSED_CODES", frozenset(), "0012", frozenset({"0012"})),
     ("EPAY_SETTLE_SECONDS", 600, "900", 900),
