@@ -56,7 +56,7 @@ def test_output_and_environment(group: ProcessGroup, log: Path) -> None:
     """stdout and stderr go to the log; the environment is the one given and no other."""
     process = group.start("echo", ("/bin/sh", "-c", "echo $A; echo b$HOME >&2"), {"A": "key"}, log)
 
-    assert process.child.wait(60) == 0
+    assert process.wait(60) == 0
     assert log.read_text() == "key\nb\n"
     assert "key" not in repr(process), "the environment may hold secrets"
 
@@ -138,7 +138,7 @@ def test_stopped_process_can_be_ended(group: ProcessGroup, log: Path) -> None:
 def test_signal_to_a_dead_process_does_nothing(group: ProcessGroup, log: Path) -> None:
     """Once it ended, its number may be somebody else's: no signal is sent."""
     group.start("dead", ("/bin/true",), None, log)
-    group["dead"].child.wait(60)
+    group["dead"].wait(60)
 
     group.send_signal("dead", signal.SIGKILL)
 
@@ -160,12 +160,13 @@ def test_exception_ends_the_processes(log: Path) -> None:
 
 
 OWNER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from devstack import orphan_reaper
 from devstack.process_group import ProcessGroup
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
 folder = Path(sys.argv[1])
-orphan_reaper.watch_folder(folder)
+orphan_reaper.watch(folder)
 process = ProcessGroup().start("sleeps", ["/bin/sleep", "600"])
 print(process.pid, flush=True)
 if sys.argv[2] == "raise":

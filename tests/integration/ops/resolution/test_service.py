@@ -166,7 +166,7 @@ def test_with_epay_away_nothing_changes(world: World, clock: Clock, act: Decisio
     """Not even when the payout is looked at next."""
     before = settled(world, clock)
     at = at_desk(world, ask=lambda _: OutcomeUnknown("read timeout"))
-    assert "EPAY could not be asked (read timeout)" in refused(at, before, act)
+    assert "EPAY could not be queried (read timeout)" in refused(at, before, act)
     assert world.row() == before
 
 
@@ -282,7 +282,7 @@ def test_a_worker_acts_while_a_person_asks(world: World, clock: Clock) -> None:
     """A query's answer comes in between: nothing is done for the person."""
     payout = settled(world, clock)
     at = at_desk(world, ask=meanwhile(world, lambda: query(world.context, [payout.id], None)))
-    with pytest.raises(ConcurrentChange, match="look again"):
+    with pytest.raises(ConcurrentChange, match="Check it and try again"):
         at.act(payout, RESEND)
     assert world.row().status is Status.UNKNOWN
     assert kinds(world)[-1] == "no_such_order"
@@ -298,7 +298,7 @@ def test_the_sweep_leaves_to_a_person_what_a_person_has(world: World, clock: Clo
 
 
 def test_a_worker_sends_what_a_person_is_about_to_reject(world: World, clock: Clock) -> None:
-    """It comes first, so the person is told to look again, and it is not rejected."""
+    """It comes first, so the person is told so, and it is not rejected."""
     [payout] = put_queued(world, "order-1")
     at = at_desk(
         world, ask=meanwhile(world, lambda: submit(world.context, payout.id, None, claim_id()))
@@ -465,7 +465,7 @@ def test_only_the_proposal_that_was_shown_is_approved(world: World, clock: Clock
     at = at_desk(world, needs_approval=True)
     at.act(settled(world, clock), RESEND)
     at.act(world.row(), REJECT)
-    with pytest.raises(ConcurrentChange, match="another act was proposed"):
+    with pytest.raises(ConcurrentChange, match="another action was proposed"):
         at.approve(world.row(), "Bob", "yes", seen=RESEND)
     assert at.approve(world.row(), "Bob", "yes", seen=REJECT).payout.status is Status.REJECTED
 
