@@ -168,6 +168,23 @@ def test_second_address_is_tried_when_the_first_is_dead(
     assert len(server.requests) == 1
 
 
+def test_address_that_does_not_answer_leaves_time_for_the_second(
+    gateway: MakeGateway, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connect timeout is divided between them."""
+    server = gateway(GOOD)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        port = listener.getsockname()[1]
+        resolve_localhost(monkeypatch, ("127.0.0.1", port), ("127.0.0.1", server.port))
+        client = client_for(f"http://localhost:{port}", connect_timeout=0.6)
+        assert isinstance(client.create(ORDER), Report)
+
+
 def test_tls_with_a_plain_server_never_sent(gateway: MakeGateway, client_for: MakeClient) -> None:
     """The handshake fails before any byte of the request."""
     server = gateway(GOOD)
