@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from kombu import Connection, Producer
 
+from tests.support.factories import request_kwargs
 from tests.support.servers import flush
-from tests.support.service import Service, asked
+from tests.support.service import Service
 
 ACCOUNT_NO = "U9876543210"
-KWARGS = asked("rubbish") | {"account_no": ACCOUNT_NO}
+KWARGS = request_kwargs("rubbish") | {"account_no": ACCOUNT_NO}
 
 RUBBISH: dict[str, tuple[Any, dict[str, Any]]] = {
     "an object": ({"hello": 1}, {}),

@@ -9,8 +9,9 @@ import pytest
 from celery import Celery
 from celery.result import AsyncResult
 
+from tests.support.factories import request_kwargs
 from tests.support.servers import RedisServer
-from tests.support.service import Service, asked
+from tests.support.service import Service
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,9 @@ def app(service: Service) -> Any:
 
 
 def _ask(app: Celery, order_no: str, **changes: Any) -> AsyncResult[Any]:
-    return app.send_task("payouts.request", kwargs=asked(order_no) | changes, queue="payouts")
+    return app.send_task(
+        "payouts.request", kwargs=request_kwargs(order_no) | changes, queue="payouts"
+    )
 
 
 def test_five_at_once_and_once_more(service: Service, app: Celery) -> None:

@@ -21,6 +21,7 @@ from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import request_kwargs
 from worker.context import Context, QueryPool
 from worker.database_retry import DatabaseRetry
 from worker.jobs.request import request
@@ -86,16 +87,6 @@ class World:
         with self.engine.begin() as connection:
             result = connection.execute(text(statement), values)
             return result.all() if result.returns_rows else []
-
-
-def request_kwargs(order_no: str = "order-1") -> dict[str, Any]:
-    return {
-        "merchant_order_no": order_no,
-        "amount": "10.50",
-        "currency": "USD",
-        "channel_code": "11",
-        "account_no": "U1234567890",
-    }
 
 
 MakeWorld = Callable[..., World]

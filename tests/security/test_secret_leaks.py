@@ -37,8 +37,9 @@ from shared.epay.responses import MAX_TEXT
 from shared.epay.signing import NestedForm
 from shared.storage.encryption import new_key
 from tests.support.databases import fresh_database
+from tests.support.factories import request_kwargs
 from tests.support.servers import PostgresServer, RedisServer, flush
-from tests.support.service import ACCOUNT, SHORT, Service, asked, service
+from tests.support.service import ACCOUNT, SHORT, Service, service
 
 PIN = "PIN-30519-4427"
 KEY = "KEY-5f21c9-b07d"
@@ -266,7 +267,7 @@ def _plant_in_requests(scene: Scene) -> None:
 
 def _plant_in_messages(scene: Scene) -> None:
     number = scene.planted.number
-    kwargs = asked("no-message") | {"account_no": number("no message"), "pinCode": PIN}
+    kwargs = request_kwargs("no-message") | {"account_no": number("no message"), "pinCode": PIN}
     name = "payouts.request"
     scene.put([[], kwargs, {}], task="payouts.nonsense", id="m1")
     scene.put([[], kwargs, {}], task=name)

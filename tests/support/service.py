@@ -25,6 +25,7 @@ from sandbox.settings import SandboxConfig
 from shared.epay.callbacks import sign_callback
 from shared.epay.signing import NestedForm
 from shared.messaging.celery_config import UNACKED_KEYS
+from tests.support.factories import request_kwargs
 from tests.support.paths import PROGRAMS
 
 ACCOUNT = "test2020@epay.com"
@@ -119,7 +120,7 @@ class Service:
 
     def ask(self, order_no: str, **changes: Any) -> str:
         """Ask for a payout with plain celery; the message's id."""
-        return send(self.asker, asked(order_no) | changes)
+        return send(self.asker, request_kwargs(order_no) | changes)
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
         """Read from the service's database."""
@@ -181,17 +182,6 @@ class Service:
     def wait_until_idle(self, timeout: float = 60) -> None:
         """Wait until no message waits or is being worked on."""
         wait_for(lambda: not any(self.waiting().values()), timeout, "all queues to be empty")
-
-
-def asked(order_no: str) -> dict[str, Any]:
-    """The kwargs of a request, as docs/producers.md has them."""
-    return {
-        "merchant_order_no": order_no,
-        "amount": "10.50",
-        "currency": "USD",
-        "channel_code": "11",
-        "account_no": "U1234567890",
-    }
 
 
 def send(app: Celery, kwargs: Mapping[str, Any]) -> str:

@@ -21,7 +21,8 @@ from shared.domain import lifecycle
 from shared.producer import Conflict, Producer
 from shared.storage.encryption import AccountCipher, new_key
 from shared.storage.payout_store import PayoutStore
-from tests.integration.conftest import World, request_kwargs
+from tests.integration.conftest import World
+from tests.support.factories import request_kwargs
 from tests.support.jobs import ACCOUNT, claim_id, kinds, new, of_ledger, tick
 from worker.jobs.submit import submit
 

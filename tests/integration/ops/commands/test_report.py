@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -28,7 +28,7 @@ from shared.clock import utcnow
 from shared.domain import lifecycle, reports
 from shared.domain.daily_reconciliation import Comparison, Verdict
 from shared.domain.gateway import CreateOrder, Report
-from shared.domain.payout import PayoutState, Status
+from shared.domain.payout import PayoutState
 from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
@@ -36,6 +36,7 @@ from shared.storage import journal_audit
 from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_service_payout
 
 ACCOUNT = "test2020@epay.com"
 ACCOUNT_NO = "U1234567890"
@@ -47,22 +48,7 @@ DAY = f"{YESTERDAY:%F}"
 
 
 def a_payout(order_no: str, **changes: Any) -> PayoutState:
-    payout = PayoutState(
-        epay_account=ACCOUNT,
-        merchant_order_no=order_no,
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no=ACCOUNT_NO,
-        remark=None,
-        extend_fields=None,
-        notify=None,
-        status=Status.QUEUED,
-        due_at=YESTERDAY,
-        created_at=YESTERDAY,
-        updated_at=YESTERDAY,
-    )
-    return replace(payout, **changes)
+    return make_service_payout(order_no, YESTERDAY, **({"account_no": ACCOUNT_NO} | changes))
 
 
 @dataclass

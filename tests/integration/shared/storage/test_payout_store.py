@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -16,7 +17,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from shared.domain import lifecycle, reports
-from shared.domain.gateway import OutcomeUnknown, Report
+from shared.domain.gateway import OutcomeUnknown
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
@@ -24,28 +25,16 @@ from shared.storage import migrate
 from shared.storage.engine import is_transient, make_engine
 from shared.storage.payout_store import PayoutStore
 from shared.storage.tables import metadata
+from tests.support.factories import make_report, make_service_payout
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = Policy()
+NOTIFY = {"task": "t", "queue": "q", "on": ["accepted", "final"]}
 
 
-def new(order_no: str = "o-1", **changes: object) -> PayoutState:
-    payout = PayoutState(
-        epay_account="shop@epay.com",
-        merchant_order_no=order_no,
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no="U1234567",
-        remark=None,
-        extend_fields={"a": "b"},
-        notify={"task": "t", "queue": "q", "on": ["accepted", "final"]},
-        status=Status.QUEUED,
-        due_at=NOW,
-        created_at=NOW,
-        updated_at=NOW,
-    )
-    return replace(payout, **changes)  # type: ignore[arg-type]
+def new(order_no: str = "o-1", **changes: Any) -> PayoutState:
+    fields = {"epay_account": "shop@epay.com", "extend_fields": {"a": "b"}, "notify": NOTIFY}
+    return make_service_payout(order_no, NOW, **(fields | changes))
 
 
 def accepted(store: PayoutStore, order_no: str = "o-1", **changes: object) -> PayoutState:
@@ -60,16 +49,7 @@ def accepting(order_no: str) -> Transition:
 
 
 def succeeded(payout: PayoutState) -> Transition:
-    report = Report(
-        "query",
-        payout.epay_account,
-        payout.merchant_order_no,
-        "E1",
-        "7",
-        payout.amount,
-        payout.currency,
-        Decimal("0.125"),
-    )
+    report = make_report("7", payout=payout, epay_order_no="E1", fee=Decimal("0.125"))
     return reports.on_callback(payout, report, now=NOW, policy=POLICY, jitter=0)
 
 
