@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
+from ops.connections import database
 from ops.console import say, when
-from ops.errors import UserError, unreadable
+from ops.errors import UserError
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.contract import ChannelCode, Currency, EpayAccount
 from shared.storage import pauses
-from shared.storage.engine import make_engine
 from shared.storage.pauses import AlreadyPaused, NotPaused, Pause, Scope
 
 _LONGEST_WORDS = 500
@@ -55,7 +51,7 @@ def pause(
     """
     scope = _scope(account, channel, currency)
     by, why = _words("--name", name), _words("--reason", reason)
-    with _database() as engine:
+    with database(load()) as engine:
         try:
             pauses.pause(engine, scope, by, why, utcnow())
         except AlreadyPaused as error:
@@ -78,7 +74,7 @@ def resume(
     """Let go on what `payouts pause` with just these options stopped."""
     scope = _scope(account, channel, currency)
     by, why = _words("--name", name), _words("--reason", reason)
-    with _database() as engine:
+    with database(load()) as engine:
         try:
             pauses.resume(engine, scope, by, why, utcnow())
         except NotPaused as error:
@@ -125,14 +121,3 @@ def _words(option: str, value: str) -> str:
             f"nothing was changed: {option} must be 1 to {_LONGEST_WORDS} characters in one line"
         )
     return words
-
-
-@contextmanager
-def _database() -> Iterator[Engine]:
-    engine = make_engine(load().need("database_url").database_url, pool_size=1)
-    try:
-        yield engine
-    except SQLAlchemyError as error:
-        raise unreadable(error) from error
-    finally:
-        engine.dispose()
