@@ -6,11 +6,8 @@ import socket
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listened on a moment ago.
-
-    Another program may take it before the caller does: whoever binds it must be ready to try again.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    """A free port of 127.0.0.1; another program may take it before the caller binds it."""
+    with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port

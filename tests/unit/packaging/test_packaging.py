@@ -143,6 +143,15 @@ def test_image_has_every_package() -> None:
     assert all((ROOT / source).exists() for source in copied)
 
 
+def test_every_package_is_typed_and_there_is_a_licence() -> None:
+    """Type checkers of other programs use the annotations; the wheel carries its licence."""
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+
+    assert all((ROOT / package / "py.typed").exists() for package in packages)
+    assert PROJECT["project"]["license-files"] == ["LICENSE"]
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
 def test_image_is_unprivileged_and_hashed() -> None:
     """No root, no compiler, no package without a hash."""
     stages = DOCKERFILE.split("\nFROM ")
