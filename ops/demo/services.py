@@ -97,7 +97,7 @@ def running(
         if given := os.environ.get("REDIS_URL"):
             redis_url = unused_broker(given)
         else:
-            port = free_port(ports.redis)
+            port = free_port(ports.redis) if ports.redis else None
             redis = stack.enter_context(LocalRedis(data and data / "redis", port))
             redis_url, servers["Redis"] = redis.url, redis.process
         migrate.upgrade(database_url)
