@@ -71,17 +71,13 @@ class PayoutStore:
     """The payouts in PostgreSQL. Threads may share it.
 
     Args:
-        engine: for transactions of several statements.
+        engine: its pool serves all calls; those of one statement run in autocommit mode.
         cipher: encrypts account numbers at rest.
-        single: an engine by `make_autocommit_engine` for the calls of one statement, which are the
-            most frequent; None: `engine` serves them too.
     """
 
-    def __init__(
-        self, engine: Engine, cipher: AccountCipher = NO_ENCRYPTION, *, single: Engine | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, cipher: AccountCipher = NO_ENCRYPTION) -> None:
         self.engine = engine
-        self._single = single or engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cipher = cipher
 
     def insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:

@@ -13,6 +13,7 @@ from ops.demo.scenario import plan_payouts
 from tests.support.service import API_KEY, PROGRAMS, bare_environment
 
 COUNT = 100
+LIMIT = ["--limit", "240"]
 WRITERS = {"gateway", "worker", "reconciler", "beat", "webhook"}
 
 
@@ -32,12 +33,20 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """`payouts demo` on servers of its own, in an empty folder."""
     folder = tmp_path_factory.mktemp("demo")
     ended = subprocess.run(
-        [str(PROGRAMS / "payouts"), "demo", "--count", str(COUNT), "--logs", str(folder / "logs")],
+        [
+            str(PROGRAMS / "payouts"),
+            "demo",
+            *LIMIT,
+            "--count",
+            str(COUNT),
+            "--logs",
+            str(folder / "logs"),
+        ],
         cwd=folder,
         env=bare_environment(),
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
     logs = sorted((folder / "logs").glob("*.log"))

@@ -25,9 +25,9 @@ def test_released_processes_and_folders_are_forgotten() -> None:
 
 def test_end_uses_the_signal_asked_for() -> None:
     """Each process gets its own stop signal, even while it is stopped by SIGSTOP."""
-    with subprocess.Popen(["/bin/sleep", "60"], start_new_session=True) as process:
+    with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as process:
         process.send_signal(signal.SIGSTOP)
 
         end({process.pid: signal.SIGUSR1})
 
-        assert process.wait(5) == -signal.SIGUSR1
+        assert process.wait(60) == -signal.SIGUSR1

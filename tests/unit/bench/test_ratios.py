@@ -101,7 +101,7 @@ def test_stub_counts_what_it_answered_even_in_pieces(stub: int) -> None:
     body = payloads.signed_body(payloads.create_param("bench-2")).encode()
     head = f"POST {BASE_PATH}{payloads.CREATE} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
     whole = head.encode() + body
-    with socket.create_connection((HOST, stub), timeout=5) as sock, sock.makefile("rb") as answers:
+    with socket.create_connection((HOST, stub), timeout=60) as sock, sock.makefile("rb") as answers:
         sock.sendall(whole + whole[:50])
         first = _body(answers)
         sock.sendall(whole[50:])

@@ -30,7 +30,7 @@ def test_timeout_says_what_was_awaited() -> None:
     with pytest.raises(TimeoutError, match=r"waited 0\.05 s for the moon"):
         wait_for(lambda: None, 0.05, "the moon")
 
-    assert 0.05 <= time.monotonic() - started < 2
+    assert 0.05 <= time.monotonic() - started < 60
 
 
 def test_error_of_the_condition_ends_the_wait() -> None:

@@ -9,9 +9,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +26,14 @@ from shared.config.builders import build_epay_config
 from shared.config.settings import Settings
 from shared.domain import lifecycle, review
 from shared.domain.gateway import CreateOrder, OutcomeUnknown
-from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.payout import PayoutState, Transition
 from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.storage import pauses
 from shared.storage.engine import make_engine
 from shared.storage.pauses import Scope
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_service_payout
 from tests.support.paths import PROGRAMS
 
 ACCOUNT = "test2020@epay.com"
@@ -74,23 +73,8 @@ def run(payouts: Any, service: dict[str, str]) -> Callable[..., Any]:
 
 
 def new(order_no: str, age: timedelta = OLD, **changes: Any) -> PayoutState:
-    at = utcnow() - age
-    payout = PayoutState(
-        epay_account=ACCOUNT,
-        merchant_order_no=order_no,
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no=ACCOUNT_NO,
-        remark=None,
-        extend_fields=None,
-        notify=None,
-        status=Status.QUEUED,
-        due_at=at,
-        created_at=at,
-        updated_at=at,
-    )
-    return replace(payout, **changes)
+    fields = {"account_no": ACCOUNT_NO} | changes
+    return make_service_payout(order_no, utcnow() - age, **fields)
 
 
 def queued(engine: Engine, order_no: str, **changes: Any) -> PayoutState:
@@ -129,7 +113,7 @@ def shown_by_epay(gateway: Gateway, order_no: str) -> None:
     client = EpayClient(build_epay_config(settings))
     client.create(CreateOrder(order_no, "10.50", "USD", "11", ACCOUNT_NO))
     client.close()
-    wait_for(lambda: gateway.ledger()["orders"][order_no]["status"] == "7", 5, "EPAY to say 7")
+    wait_for(lambda: gateway.ledger()["orders"][order_no]["status"] == "7", 60, "EPAY to say 7")
 
 
 def status_of(engine: Engine, order_no: str) -> str:

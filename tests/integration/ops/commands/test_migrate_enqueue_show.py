@@ -14,10 +14,10 @@ from kombu import Connection
 from shared.clock import utcnow
 from shared.domain import lifecycle, reports
 from shared.domain.gateway import Report
-from shared.domain.payout import PayoutState, Status
 from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_payout, make_report
 
 ACCOUNT = "merchant@example.com"
 ACCOUNT_NO = "U12345678901234567890"
@@ -43,32 +43,19 @@ def story(database_url: str) -> str:
     """A payout that was sent, paid, and then contradicted; its order number."""
     now, policy = utcnow(), Policy()
     common: dict[str, Any] = {"now": now, "policy": policy, "jitter": 0.0}
-    wanted = PayoutState(
+    wanted = make_payout(
+        now,
         epay_account=ACCOUNT,
         merchant_order_no="order-1",
         amount=Decimal("1234567890.50"),
-        currency="USD",
-        channel_code="11",
         account_no=ACCOUNT_NO,
         remark="for [bold]May[/bold]",
-        extend_fields=None,
         notify={"task": WIDE, "queue": "shop", "on": ["accepted", "final"]},
-        status=Status.QUEUED,
-        due_at=now,
-        created_at=now,
-        updated_at=now,
     )
 
     def report(status: str) -> Report:
-        return Report(
-            source="callback",
-            epay_account=ACCOUNT,
-            merchant_order_no="order-1",
-            epay_order_no=EPAY_ORDER_NO,
-            status=status,
-            amount=Decimal("1234567890.5"),
-            currency="USD",
-            fee=Decimal("0.10"),
+        return make_report(
+            status, "callback", payout=wanted, epay_order_no=EPAY_ORDER_NO, fee=Decimal("0.10")
         )
 
     engine = make_engine(database_url, pool_size=1)
@@ -168,7 +155,7 @@ def test_enqueue_puts_the_documented_message_on_the_queue(payouts: Any, redis_ur
     assert "payouts show order-1" in ran.out
     assert ACCOUNT_NO not in ran.out
     with Connection(redis_url) as connection, connection.SimpleQueue("payouts") as queue:
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=60)
         assert message.headers["task"] == "payouts.request"
         assert message.payload[0] == []
         assert message.payload[1] == {

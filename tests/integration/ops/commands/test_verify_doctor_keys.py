@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,11 +14,12 @@ from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
 from shared.domain import lifecycle
-from shared.domain.payout import PayoutState, Status
+from shared.domain.payout import PayoutState
 from shared.domain.policy import Policy
 from shared.storage.encryption import new_key
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_service_payout
 
 ACCOUNT_NO = "U1234567890"
 
@@ -35,21 +35,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 def payout(engine: Engine) -> PayoutState:
     """One payout on disk."""
     now = datetime.now(UTC)
-    new = PayoutState(
-        epay_account="test2020@epay.com",
-        merchant_order_no="order-1",
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no=ACCOUNT_NO,
-        remark=None,
-        extend_fields=None,
-        notify=None,
-        status=Status.QUEUED,
-        due_at=now,
-        created_at=now,
-        updated_at=now,
-    )
+    new = make_service_payout("order-1", now, account_no=ACCOUNT_NO)
     step = lifecycle.accept(new, claim_id="c", now=now, policy=Policy())
     accepted = PayoutStore(engine).insert([step])[0]
     assert accepted is not None

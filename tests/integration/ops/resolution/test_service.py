@@ -126,7 +126,7 @@ def test_a_resend_is_refused_where_epay_shows_the_order(world: World, clock: Clo
 
 def test_an_order_under_way_is_followed_and_not_sent_again(world: World, clock: Clock) -> None:
     """EPAY's report is news: it moves the payout before the act is looked at."""
-    assert world.ask(remark="sandbox:accept_then_close sandbox:pending=60")["status"] == "unknown"
+    assert world.ask(remark="sandbox:accept_then_close sandbox:pending=600")["status"] == "unknown"
     clock.forward(700)
     until_epay_says(world, "19")
     words = refused(at_desk(world), world.row(), REJECT)
@@ -361,22 +361,22 @@ def test_at_one_moment_either_a_worker_or_a_person(world: World) -> None:
     at = at_desk(world)
 
     def person(payout: PayoutState) -> bool:
-        together.wait(timeout=5)
+        together.wait(timeout=60)
         try:
             return isinstance(at.act(payout, REJECT), ActionResult)
         except NotAllowed:
             return False
 
     def worker(payout: PayoutState) -> None:
-        together.wait(timeout=5)
+        together.wait(timeout=60)
         submit(world.context, payout.id, None, claim_id())
 
     rejected = {}
     with ThreadPoolExecutor(2) as pool:
         for payout in payouts:
             decided = pool.submit(person, payout)
-            pool.submit(worker, payout).result(timeout=10)
-            rejected[payout.merchant_order_no] = decided.result(timeout=10)
+            pool.submit(worker, payout).result(timeout=60)
+            rejected[payout.merchant_order_no] = decided.result(timeout=60)
     for order_no, was_rejected in rejected.items():
         received = of_ledger(world, order_no)["creates_received"]
         status = world.row(order_no).status
@@ -439,7 +439,7 @@ def test_a_second_person_approves(world: World, clock: Clock) -> None:
 
 def test_what_is_no_longer_allowed_is_not_approved(world: World, clock: Clock) -> None:
     """EPAY shows the order by now: the proposal is over, and the payout followed."""
-    assert world.ask(remark="sandbox:accept_then_close sandbox:hidden=60")["status"] == "unknown"
+    assert world.ask(remark="sandbox:accept_then_close sandbox:hidden=600")["status"] == "unknown"
     clock.forward(700)
     at = at_desk(world, needs_approval=True)
     assert at.act(world.row(), RESEND).proposed

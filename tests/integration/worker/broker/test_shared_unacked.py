@@ -18,6 +18,7 @@ from worker.broker.transport import Transport
 from devstack.wait import wait_for
 from shared.messaging.celery_config import KOMBU_UNACKED_KEYS
 from tests.support.broker import make_older, put_among_unacked
+from worker.broker.channel import Transport
 from worker.broker.shared_unacked import restore_expired
 
 VISIBILITY = 60

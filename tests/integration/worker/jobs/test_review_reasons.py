@@ -105,7 +105,7 @@ def resend_horizon(make_world: MakeWorld) -> World:
 def vanished(make_world: MakeWorld) -> World:
     """EPAY told of the order, and now knows none."""
     world = make_world()
-    world.ask(remark="sandbox:pending=60")
+    world.ask(remark="sandbox:pending=600")
     at_epay(world).visible_at = float("inf")
     ask_epay(world)
     return world
@@ -132,7 +132,7 @@ def overdue(make_world: MakeWorld) -> World:
     """EPAY does not come to an end."""
     world = make_world()
     clock = controlled(world)
-    world.ask(remark="sandbox:pending=60")
+    world.ask(remark="sandbox:pending=600")
     clock.forward(world.context.policy.review_after.total_seconds() + 1)
     tick(world)
     return world

@@ -19,7 +19,7 @@ from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
 from shared.domain.lifecycle import Policy, accept_queued
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.transitions import FINAL, TRANSITIONS
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ABSENT,
     DEFINITE,
     ENDS,
@@ -31,14 +31,13 @@ from tests.support.lifecycle import (
     SECOND,
     T0,
     VAGUE,
-    independent_hash,
-    independent_row_hash,
-    new_payout,
+    make_payout,
+    make_report,
     queried,
-    report,
     standing,
     unknown,
 )
+from tests.support.journal import independent_hash, independent_row_hash
 
 SETTLED = T0 + POLICY.visibility_delay + 5 * SECOND
 HELD_SINCE = T0 + 10 * SECOND
@@ -54,13 +53,16 @@ ANSWERS: dict[str, OrderAnswer | None] = {
     "absent": ABSENT,
     "definite": DEFINITE,
     "vague": VAGUE,
-    **{f"status {code}": report(code) for code in ("0", "1", "5", "6", "7", "8", "9", "19", "20")},
-    "status 11": report("11"),
-    "status 77": report("77"),
-    "status missing": report(None),
-    "other amount, 7": report("7", amount=Decimal("9.99")),
-    "other amount, 1": report("1", amount=Decimal("9.99")),
-    "other account, 6": report("6", epay_account="x"),
+    **{
+        f"status {code}": make_report(code)
+        for code in ("0", "1", "5", "6", "7", "8", "9", "19", "20")
+    },
+    "status 11": make_report("11"),
+    "status 77": make_report("77"),
+    "status missing": make_report(None),
+    "other amount, 7": make_report("7", amount=Decimal("9.99")),
+    "other amount, 1": make_report("1", amount=Decimal("9.99")),
+    "other account, 6": make_report("6", epay_account="x"),
 }
 REPORTS = {name for name, answer in ANSWERS.items() if isinstance(answer, Report)}
 NO_WORD = {"status 11", "status 77", "status missing"}
@@ -310,7 +312,7 @@ def test_without_an_answer_nothing_is_decided(act: Action, answer: OrderAnswer |
 
 def test_what_was_sent_and_came_back_is_rejected_only_on_epays_word() -> None:
     """Queued again after a first send that may have left: EPAY must be asked."""
-    back = replace(accept_queued(new_payout(), now=T0).after, first_sent_at=T0, last_sent_at=T0)
+    back = replace(accept_queued(make_payout(), now=T0).after, first_sent_at=T0, last_sent_at=T0)
     for name in ("not asked", "never sent", "no answer", "vague", *REPORTS):
         assert isinstance(tried(back, Action.REJECT, ANSWERS[name]), str), name
     assert isinstance(tried(back, Action.REJECT, ABSENT), Transition)
@@ -329,23 +331,23 @@ REFUSALS = [
     (
         Status.UNKNOWN,
         Action.RESEND,
-        report("1"),
+        make_report("1"),
         "EPAY shows the order (E-9, status 1): it is follow",
     ),
     (
         Status.UNKNOWN,
         Action.REJECT,
-        report("7"),
+        make_report("7"),
         "EPAY shows the order (E-9, status 7): it is follow",
     ),
     (Status.PROCESSING, Action.REJECT, ABSENT, "it is processing: EPAY has it, or it is final"),
     (
         Status.UNKNOWN,
         Action.ACCEPT_AS,
-        report("6"),
+        make_report("6"),
         "EPAY answers status 6 (failed): `payouts",
     ),
-    (Status.UNKNOWN, Action.ACCEPT_AS, report("1"), "succeeded against EPAY's answer"),
+    (Status.UNKNOWN, Action.ACCEPT_AS, make_report("1"), "succeeded against EPAY's answer"),
     (Status.QUEUED, Action.ACCEPT_AS, ABSENT, "reject it instead"),
     (Status.FAILED, Action.ACCEPT_AS, ABSENT, "it is failed, and a final status does not change"),
     (Status.QUEUED, Action.RELEASE, None, "no cap holds it"),
@@ -364,7 +366,7 @@ def test_a_refusal_names_its_rule(
 
 def test_the_payees_account_does_not_get_on_record() -> None:
     """Neither out of EPAY's words nor out of the person's."""
-    number = new_payout().account_no
+    number = make_payout().account_no
     answer = Refused("404", f"no order for {number}")
     decision = wish(Action.RESEND, reason=f"EPAY: {number} unknown")
     step = decide(unknown(), decision, answer, now=SETTLED, policy=POLICY)

@@ -14,24 +14,11 @@ from shared.domain.payout import PayoutState, Status
 from shared.domain.policy import Policy
 from shared.domain.transitions import FINAL
 from shared.storage.pauses import Pause, Scope
+from tests.support.factories import make_payout
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = Policy(visibility_delay=timedelta(seconds=600))
-QUEUED = PayoutState(
-    epay_account="a@example.com",
-    merchant_order_no="order-1",
-    amount=Decimal("10.50"),
-    currency="USD",
-    channel_code="11",
-    account_no="U1234567",
-    remark=None,
-    extend_fields=None,
-    notify=None,
-    status=Status.QUEUED,
-    due_at=NOW,
-    created_at=NOW,
-    updated_at=NOW,
-)
+QUEUED = make_payout(NOW, epay_account="a@example.com", merchant_order_no="order-1")
 UNKNOWN = replace(QUEUED, status=Status.UNKNOWN, first_sent_at=NOW, last_sent_at=NOW)
 
 
