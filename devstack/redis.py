@@ -31,11 +31,16 @@ class LocalRedis(LocalServer):
     stop_signal = signal.SIGTERM
     kill_signal = signal.SIGKILL
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Start nothing yet; `folder` keeps the data between runs, None: a temporary folder."""
+    def __init__(self, folder: Path | None = None, port: int | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            folder: keeps the data from one run to the next; None: a temporary folder.
+            port: None: a free one.
+        """
         super().__init__(folder)
         self._program = str(redis_program())
-        self._port: int | None = None
+        self._port = port
 
     @property
     def port(self) -> int:

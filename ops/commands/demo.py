@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ops.demo.run import run
 from ops.demo.scenario import EACH, FAULTS
 from ops.errors import UserError
 
@@ -23,10 +24,6 @@ def demo(
 
     Exit 1 if a guarantee is broken, 2 if payouts are not finished in time.
     """
-    try:
-        from ops.demo.run import run  # noqa: PLC0415 - the extra may be missing
-    except ImportError as error:
-        raise UserError(f"{error.name} is missing: pip install 'epay-payouts[local]'") from error
     if count < len(FAULTS) * EACH:
         raise UserError(f"--count must be at least {len(FAULTS) * EACH} to meet every fault")
     with tempfile.TemporaryDirectory(prefix="payouts-demo-") as folder:

@@ -25,8 +25,18 @@ from shared.observability.logging import mask
 from shared.storage import queries
 from shared.storage.queries import PayoutFilter
 
-_NARROW = 110
-"""Columns of a terminal below which some columns of the list are left out."""
+_HEADINGS = (
+    "order",
+    "status",
+    "amount",
+    "review code",
+    "accepted (UTC)",
+    "channel",
+    "account",
+    "next check (UTC)",
+)
+"""By importance: a narrow terminal shows the first ones only."""
+_FEWEST_COLUMNS = 3
 CODES = sorted(
     value for name, value in vars(review).items() if name.isupper() and isinstance(value, str)
 )
@@ -120,11 +130,20 @@ def _print(payouts: list[PayoutState]) -> None:
     if not payouts:
         say("No payout matches.")
         return
-    columns = ["order", "status", "amount", "accepted (UTC)", "review code"]
-    if out.width >= _NARROW:
-        columns += ["channel", "account", "next check (UTC)"]
-    rows = [_cells(payout)[: len(columns)] for payout in payouts]
-    print_table(columns, rows, right={"amount"}, fold={"order"})
+    rows = [_cells(payout) for payout in payouts]
+    shown = _fitting_columns(rows)
+    print_table(_HEADINGS[:shown], (row[:shown] for row in rows), right={"amount"}, fold={"order"})
+
+
+def _fitting_columns(rows: list[tuple[str, ...]]) -> int:
+    """How many columns fit the terminal side by side, and no fewer than the first three."""
+    width = 0
+    for nth, cells in enumerate(zip(_HEADINGS, *rows, strict=True)):
+        width += max(map(len, cells))
+        if width > out.width and nth >= _FEWEST_COLUMNS:
+            return nth
+        width += len("  ")
+    return len(_HEADINGS)
 
 
 def _cells(payout: PayoutState) -> tuple[str, ...]:
@@ -132,8 +151,8 @@ def _cells(payout: PayoutState) -> tuple[str, ...]:
         payout.merchant_order_no,
         payout.status.value,
         f"{payout.amount} {payout.currency}",
-        when(payout.created_at),
         review.code_of(payout.review_reason or ""),
+        when(payout.created_at),
         payout.channel_code,
         mask(payout.account_no),
         when(payout.due_at),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from sqlalchemy import Engine
 
 from ops.commands.review import describe_proposal
 from ops.connections import database, find
-from ops.console import as_json, exact, note, print_facts, print_table, say, when
+from ops.console import as_json, exact, note, print_facts, say, when
 from ops.errors import UserError
 from ops.gateway import resolution_service
 from ops.resolution.approval import open_proposal
@@ -25,6 +26,7 @@ from shared.observability.logging import mask
 from shared.storage import pauses
 from shared.storage.queries import PayoutDetail
 
+_AMOUNTS = {"amount", "fee"}
 _INTERNAL = {"id", "claim_id", "nonce", "journal_hash", "absences"}
 _FREE_TEXT = ("remark", "extend_fields")
 """Texts of the requesting app for the payee: they may hold anything."""
@@ -77,19 +79,30 @@ def _refresh(settings: Settings, engine: Engine, found: list[PayoutDetail]) -> l
 
 def _print(detail: PayoutDetail, waiting_for: str | None) -> None:
     print_facts(_facts(detail, waiting_for))
-    print_table(
-        ("#", "at (UTC)", "event", "by", "status", "detail"),
-        map(_event_cells, detail.events),
-        title="\nJournal",
-        fold={"event", "by", "status", "detail"},
-    )
+    say("\nJournal (times in UTC)")
+    for event in detail.events:
+        _print_event(event)
     if detail.messages:
-        print_table(
-            ("status", "task", "queue", "sent at (UTC)"),
-            map(_message_cells, detail.messages),
-            title="\nNotifications of the requesting app",
-            fold={"task", "queue"},
-        )
+        say("\nNotifications of the requesting app (times in UTC)")
+    for message in detail.messages:
+        sent = f"sent {when(message['sent_at'])}" if message["sent_at"] else "waiting"
+        status = message["kwargs"]["status"]
+        say(f"  {status}: {sent} to {message['task']} on queue {message['queue']}")
+
+
+def _print_event(event: Mapping[str, Any]) -> None:
+    before, after = event["status_before"], event["status_after"]
+    kind = _KINDS.get(event["kind"], event["kind"])
+    change = after if before in {None, after} else f"{before} -> {after}"
+    say(f"{event['sequence']:>3}  {when(event['at'])}  {kind}, by {event['actor']}: {change}")
+    if event["detail"]:
+        say("     " + ", ".join(f"{key} {_value(key, of)}" for key, of in event["detail"].items()))
+
+
+def _value(key: str, value: object) -> str:
+    if key in _AMOUNTS and value is not None:
+        return exact(Decimal(str(value)))
+    return _FRACTION_OF_SECOND.sub("", str(value))
 
 
 def _facts(detail: PayoutDetail, waiting_for: str | None) -> Iterator[tuple[str, str]]:
@@ -112,24 +125,6 @@ def _facts(detail: PayoutDetail, waiting_for: str | None) -> Iterator[tuple[str,
         yield "APPROVAL PENDING", f"{proposed}; another person must approve"
     if waiting_for is not None:
         yield "waits for", waiting_for
-
-
-def _event_cells(event: Mapping[str, Any]) -> tuple[str, ...]:
-    before, after = event["status_before"], event["status_after"]
-    detail = ", ".join(f"{key} {value}" for key, value in event["detail"].items())
-    return (
-        str(event["sequence"]),
-        when(event["at"]),
-        _KINDS.get(event["kind"], event["kind"]),
-        event["actor"],
-        after if before in {None, after} else f"{before} -> {after}",
-        _FRACTION_OF_SECOND.sub("", detail),
-    )
-
-
-def _message_cells(message: Mapping[str, Any]) -> tuple[str, ...]:
-    sent = when(message["sent_at"]) if message["sent_at"] else "waiting"
-    return message["kwargs"]["status"], message["task"], message["queue"], sent
 
 
 def _as_dict(detail: PayoutDetail, *, hashes: bool) -> dict[str, Any]:
