@@ -1,29 +1,32 @@
-# Everything a person or a build server runs. From nothing but Python, make and a package index.
+# Commands for developers and CI. They need Python, make and a package index only.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 MEASURING := $(VENV)/.measuring
-# Another interpreter for a new .venv: make PYTHON=/usr/bin/python3.12 test
+# The interpreter for a new .venv: make PYTHON=/usr/bin/python3.12 test
 PYTHON ?=
-# How many worlds `make simulate` plays: make simulate SEEDS=100000
+# The number of worlds of `make simulate`: make simulate SEEDS=100000
 SEEDS ?=
+# The interpreters of `make matrix`: make matrix PYTHONS="python3.12 /opt/python/bin/python3.14"
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 # More arguments for pytest: make test ARGS='-k store -x'
 ARGS ?=
 
 .PHONY: help
-help: ## Say what there is
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(INSTALLED) ## See it work: every fault a gateway can have, and what it did to the money
+demo: $(INSTALLED) ## Run 200 payouts through every fault of a gateway and count the payments
 	@$(BIN)/payouts demo
 
 .PHONY: dev
-dev: $(INSTALLED) ## Keep the whole service up on this machine, against the sandbox gateway
+dev: $(INSTALLED) ## Run the whole service on this machine with the sandbox gateway, until Ctrl-C
 	@$(BIN)/payouts dev
 
 .PHONY: test
@@ -33,12 +36,26 @@ test: $(INSTALLED) ## Run all tests but the chaos drills, with coverage of the s
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 
+.PHONY: matrix
+matrix: ## Run check and test with each Python from 3.11 to 3.14 found here; PYTHONS=... names others
+	@passed=; failed=; missing=; \
+	for python in $(PYTHONS); do \
+		if ! $$python $(SUITS) 2>/dev/null; then missing="$$missing $$python"; continue; fi; \
+		version=$$($$python -c 'import platform; print(platform.python_version())'); \
+		echo "== Python $$version"; \
+		if $(MAKE) PYTHON=$$python VENV=.venv-$$version check test; \
+		then passed="$$passed $$version"; else failed="$$failed $$version"; fi; \
+	done; \
+	echo "passed:$${passed:- none}; failed:$${failed:- none}; missing:$${missing:- none}"; \
+	test -n "$$passed" && test -z "$$failed"
+
 .PHONY: check
-check: $(INSTALLED) ## Lint, format, types, and who may import whom
+check: $(INSTALLED) ## Lint, format, types, who may import whom, and the size of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/code_size.py
 
 .PHONY: format
 format: $(INSTALLED) ## Format the code and sort its imports
@@ -46,24 +63,24 @@ format: $(INSTALLED) ## Format the code and sort its imports
 	$(BIN)/ruff format .
 
 .PHONY: chaos
-chaos: $(INSTALLED) ## Kill processes and servers for minutes, and count the money afterwards
+chaos: $(INSTALLED) ## Kill processes and servers for minutes, then count the payments
 	@$(BIN)/python -m tests.resilience.chaos $(ARGS)
 	@$(BIN)/python -m pytest -m chaos
 
 .PHONY: bench
-bench: $(MEASURING) ## Measure throughput and cost beside bare Celery and the usual ways
+bench: $(MEASURING) ## Measure throughput and CPU compared with bare Celery and the usual ways
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: simulate
-simulate: $(INSTALLED) ## Play random worlds of faults on all cores; SEEDS=... says how many
+simulate: $(INSTALLED) ## Simulate random worlds of faults on all cores; SEEDS=... sets their number
 	@SEEDS="$(SEEDS)" $(BIN)/python -m tests.simulation $(ARGS)
 
-# Neither an index nor the way a package came in is written down: only what, and its hashes.
+# The locks hold versions and hashes only, no index address and no dependency path.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
 .PHONY: lock
-lock: $(INSTALLED) ## Write requirements/ anew from pyproject.toml; what is locked stays where it fits
+lock: $(INSTALLED) ## Lock requirements/ from pyproject.toml; locked versions stay where they fit
 	@$(BIN)/python -c 'import uv' 2>/dev/null || $(PIP) install --quiet uv
 	$(LOCK) --extra local --extra dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
@@ -71,7 +88,7 @@ lock: $(INSTALLED) ## Write requirements/ anew from pyproject.toml; what is lock
 	$(LOCK) -c requirements/dev.txt --extra bench pyproject.toml -o requirements/bench.txt
 
 .PHONY: clean
-clean: ## Remove the virtual environment and everything that can be made again
+clean: ## Remove the virtual environment and all generated files
 	rm -rf $(VENV) .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -79,18 +96,28 @@ clean: ## Remove the virtual environment and everything that can be made again
 # The environment: the locked packages by hash, then this project as it stands here. Nothing is resolved
 # anew (pip would look past a pin for a package's extra); that all fit together is checked afterwards.
 # Nothing is fetched when nothing changed. An interpreter is tried by running it: some names on a
-# PATH are only signposts (pyenv's shims) and fail.
-CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3 python)
-SUITS := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'
+# PATH (pyenv's shims) exist and fail.
+CANDIDATES := $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3 python)
+SUITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
+# One short line for each package; what goes wrong is on stderr and stays as pip wrote it.
+PROGRESS := n=0; while read -r verb what rest; do case $$verb in \
+	Collecting|Processing) n=$$((n + 1)); printf '  %3d  %s\n' $$n "$$(basename "$$what")" ;; \
+	Installing) echo "  all fetched, now unpacking" ;; \
+	esac; done
 
-$(INSTALLED): requirements/dev.txt pyproject.toml
+$(INSTALLED): $(LOCKED) pyproject.toml
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) check
+	@touch $@
+
+$(LOCKED): requirements/dev.txt
 	@if ! $(BIN)/python $(SUITS) 2>/dev/null; then \
 		found=; \
 		for python in $(CANDIDATES); do \
 			if $$python $(SUITS) 2>/dev/null; then found=$$python; break; fi; \
 		done; \
 		if [ -z "$$found" ]; then \
-			echo "Needed: Python 3.11 or 3.12 with its venv module (tried: $(CANDIDATES))." >&2; \
+			echo "Needed: Python 3.11 or newer with its venv module (tried: $(CANDIDATES))." >&2; \
 			echo "Name one, for example: make PYTHON=/usr/local/bin/python3.12 test" >&2; \
 			exit 1; \
 		fi; \
@@ -98,13 +125,13 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 		$$found -m venv --clear $(VENV); \
 	fi
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the locked packages"
-	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/dev.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
-	@$(PIP) check
-	@touch $@
+	@rm -f $@
+	@echo "Installing $$(grep -c == requirements/dev.txt) locked packages (about a minute the first time)"
+	@{ $(PIP) install --progress-bar off --require-hashes --no-deps -r requirements/dev.txt \
+		&& touch $@; } | { $(PROGRESS); }
+	@test -e $@
 
-# What only the benchmarks are held against.
+# Packages for the benchmarks' comparisons.
 $(MEASURING): $(INSTALLED) requirements/bench.txt
 	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/bench.txt
 	@$(PIP) check

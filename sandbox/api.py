@@ -99,7 +99,7 @@ class GatewayApi:
             raise request_checks.RefusedError(self._config.duplicate_code, "merchantOrderNo exists")
         status = order.status
         if is_new:
-            self._state.life.begin(order)
+            self._state.simulation.begin(order)
         spoiled = self._spoiled_answer(order)
         return spoiled or self._about(order, envelopes.created_data(order, status))
 
@@ -111,7 +111,7 @@ class GatewayApi:
         if order is None:
             raise request_checks.RefusedError(self._config.not_found_code, "order does not exist")
         response = self._about(order, envelopes.query_data(order, status))
-        self._state.life.saw(order, status)
+        self._state.simulation.saw(order, status)
         return response
 
     def limit(self, envelope: request_checks.Envelope) -> Response:

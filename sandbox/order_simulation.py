@@ -19,10 +19,10 @@ _ENDS = {
 }
 _DETOURS = {Fault.PENDING: Status.PENDING, Fault.EXCEPTION: Status.EXCEPTION}
 _AFTER_ANSWER_SECONDS = 0.1
-"""A late callback must find the asker with the query's answer already in his hands."""
+"""A late callback comes after the answer of the query that it waited for."""
 
 
-class Life:
+class OrderSimulation:
     """Moves orders through their statuses and has their callbacks sent."""
 
     def __init__(

@@ -1,10 +1,10 @@
-"""One thread that runs things when their time has come."""
+"""One thread that runs actions when their time has come."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
+import contextlib
 import logging
+import sched
 import threading
 import time
 from collections.abc import Callable
@@ -13,13 +13,12 @@ _logger = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """A heap of (time, action) and the thread that runs them; actions must be quick."""
+    """The standard library's scheduler in a thread of its own; actions must be quick."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._heap: list[tuple[float, int, Callable[[], object]]] = []
-        self._order = itertools.count()
+        self._changed = threading.Event()
         self._stopping = False
+        self._queue = sched.scheduler(time.monotonic, self._wait)
         self._thread = threading.Thread(target=self._run, name="sandbox-scheduler", daemon=True)
 
     def start(self) -> None:
@@ -27,39 +26,40 @@ class Scheduler:
         self._thread.start()
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
-        """Run the action once, so many seconds from now."""
-        with self._changed:
-            heapq.heappush(self._heap, (time.monotonic() + seconds, next(self._order), action))
-            self._changed.notify()
+        """Run the action once, so many seconds from now; not at all once `stop` was called."""
+        if not self._stopping:
+            self._queue.enter(seconds, 0, _guarded, (action,))
+            self._changed.set()
 
     def clear(self) -> None:
         """Drop what has not run yet."""
-        with self._changed:
-            self._heap.clear()
+        for event in self._queue.queue:
+            with contextlib.suppress(ValueError):  # it has just run
+                self._queue.cancel(event)
+        self._changed.set()
 
     def stop(self) -> None:
         """Drop what has not run yet and end the thread."""
-        with self._changed:
-            self._stopping = True
-            self._heap.clear()
-            self._changed.notify()
+        self._stopping = True
+        self.clear()
         if self._thread.is_alive():
             self._thread.join()
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._stopping and not self._due():
-                    wait = self._heap[0][0] - time.monotonic() if self._heap else None
-                    self._changed.wait(wait)
-                if self._stopping:
-                    return
-                action = heapq.heappop(self._heap)[2]
-            try:
-                action()
-            except Exception:
-                # The thread is everybody's clock: one action's mistake must not stop the others.
-                _logger.exception("a scheduled action failed")
+    def _wait(self, seconds: float | None = None) -> None:
+        """Sleep until then, or until the queue changes."""
+        self._changed.wait(seconds)
+        self._changed.clear()
 
-    def _due(self) -> bool:
-        return bool(self._heap) and self._heap[0][0] <= time.monotonic()
+    def _run(self) -> None:
+        while not self._stopping:
+            self._queue.run()
+            if not self._stopping and self._queue.empty():
+                self._wait()
+
+
+def _guarded(action: Callable[[], object]) -> None:
+    """Run an action; its failure must not stop the others."""
+    try:
+        action()
+    except Exception:
+        _logger.exception("a scheduled action failed")

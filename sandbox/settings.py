@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+import os
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.epay.signing import NestedForm
 
@@ -28,119 +30,118 @@ class Duplicates(StrEnum):
     """The existing order is the answer, with code 1."""
 
 
-def _about(text: str) -> dict[str, str]:
-    return {"about": text}
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxConfig:
-    """The sandbox's settings. All times are seconds.
+class SandboxConfig(BaseModel):
+    """The settings of the sandbox. All times are seconds.
 
     EPAY documents no code but 1: the codes here are the sandbox's own, not EPAY's.
     """
 
-    account: str = field(
-        default="test2020@epay.com", metadata=_about("the one merchant account (epayAccount)")
-    )
-    api_key: str = field(default="TESTKEY123", metadata=_about("the merchant's API key"))
-    nested: NestedForm = field(
-        default=NestedForm.COMMA, metadata=_about("how nested objects are signed (section 4.3)")
-    )
-    host: str = field(default="127.0.0.1", metadata=_about("address to listen on"))
-    port: int = field(default=0, metadata=_about("port to listen on; 0 takes a free one"))
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    pay_after: float = field(
-        default=0.5, metadata=_about("from the creation of an order to its end")
-    )
-    callback_scale: float = field(
-        default=1.0, metadata=_about("factor on the retry schedule of callbacks")
-    )
-    callback_timeout: float = field(
-        default=10.0, metadata=_about("how long one callback waits for its reply")
-    )
-    callback_workers: int = field(
-        default=16, metadata=_about("how many callbacks are posted at the same time")
-    )
-    duplicates: Duplicates = field(
-        default=Duplicates.REFUSE, metadata=_about("what a second create gets")
-    )
-    fee: str = field(default="0.10", metadata=_about("the fee of every order, in its currency"))
-    limits: str = field(
-        default="USD=0:9999999,EUR=0:9999999,GBP=0:9999999,HKD=0:9999999,JPY=0:9999999",
-        metadata=_about(
-            "singleMin:singleMax per currency, both allowed; a currency not listed is refused"
-        ),
-    )
-    balances: str = field(
-        default="EUR=5000000,GBP=5000000,HKD=5000000,JPY=5000000,USD=5000000",
-        metadata=_about(
-            "opening balances; payments are taken off, but never refused for want of money"
-        ),
-    )
+    account: str = "test2020@epay.com"
+    """The one merchant account (epayAccount)."""
+    api_key: str = "TESTKEY123"
+    """The merchant's API key."""
+    nested: NestedForm = NestedForm.COMMA
+    """How nested objects are signed (section 4.3)."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 0
+    """Port to listen on; 0 takes a free one."""
 
-    not_found_code: int = field(
-        default=2001, metadata=_about("query of an unknown order (the sandbox's own code)")
-    )
-    bad_signature_code: int = field(default=2002, metadata=_about("wrong signature (own code)"))
-    bad_request_code: int = field(default=2003, metadata=_about("missing or bad field (own code)"))
-    duplicate_code: int = field(
-        default=2004, metadata=_about("merchantOrderNo used before (own code)")
-    )
-    refused_code: int = field(default=2005, metadata=_about("the fault `refuse` (own code)"))
-    wrong_account_code: int = field(
-        default=2006, metadata=_about("epayAccount is not the merchant's (own code)")
-    )
-    limit_code: int = field(default=2007, metadata=_about("amount outside the limits (own code)"))
+    pay_after: NonNegativeFloat = 0.5
+    """From the creation of an order to its end."""
+    callback_scale: NonNegativeFloat = 1.0
+    """Factor on the retry schedule of callbacks."""
+    callback_timeout: NonNegativeFloat = 10.0
+    """How long one callback waits for its reply."""
+    callback_workers: int = 16
+    """How many callbacks are posted at the same time."""
+    duplicates: Duplicates = Duplicates.REFUSE
+    """What a second create gets."""
+    fee: str = "0.10"
+    """The fee of every order, in its currency."""
+    limits: str = "USD=0:9999999,EUR=0:9999999,GBP=0:9999999,HKD=0:9999999,JPY=0:9999999"
+    """`singleMin:singleMax` per currency, both allowed; a currency not listed is refused."""
+    balances: str = "EUR=5000000,GBP=5000000,HKD=5000000,JPY=5000000,USD=5000000"
+    """Opening balances; payments are taken off, but never refused for want of money."""
 
-    silence_seconds: float = field(
-        default=60.0, metadata=_about("fault accept_then_silence: how long it holds on")
-    )
-    slow_seconds: float = field(default=3.0, metadata=_about("fault slow: delay of the answer"))
-    down_seconds: float = field(
-        default=2.0, metadata=_about("fault down: how long the gateway is away")
-    )
-    hidden_seconds: float = field(
-        default=20.0, metadata=_about("fault hidden: how long queries find nothing")
-    )
-    pending_seconds: float = field(
-        default=3.0, metadata=_about("faults pending and exception: how long they last")
-    )
-    late_callback_seconds: float = field(
-        default=60.0,
-        metadata=_about("fault late_callback: longest wait for a query that sees the end"),
-    )
-    contradict_after: float = field(
-        default=1.0, metadata=_about("fault contradict: from the first callback to the other")
-    )
-    duplicate_callbacks: int = field(
-        default=5, metadata=_about("fault duplicate_callback: how many at once")
-    )
-    wrong_callback_signatures: int = field(
-        default=1,
-        metadata=_about("fault wrong_callback_signature: how many callbacks before a right one"),
-    )
-    request_log_size: int = field(
-        default=200_000, metadata=_about("how many calls /_requests remembers")
-    )
+    not_found_code: int = 2001
+    """Query of an unknown order (the sandbox's own code)."""
+    bad_signature_code: int = 2002
+    """Wrong signature (own code)."""
+    bad_request_code: int = 2003
+    """Missing or bad field (own code)."""
+    duplicate_code: int = 2004
+    """MerchantOrderNo used before (own code)."""
+    refused_code: int = 2005
+    """The fault `refuse` (own code)."""
+    wrong_account_code: int = 2006
+    """EpayAccount is not the merchant's (own code)."""
+    limit_code: int = 2007
+    """Amount outside the limits (own code)."""
+
+    silence_seconds: NonNegativeFloat = 60.0
+    """Fault accept_then_silence: how long it holds on."""
+    slow_seconds: NonNegativeFloat = 3.0
+    """Fault slow: delay of the answer."""
+    down_seconds: NonNegativeFloat = 2.0
+    """Fault down: how long the gateway is away."""
+    hidden_seconds: NonNegativeFloat = 20.0
+    """Fault hidden: how long queries find nothing."""
+    pending_seconds: NonNegativeFloat = 3.0
+    """Faults pending and exception: how long they last."""
+    late_callback_seconds: NonNegativeFloat = 60.0
+    """Fault late_callback: longest wait for a query that sees the end."""
+    contradict_after: NonNegativeFloat = 1.0
+    """Fault contradict: from the first callback to the other."""
+    duplicate_callbacks: int = 5
+    """Fault duplicate_callback: how many at once."""
+    wrong_callback_signatures: int = 1
+    """Fault wrong_callback_signature: how many callbacks before a right one."""
+    request_log_size: int = 200_000
+    """How many calls /_requests remembers."""
 
 
-def settings_of(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Convert texts to the types of their fields; raises ValueError where one does not fit."""
-    defaults: dict[str, Any] = {item.name: item.default for item in fields(SandboxConfig)}
-    return {name: type(defaults[name])(text) for name, text in texts.items()}
+class _SandboxSettings(BaseSettings, SandboxConfig):
+    """A stand-in EPAY gateway. Each option is also read from SANDBOX_<OPTION>.
+
+    EPAY documents no response code but 1: all other codes are the sandbox's own. A payout's remark
+    can order a fault, `sandbox:<fault>` or `sandbox:<fault>:<value>`: docs/trying.md lists them.
+    """
+
+    model_config = SettingsConfigDict(
+        hide_input_in_errors=True,
+        env_prefix="SANDBOX_",
+        env_ignore_empty=True,
+        cli_prog_name="python -m sandbox",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
 
 
-def environment_texts(environ: Mapping[str, str]) -> dict[str, str]:
-    """Read SANDBOX_<NAME> for each field, or else the variable that the workers know it by."""
-    fallback = {"account": "EPAY_ACCOUNT", "api_key": "EPAY_API_KEY", "nested": "EPAY_SIGN_NESTED"}
-    found: dict[str, str] = {}
-    for item in fields(SandboxConfig):
-        text = environ.get(f"SANDBOX_{item.name.upper()}") or environ.get(
-            fallback.get(item.name, "")
-        )
-        if text:
-            found[item.name] = text
-    return found
+_KNOWN_TO_WORKERS = {
+    "account": "EPAY_ACCOUNT",
+    "api_key": "EPAY_API_KEY",
+    "nested": "EPAY_SIGN_NESTED",
+}
+"""Read where the variable of the sandbox's own is not set."""
+
+
+def read_config(arguments: Sequence[str]) -> SandboxConfig:
+    """Read command-line options over SANDBOX_ variables over the workers' variables over defaults.
+
+    Raises:
+        pydantic.ValidationError: a value is wrong.
+        SystemExit: the options cannot be read, or ask for help.
+    """
+    shared = {
+        name: os.environ[variable]
+        for name, variable in _KNOWN_TO_WORKERS.items()
+        if os.environ.get(variable) and not os.environ.get(f"SANDBOX_{name.upper()}")
+    }
+    return _SandboxSettings(_cli_parse_args=list(arguments), **shared)  # type: ignore[arg-type]
 
 
 def parse_limits(text: str) -> dict[str, tuple[Decimal, Decimal]]:

@@ -10,7 +10,7 @@ from typing import Any
 from sandbox.callbacks import CallbackSender
 from sandbox.faults import CALM, GlobalFaults, global_faults_from
 from sandbox.ledger import OrderBook, RequestLog
-from sandbox.order_simulation import Life
+from sandbox.order_simulation import OrderSimulation
 from sandbox.outage import DownMode, Outage
 from sandbox.scheduler import Scheduler
 from sandbox.settings import SandboxConfig, parse_balances, parse_limits
@@ -32,7 +32,7 @@ class SandboxState:
         self.scheduler = Scheduler()
         self.outage = Outage(self.scheduler)
         self._sender = CallbackSender(config, self.book, self.scheduler)
-        self.life = Life(config, self.book, self.scheduler, self._sender)
+        self.simulation = OrderSimulation(config, self.book, self.scheduler, self._sender)
 
     def start(self) -> None:
         """Start the clock."""
@@ -77,7 +77,7 @@ class SandboxState:
         order = self.book.find(merchant_order_no)
         if order is None:
             return False
-        self.life.report(order, status, callback=callback)
+        self.simulation.report(order, status, callback=callback)
         return True
 
     def reset(self) -> None:

@@ -1,7 +1,7 @@
-"""Asking for payouts within the app's own transaction: for an app that reaches our database.
+"""Requests for payouts within the transaction of an app that shares the service's database.
 
-The row is the request: it is on disk if and only if what the app did with it is. docs/producers.md
-says how to use it, and what is promised.
+The payout's row is the request: it is stored if and only if the app's transaction commits.
+docs/producers.md has the usage and the guarantees.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shared.contract import (
 )
 from shared.domain.intake import conflict, payout_from_request
 from shared.messaging.celery_config import PUBLISH_RETRY, make_celery
-from shared.storage import after_commit
+from shared.storage.after_commit import after_commit
 from shared.storage.bulk_insert import insert_or_compare
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 
@@ -37,7 +37,7 @@ Publish = Callable[[int], None]
 
 
 class Conflict(Exception):
-    """The merchant_order_no stands for a payout with other fields; `error` names them."""
+    """The merchant_order_no belongs to a payout with other fields; `error` names the fields."""
 
     def __init__(self, merchant_order_no: str, error: RequestError) -> None:
         super().__init__(f"{merchant_order_no}: {error['message']}")
@@ -46,24 +46,29 @@ class Conflict(Exception):
 
 
 class Producer:
-    """Asks for payouts of one EPAY account. Make one for the process; safe between threads."""
+    """Requests payouts of one EPAY account. One for the process; threads may share it.
+
+    With a Session, a message to the workers is published when the session has committed. With a
+    Core Connection none is: the sweep finds the payout within `SWEEP_SECONDS`. The sweep also finds
+    payouts whose message was lost.
+    """
 
     def __init__(
         self,
         *,
         account: str,
         publish: Publish,
-        vault: AccountCipher = NO_ENCRYPTION,
+        cipher: AccountCipher = NO_ENCRYPTION,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         """Take the parts; `from_settings` makes them.
 
         Args:
-            publish: puts the hint for a payout's id on the broker; whatever it raises is logged.
+            publish: publishes the message for a payout's id; its errors are logged, not raised.
         """
         self._account = account
         self._publish = publish
-        self._vault = vault
+        self._cipher = cipher
         self._clock = clock
 
     @classmethod
@@ -71,7 +76,7 @@ class Producer:
         """A producer with the settings of the service: EPAY_ACCOUNT, REDIS_URL, and the keys.
 
         Args:
-            celery: an app of yours that sends to the same broker; without it one is made.
+            celery: a Celery app that sends to the same broker; None: one is made.
 
         Raises:
             SettingsError: a setting is missing or wrong.
@@ -81,36 +86,34 @@ class Producer:
         return cls(
             account=settings.epay_account,
             publish=lambda payout_id: publish_submit(app, payout_id),
-            vault=build_cipher(settings),
+            cipher=build_cipher(settings),
         )
 
     def enqueue(self, within: Session | Connection, /, **asked: Any) -> RequestResult:
-        """Ask for a payout within the transaction of `within`, which the app commits.
+        """Request a payout within the transaction of `within`, which the app commits.
 
         Args:
             within: a Session or Connection of the app on the service's database.
             asked: the kwargs of `payouts.request`.
 
         Returns:
-            As the task's result: `queued` for a new payout; today's status, and `duplicate`, for
-            one that was asked for before with the same fields.
+            The task's result: `queued` for a new payout; the current status, and `duplicate`, for
+            one that was requested before with the same fields.
 
         Raises:
-            InvalidRequest: it is no request; the transaction is untouched and goes on.
-            Conflict: the order number is another payout's; the transaction is untouched too.
+            InvalidRequest: the kwargs are invalid; the transaction is unchanged and usable.
+            Conflict: the order number belongs to a payout with other fields; as above.
         """
         now = self._clock()
         _, wanted = payout_from_request(
             asked, account=self._account, now=now, nonce=secrets.token_hex(16)
         )
         connection = within if isinstance(within, Connection) else within.connection()
-        (found,) = insert_or_compare(connection, [wanted], now=now, due_at=now, vault=self._vault)
+        (found,) = insert_or_compare(connection, [wanted], now=now, due_at=now, cipher=self._cipher)
         if found.conflicting:
             raise Conflict(wanted.merchant_order_no, conflict(list(found.conflicting)))
-        if found.is_new:
-            after_commit.after_commit(
-                connection, lambda: self._publish_after_commit(found.payout.id)
-            )
+        if found.is_new and isinstance(within, Session):
+            after_commit(within, lambda: self._publish_after_commit(found.payout.id))
         return RequestResult(
             merchant_order_no=wanted.merchant_order_no,
             status=found.payout.status.value,
@@ -120,15 +123,15 @@ class Producer:
     def _publish_after_commit(self, payout_id: int) -> None:
         try:
             self._publish(payout_id)
-        except Exception as error:  # noqa: BLE001 - committed: it must look so, and the sweep sees it
+        except Exception as error:  # noqa: BLE001 - the app has committed; the sweep finds the row
             log.warning("hint_not_published", payout_id=payout_id, error=type(error).__name__)
 
 
 def publish_submit(celery: Celery, payout_id: int) -> None:
-    """Tell the workers of a queued payout that no sweep has claimed.
+    """Publish the message that has a worker submit a queued payout which no sweep has claimed.
 
     Raises:
-        kombu.exceptions.OperationalError: the broker is away.
+        kombu.exceptions.OperationalError: the broker cannot be reached.
     """
     celery.send_task(
         TASK_SUBMIT,

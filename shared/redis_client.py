@@ -1,6 +1,7 @@
-"""A few small keys in Redis that processes share, given up at once while Redis is away.
+"""A Redis client that fails fast: for small keys that processes share.
 
-While it is silent one call in two seconds finds that out; the others do not wait.
+While Redis is unavailable, one call every two seconds tries it again; all others fail at once, so
+that an outage does not keep every thread waiting for a timeout.
 """
 
 from __future__ import annotations
@@ -16,55 +17,60 @@ from redis.retry import Retry
 T = TypeVar("T")
 
 _TIMEOUT_SECONDS = 2
-_PAUSE_SECONDS = 2
+_RETRY_AFTER_SECONDS = 2
 
 
 class RedisUnavailable(Exception):
-    """Redis does not answer, or did not a moment ago."""
+    """Redis failed to execute a command, or failed a moment ago and was not tried again."""
 
 
 class RedisClient:
-    """A connection pool to Redis that remembers for a moment that Redis is away."""
+    """A connection pool that remembers a failure for two seconds. Safe to share between threads."""
 
-    def __init__(
-        self,
-        url: str,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        decode_responses: bool = True,
-    ) -> None:
-        # Once more for a pooled connection that Redis closed long ago; never after a timeout.
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        # One retry, for a pooled connection that Redis has closed; none after a timeout.
         self.client = redis.Redis.from_url(
             url,
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-            decode_responses=decode_responses,
+            decode_responses=True,
         )
         self._clock = clock
-        self._away_until = 0.0
+        self._retry_at = 0.0
 
     def run(self, action: Callable[[], T]) -> T:
-        """Do something with Redis.
+        """Run an action that uses `client`.
 
         Raises:
-            RedisAway: it failed, or failed a moment ago and was not tried.
+            RedisUnavailable: the action failed, or Redis failed within the last two seconds.
         """
         now = self._clock()
-        if self._away_until > now:
+        if self._retry_at > now:
             raise RedisUnavailable
-        probing = self._away_until > 0
-        if probing:
-            self._away_until = now + _PAUSE_SECONDS
+        retrying = self._retry_at > 0
+        if retrying:
+            self._retry_at = now + _RETRY_AFTER_SECONDS
         try:
             result = action()
         except (redis.RedisError, OSError) as error:
-            self._away_until = self._clock() + _PAUSE_SECONDS
+            self._retry_at = self._clock() + _RETRY_AFTER_SECONDS
             raise RedisUnavailable from error
-        if probing:
-            self._away_until = 0.0
+        if retrying:
+            self._retry_at = 0.0
         return result
 
+    def ping(self) -> None:
+        """Ask Redis for a sign of life now, also within two seconds of a failure.
+
+        Raises:
+            RedisUnavailable: it does not answer.
+        """
+        try:
+            self.client.ping()
+        except (redis.RedisError, OSError) as error:
+            raise RedisUnavailable from error
+
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self.client.close()

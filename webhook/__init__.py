@@ -1,4 +1,4 @@
-"""The thin edge towards EPAY: verify, enqueue, answer. `gunicorn 'webhook:create_app()'`."""
+"""Receives callbacks from EPAY: verify, publish, answer. WSGI app: `webhook:create_app()`."""
 
 from webhook.app import create_app
 

@@ -1,4 +1,4 @@
-"""The WSGI app: wires the parts together from the settings."""
+"""The WSGI app, assembled from the settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flask import Flask
 from shared.config.settings import Settings, SettingsError, load
 from shared.messaging.celery_config import make_celery
 from shared.observability.logging import configure_logging
+from shared.redis_client import RedisClient
 from webhook.callbacks import CallbackReceiver
 from webhook.callbacks import blueprint as callbacks
 from webhook.error_handlers import install_error_handlers
@@ -17,19 +18,18 @@ from webhook.health import Health
 from webhook.health import blueprint as health
 from webhook.parsing import MAX_BODY_BYTES
 from webhook.publisher import CallbackPublisher
-from webhook.shared_redis import SharedRedis
 from webhook.source_policy import SourcePolicy
 from webhook.unverified import UnverifiedCallbackBudget
 
 _GUNICORN_HALT = 3
-"""The exit code that ends gunicorn, which starts its workers again after any other."""
+"""The exit code that stops gunicorn; after any other it restarts its workers."""
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Make the app.
+    """Create the app from the settings, read from the environment if none are given.
 
     Raises:
-        SystemExit: a setting is missing or wrong; stderr says which.
+        SystemExit: a setting is missing or invalid; stderr says which.
     """
     try:
         settings = settings or load()
@@ -43,20 +43,20 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _redact_gunicorn_error(record: logging.LogRecord) -> bool:
-    """Shorten gunicorn's line about what is no HTTP, which repeats what was sent."""
+    """Cut gunicorn's log line about an invalid request before the part that quotes the request."""
     if str(record.msg).startswith("Invalid request from ip="):
         record.msg = str(record.msg).partition(": ")[0]
     return True
 
 
-def assemble(settings: Settings, broker: CallbackPublisher) -> Flask:
-    """The app of these parts."""
-    redis = SharedRedis(settings.redis_url)
-    hints = UnverifiedCallbackBudget(redis, settings.callback_hints_per_minute)
+def assemble(settings: Settings, publisher: CallbackPublisher) -> Flask:
+    """Create the app with these settings and this publisher."""
+    redis = RedisClient(settings.redis_url)
+    budget = UnverifiedCallbackBudget(redis, settings.callback_hints_per_minute)
     sources = SourcePolicy(settings, redis)
     app = Flask("webhook")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.register_blueprint(callbacks(CallbackReceiver(settings, broker, hints, sources)))
+    app.register_blueprint(callbacks(CallbackReceiver(settings, publisher, budget, sources)))
     app.register_blueprint(health(Health(settings, redis)))
     install_error_handlers(app)
     return app

@@ -1,7 +1,7 @@
-"""`/epay/callback`: EPAY tells how an order went (epay-gateway section 5).
+"""`/epay/callback`: EPAY reports the status of an order (epay-gateway section 5).
 
-Verified and on the broker: `success`, and EPAY stops. Everything else makes EPAY come again.
-docs/webhook.md has the checks in their order, and what each of them is for.
+`success` is answered only for a verified callback that is on the broker; after any other answer
+EPAY repeats the callback. docs/webhook.md lists the checks in their order and their purpose.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from shared.config.settings import ACTED_ON, Settings
 from shared.epay import callbacks
 from shared.messaging.callback_message import CallbackMessage
+from shared.redis_client import RedisUnavailable
 from webhook.metrics import CALLBACKS
 from webhook.parsing import Malformed, read_fields
 from webhook.publisher import CallbackPublisher
@@ -28,7 +29,6 @@ from webhook.responses import (
     Answer,
     Refused,
 )
-from webhook.shared_redis import BrokerAway
 from webhook.source_policy import SourcePolicy
 from webhook.unverified import UnverifiedCallbackBudget
 
@@ -38,13 +38,13 @@ METHODS = ("GET", "POST")
 
 
 class CallbackReceiver:
-    """Checks callbacks, the cheap checks first, and hands them to the workers."""
+    """Checks callbacks, cheap checks first, and publishes them to the workers."""
 
     def __init__(
         self,
         settings: Settings,
-        broker: CallbackPublisher,
-        hints: UnverifiedCallbackBudget,
+        publisher: CallbackPublisher,
+        unverified_budget: UnverifiedCallbackBudget,
         sources: SourcePolicy,
     ) -> None:
         keys = (settings.epay_api_key, settings.epay_api_key_previous)
@@ -53,15 +53,15 @@ class CallbackReceiver:
         self._excluded = settings.epay_callback_excluded
         self._parse_message = settings.epay_callback_parse_message
         self._account = settings.epay_account
-        self._publisher = broker
-        self._unverified_budget = hints
+        self._publisher = publisher
+        self._unverified_budget = unverified_budget
         self._source_policy = sources
 
     def receive(self, request: Request) -> Answer:
-        """Check one request and hand it over; the answer.
+        """Check one request, publish its callback, and return the answer.
 
-        A right signature is let through whatever else its sender sent: a limit that stood before
-        it would let anybody who shares EPAY's way to us, or its proxy, keep EPAY out.
+        A valid signature is accepted whatever else its sender sent: a rate limit before the
+        signature check would let anyone who shares EPAY's address or proxy block EPAY.
         """
         if not self._source_policy.is_allowed(request):
             return OUTSIDE
@@ -81,7 +81,7 @@ class CallbackReceiver:
         try:
             message = CallbackMessage.of(callbacks.parse(fields), verified=False)
         except ValidationError as error:
-            raise Malformed("it names no order, or a field is absurdly long") from error
+            raise Malformed("the order number is missing or a field is too long") from error
         verified = _fields_are_unambiguous(fields) and callbacks.verify(
             fields, self._keys, self._nested, self._excluded, self._parse_message
         )
@@ -89,12 +89,12 @@ class CallbackReceiver:
 
     def _accept(self, message: CallbackMessage) -> Answer:
         if message.epay_account != self._account:
-            # Not ours to judge: the worker holds it against the payout (law 6), where it moves
-            # nothing and is on record. Were it refused, EPAY would repeat it for hours.
+            # The worker compares it with the payout (law 6) and records the mismatch. If it were
+            # refused here, EPAY would repeat it for hours.
             log.warning("callback_for_another_account", merchant_order_no=message.merchant_order_no)
         try:
             self._publisher.publish(message)
-        except BrokerAway:
+        except RedisUnavailable:
             log.warning("callback_not_enqueued", merchant_order_no=message.merchant_order_no)
             return BROKER_AWAY
         return ACCEPTED
@@ -106,33 +106,33 @@ class CallbackReceiver:
         try:
             if self._unverified_budget.allow(message.merchant_order_no):
                 self._publisher.publish(message)
-                # No line for each forged callback: the metrics count them, a flood fills no disk.
+                # Logged within the budget only: a flood of forged callbacks must not fill the disk.
                 log.warning(
                     "callback_with_bad_signature", merchant_order_no=message.merchant_order_no
                 )
-        except BrokerAway:
+        except RedisUnavailable:
             return BROKER_AWAY
         return BAD_SIGNATURE
 
 
 def _fields_are_unambiguous(fields: Mapping[str, str]) -> bool:
-    """Whether no field that we act on has swallowed its neighbour in the text that is signed.
+    """Whether no field that we act on contains a `&`.
 
-    Nothing is escaped there: `epayOrderNo=E1` and `extendFields=x` are signed like an epayOrderNo
-    of `E1&extendFields=x`.
+    The signed text escapes nothing: `epayOrderNo=E1` with `extendFields=x` has the same signature
+    as an epayOrderNo of `E1&extendFields=x`.
     """
     return not any("&" in fields.get(name, "") for name in ACTED_ON)
 
 
-def blueprint(callbacks: CallbackReceiver) -> Blueprint:
-    """The route of the callbacks."""
+def blueprint(receiver: CallbackReceiver) -> Blueprint:
+    """The callback route."""
     routes = Blueprint("callbacks", __name__)
 
     @routes.route("/epay/callback", methods=METHODS, provide_automatic_options=False)
     def epay_callback() -> Response:
-        if request.method not in METHODS:  # HEAD comes with GET
+        if request.method not in METHODS:  # Flask routes HEAD along with GET
             raise MethodNotAllowed(METHODS)
-        answer = callbacks.receive(request)
+        answer = receiver.receive(request)
         CALLBACKS.labels(result=answer.result).inc()
         return answer.response()
 

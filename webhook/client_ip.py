@@ -1,4 +1,4 @@
-"""Where a request comes from, though there be proxies in between."""
+"""The IP address of the client, also behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _PORT = re.compile(r"\[(?P<six>[^\]]*)\](:\d+)?|(?P<four>[^:]*):\d+")
 
 
 class ProxyChain:
-    """Reads X-Forwarded-For as far as it was written by proxies that we trust.
+    """Reads the part of X-Forwarded-For that trusted proxies wrote.
 
-    Each proxy appends the address that it saw. So the list is read from the right, and believed
-    only while the one who wrote an entry is trusted: the first address that is no trusted proxy is
-    the client's. What the client itself wrote stands further left and is never read.
+    Each proxy appends the address of its peer. The list is read from the right, and an entry counts
+    only if a trusted proxy wrote it: the first address that is not a trusted proxy is the client's.
+    Entries that the client itself may have written are further left and never read.
     """
 
     def __init__(self, trusted: Sequence[Network] = ()) -> None:
         self._trusted = tuple(trusted)
 
     def client(self, peer: str | None, forwarded_for: str) -> Address | None:
-        """The client's address; None when nobody knows it.
+        """The client's address; None if it is unknown.
 
         Args:
-            peer: who is connected to us; empty on a unix socket, which only a proxy can reach.
-            forwarded_for: all X-Forwarded-For headers in their order, joined by commas.
+            peer: the address of the peer; empty on a unix socket, which only a proxy can reach.
+            forwarded_for: all X-Forwarded-For headers in order, joined by commas.
         """
         address = _read(peer or "")
         if not self._trusted or not (address is None or self._is_proxy(address)):
@@ -55,12 +55,12 @@ class ProxyChain:
 
 
 def is_in(address: Address | None, networks: Sequence[Network]) -> bool:
-    """Whether the address belongs to one of the networks."""
+    """Whether the address is in one of the networks."""
     return address is not None and any(address in network for network in networks)
 
 
 def bucket(address: Address | None) -> str:
-    """Whom a limit counts as one: an IPv4 address, or the /64 that one IPv6 customer has."""
+    """The rate limit key of a sender: its IPv4 address, or the /64 network of an IPv6 address."""
     if isinstance(address, IPv6Address):
         return str(ip_network((int(address), 64), strict=False))
     return str(address or "unknown")

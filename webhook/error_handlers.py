@@ -1,4 +1,4 @@
-"""Errors of HTTP itself, in one word: neither pages nor details of what went wrong."""
+"""HTTP errors as one line of text, without details."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SERVER_ERROR = 500
 
 
 def install_error_handlers(app: Flask) -> None:
-    """Answer every error of the framework with its name, as text."""
+    """Answer every HTTP error of the framework with its name as text."""
     app.register_error_handler(HTTPException, _short)
 
 

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: whether this process lives, can work, and what it counted."""
+"""`/healthz`, `/readyz`, `/metrics`: liveness, readiness, and counters of this process."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.clock import utcnow
 from shared.config.settings import Settings
 from shared.observability import health
+from shared.redis_client import RedisClient, RedisUnavailable
 from shared.storage.engine import make_engine
 from webhook.metrics import exposition
-from webhook.shared_redis import BrokerAway, SharedRedis
 
 _FRESH_SECONDS = 1.0
 
 
 class Health:
-    """What the probes look at."""
+    """What `/readyz` reports."""
 
-    def __init__(self, settings: Settings, redis: SharedRedis) -> None:
+    def __init__(self, settings: Settings, redis: RedisClient) -> None:
         self._redis = redis
         url = settings.database_url
         self._engine = make_engine(url, pool_size=1, statement_timeout_seconds=3) if url else None
         self._lock = threading.Lock()
-        self._vitals: tuple[float, dict[str, float | int | str | None]] | None = None
+        self._snapshot: tuple[float, dict[str, float | int | str | None]] | None = None
 
     def broken(self) -> dict[str, str]:
-        """What keeps this process from taking callbacks, by part; empty when nothing does."""
+        """Why this process cannot accept callbacks, by component; empty if it can."""
         try:
             self._redis.ping()
-        except BrokerAway:
+        except RedisUnavailable:
             return {"broker": "Redis does not answer"}
         return {}
 
     def metrics_snapshot(self) -> dict[str, float | int | str | None]:
-        """How the service as a whole does, if this process may look into the database.
+        """The health of the whole service; empty if no DATABASE_URL is set.
 
-        No reason to send callbacks elsewhere: they are taken all the same. The database is asked
-        once a second at most, whoever looks how often.
+        It does not affect readiness: callbacks are accepted without the database. The database is
+        queried at most once a second.
         """
         if self._engine is None:
             return {}
         with self._lock:
             now = time.monotonic()
-            if self._vitals is None or now - self._vitals[0] > _FRESH_SECONDS:
-                self._vitals = now, self._read(self._engine)
-            return self._vitals[1]
+            if self._snapshot is None or now - self._snapshot[0] > _FRESH_SECONDS:
+                self._snapshot = now, self._read(self._engine)
+            return self._snapshot[1]
 
     def _read(self, engine: Engine) -> dict[str, float | int | str | None]:
         try:
-            vital = health.read(engine, utcnow())
+            snapshot = health.read(engine, utcnow())
         except SQLAlchemyError:
             return {"database": "does not answer"}
         return {
-            "sweep_age_seconds": vital.sweep_age,
-            "oldest_due_seconds": vital.oldest_due,
-            "oldest_untold_seconds": vital.oldest_untold,
-            "in_review": vital.in_review,
+            "sweep_age_seconds": snapshot.sweep_age,
+            "oldest_due_seconds": snapshot.oldest_due,
+            "oldest_untold_seconds": snapshot.oldest_untold,
+            "in_review": snapshot.in_review,
         }
 
 
 def blueprint(health: Health) -> Blueprint:
-    """The routes of the probes."""
+    """The health and metrics routes."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")

@@ -1,8 +1,8 @@
-"""What the webhook counts, in this process or, where a folder is named for it, in all of them.
+"""The webhook's Prometheus metrics.
 
-Several gunicorn workers are several processes, and /metrics is answered by any of them. With
-PROMETHEUS_MULTIPROC_DIR in the environment each keeps its numbers in a file there, and every answer
-is the sum. The folder must be empty when the service starts.
+With several gunicorn workers, any of them answers /metrics. If PROMETHEUS_MULTIPROC_DIR is set,
+each process keeps its counters in a file in that directory and every answer is the sum. The
+directory must be empty when the service starts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CALLBACKS = Counter("payouts_callbacks_total", "Callbacks received, by our answe
 
 
 def exposition() -> bytes:
-    """All numbers, as Prometheus reads them."""
+    """All metrics in the Prometheus text format."""
     if not _FOLDER:
         return generate_latest()
     registry = CollectorRegistry()

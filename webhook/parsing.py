@@ -1,4 +1,4 @@
-"""Reading the flat text fields of a callback, whichever way they were sent."""
+"""Reads the fields of a callback from a query string, a form or JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webhook.responses import MALFORMED, TOO_LARGE, UNSUPPORTED_TYPE, Refused
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_FIELDS = 200
-"""EPAY documents twenty: so many that sorting and hashing them costs no more than reading them."""
+"""EPAY documents twenty; the bound keeps sorting and hashing them cheap."""
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
@@ -22,13 +22,13 @@ _Value = TypeVar("_Value")
 
 
 class Malformed(Refused):
-    """The request is no callback."""
+    """The request is not a callback."""
 
     answer = MALFORMED
 
 
 class TooLarge(Refused):
-    """More than any callback has."""
+    """The body is larger than any callback."""
 
     answer = TOO_LARGE
 
@@ -40,12 +40,12 @@ class UnsupportedType(Refused):
 
 
 def read_fields(request: Request) -> dict[str, str]:
-    """The fields of a callback, each once.
+    """The fields of a callback; each name occurs once.
 
     Raises:
-        TooLarge: over 64 KiB, told or found out while reading.
-        UnsupportedType: the content type is another than a form or JSON.
-        Malformed: a field stands twice, there are too many, or the body cannot be read.
+        TooLarge: over 64 KiB, by its Content-Length or when read.
+        UnsupportedType: the content type is neither a form nor JSON.
+        Malformed: a duplicate field, too many fields, or an unreadable body.
     """
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise TooLarge
@@ -63,7 +63,7 @@ def read_fields(request: Request) -> dict[str, str]:
 def _body(request: Request) -> bytes:
     body = _received(request)
     if request.content_length is None and len(body) >= MAX_BODY_BYTES:
-        # No length was told, and no more than this is ever read: it may be the beginning of more.
+        # Without a Content-Length the body is cut at the bound: it may have been longer.
         raise TooLarge
     return body
 
@@ -74,13 +74,13 @@ def _received(request: Request) -> bytes:
     except RequestEntityTooLarge as error:
         raise TooLarge from error
     except Exception as error:
-        # A torn connection, a wrong chunk size: each WSGI server has exceptions of its own for it,
-        # and all of them are the sender's doing.
+        # A broken connection or a wrong chunk size: each WSGI server raises its own exceptions for
+        # these, and the sender causes all of them.
         raise Malformed("the body cannot be read") from error
 
 
 def _from_form(body: bytes) -> dict[str, str]:
-    # What is no UTF-8 is replaced, not refused: then the signature is wrong, which is a hint.
+    # Invalid UTF-8 is replaced, not refused: it becomes a callback with an invalid signature.
     text = body.decode("utf-8", "replace")
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS)
@@ -93,7 +93,7 @@ def _from_json(body: bytes) -> dict[str, str]:
     try:
         parsed = json.loads(body, object_pairs_hook=_once_each)
         if not isinstance(parsed, dict) or len(parsed) > MAX_FIELDS:
-            raise Malformed("the body is not an object with a few fields")
+            raise Malformed("the body is not an object, or has too many fields")
         return {name: _as_text(value) for name, value in parsed.items() if value is not None}
     except (ValueError, RecursionError) as error:
         raise Malformed("the body is not JSON") from error
@@ -102,7 +102,7 @@ def _from_json(body: bytes) -> dict[str, str]:
 def _once_each(pairs: Sequence[tuple[str, _Value]]) -> dict[str, _Value]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise Malformed("a field stands twice")
+        raise Malformed("duplicate field")
     return fields
 
 
@@ -113,4 +113,4 @@ def _as_text(value: object) -> str:
         return str(value)
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    raise Malformed("a field is neither text nor a whole number")
+    raise Malformed("a field is neither text nor an integer")

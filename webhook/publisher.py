@@ -1,4 +1,4 @@
-"""Putting callbacks on the queue."""
+"""Publishes callbacks to the queue."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from kombu.exceptions import OperationalError
 from shared.contract import QUEUE_OF, TASK_CALLBACK
 from shared.messaging.callback_message import CallbackMessage
 from shared.messaging.celery_config import PUBLISH_RETRY
-from webhook.shared_redis import BrokerAway
+from shared.redis_client import RedisUnavailable
 
 
 class CallbackPublisher:
-    """The way to the workers."""
+    """Publishes callbacks to the workers."""
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
 
     def publish(self, message: CallbackMessage) -> None:
-        """Put a callback on the queue; when this returns, Redis has it.
+        """Put a callback on the queue; when this returns, Redis has stored it.
 
         Raises:
-            BrokerAway: it has not, as far as we know.
+            RedisUnavailable: Redis did not confirm it.
         """
         try:
             self._celery.send_task(
@@ -30,10 +30,10 @@ class CallbackPublisher:
                 kwargs=message.model_dump(mode="json", exclude_none=True),
                 queue=QUEUE_OF[TASK_CALLBACK],
                 retry_policy=PUBLISH_RETRY,
-                # Celery would write the arguments into the message's headers again, as text for
-                # monitors: a seventh of the time of sending, and once more to keep quiet about.
+                # Celery would repeat the arguments as text in the headers, for monitors: a seventh
+                # of the publish time, and a second copy of data that must not leak.
                 argsrepr="()",
                 kwargsrepr="{...}",
             )
         except (OperationalError, redis.RedisError, OSError) as error:
-            raise BrokerAway from error
+            raise RedisUnavailable from error

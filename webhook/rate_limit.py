@@ -1,4 +1,4 @@
-"""Limits that all webhook processes share through Redis."""
+"""Rate limits shared by all webhook processes through Redis."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from limits import parse
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from webhook.shared_redis import BrokerAway, SharedRedis
+from shared.redis_client import RedisClient, RedisUnavailable
 
 _PREFIX = "payouts:limit"
-_REMEMBERED_SECONDS = 1.0
-_MOST_REMEMBERED = 10_000
+_FULL_CACHE_SECONDS = 1.0
+_FULL_CACHE_MAX_KEYS = 10_000
 
 
 class SharedLimit:
-    """So many in a window of time, over all processes; while Redis is away, in each of them.
+    """A fixed-window limit over all processes; per process while Redis is unavailable.
 
-    A key that is over its limit is not asked about again for a second: a flood costs Redis one
-    command a second for each process and key, not one for each request.
+    A key found over its limit is cached as full for a second: a flood costs Redis one command a
+    second per process and key, not one per request.
     """
 
     def __init__(
         self,
-        redis: SharedRedis,
+        redis: RedisClient,
         limit: str,
         name: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limit` is as `limits` writes it: 300/second."""
+        """`limit` is in the notation of the `limits` package, such as 300/second."""
         self._redis = redis
         self._item = parse(limit)
         self._name = name
@@ -39,31 +39,31 @@ class SharedLimit:
         self._shared = FixedWindowRateLimiter(
             RedisStorage("redis://", connection_pool=pool, key_prefix=_PREFIX)
         )
-        self._own: FixedWindowRateLimiter | None = None
+        self._local: FixedWindowRateLimiter | None = None
         self._full_until: dict[str, float] = {}
 
     def is_full(self, key: str = "") -> bool:
-        """Whether this process found it full within the last second; asks nobody."""
+        """Whether this process found the key over its limit within the last second; no I/O."""
         return self._full_until.get(key, 0.0) > self._clock()
 
     def hit(self, key: str = "") -> bool:
-        """Count one more; whether it is within the limit."""
+        """Count one event; returns whether it is within the limit."""
         if self.is_full(key):
             return False
         try:
             within = self._redis.run(lambda: self._shared.hit(self._item, self._name, key))
-        except BrokerAway:
-            within = self._alone().hit(self._item, self._name, key)
+        except RedisUnavailable:
+            within = self._local_limiter().hit(self._item, self._name, key)
         if not within:
-            self._remember(key)
+            self._cache_full(key)
         return within
 
-    def _alone(self) -> FixedWindowRateLimiter:
-        if self._own is None:
-            self._own = FixedWindowRateLimiter(MemoryStorage())
-        return self._own
+    def _local_limiter(self) -> FixedWindowRateLimiter:
+        if self._local is None:
+            self._local = FixedWindowRateLimiter(MemoryStorage())
+        return self._local
 
-    def _remember(self, key: str) -> None:
-        if len(self._full_until) >= _MOST_REMEMBERED:
+    def _cache_full(self, key: str) -> None:
+        if len(self._full_until) >= _FULL_CACHE_MAX_KEYS:
             self._full_until = {}
-        self._full_until[key] = self._clock() + _REMEMBERED_SECONDS
+        self._full_until[key] = self._clock() + _FULL_CACHE_SECONDS

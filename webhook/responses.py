@@ -1,4 +1,4 @@
-"""What the webhook answers: a few words that say nothing about our records."""
+"""The webhook's answers: short texts that reveal nothing about our records."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ TEXT = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One way to answer a callback."""
+    """An answer to a callback."""
 
     result: str
-    """Its name in the metrics."""
+    """The label in the metrics."""
     body: str
     status: int
 
     def response(self) -> Response:
-        """As HTTP has it."""
+        """The HTTP response."""
         return Response(self.body, self.status, content_type=TEXT)
 
 
 ACCEPTED = Answer("accepted", "success", 200)
-"""The only answer that makes EPAY stop: the message is on the broker."""
+"""The only answer after which EPAY stops repeating: the message is on the broker."""
 MALFORMED = Answer("malformed", "malformed", 400)
 OUTSIDE = Answer("outside", "forbidden", 403)
 BAD_SIGNATURE = Answer("bad_signature", "forbidden", 403)
@@ -35,6 +35,6 @@ BROKER_AWAY = Answer("broker_away", "try again later", 503)
 
 
 class Refused(Exception):
-    """The request is no callback that can be read; the answer says as much as the sender gets."""
+    """The request cannot be read as a callback; `answer` is all that the sender is told."""
 
     answer = MALFORMED

@@ -1,35 +1,35 @@
-"""Which callbacks that are not believed are worth a look at the payout that they name.
+"""The budget of callbacks with an invalid signature that may bring a status query forward.
 
-A true callback may be unverifiable (epay-gateway section 5), so it brings the next query forward.
-Anybody can forge one: once a minute for an order, and only so many a minute for all orders.
+EPAY itself may send a callback that cannot be verified (epay-gateway section 5), so it triggers an
+early query. Anyone can forge one: it is limited to one a minute per order, and globally.
 """
 
 from __future__ import annotations
 
+from shared.redis_client import RedisClient
 from webhook.rate_limit import SharedLimit
-from webhook.shared_redis import SharedRedis
 
 _ORDER_SECONDS = 60
 
 
 class UnverifiedCallbackBudget:
-    """The budget of hints, of all webhook processes together."""
+    """Limits unverified callbacks over all webhook processes together."""
 
-    def __init__(self, redis: SharedRedis, per_minute: int) -> None:
+    def __init__(self, redis: RedisClient, per_minute: int) -> None:
         self._redis = redis
         self._budget = SharedLimit(redis, f"{per_minute}/minute", "hints") if per_minute else None
 
     def allow(self, merchant_order_no: str) -> bool:
-        """Whether a callback for this order may go to the workers though it is not believed.
+        """Whether an unverified callback for this order may be published.
 
         Raises:
-            BrokerAway: Redis cannot say.
+            RedisUnavailable: the budget cannot be read.
         """
         if self._budget is None or self._budget.is_full():
             return False
-        return self._is_first(merchant_order_no) and self._budget.hit()
+        return self._is_first_this_minute(merchant_order_no) and self._budget.hit()
 
-    def _is_first(self, merchant_order_no: str) -> bool:
+    def _is_first_this_minute(self, merchant_order_no: str) -> bool:
         key = f"payouts:hint:{merchant_order_no}"
         return bool(
             self._redis.run(lambda: self._redis.client.set(key, 1, nx=True, ex=_ORDER_SECONDS))

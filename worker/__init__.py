@@ -1,1 +1,4 @@
-"""The payout workers: `celery -A worker worker`, `celery -A worker beat`; see `worker.celery`."""
+"""The payout workers: `celery -A worker worker` and `celery -A worker beat`.
+
+Celery finds the app in `worker.celery` by itself.
+"""

@@ -9,7 +9,13 @@ from typing import Any
 
 import redis
 import structlog
-from celery.signals import setup_logging, worker_init, worker_process_shutdown, worker_shutdown
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+)
 from kombu.exceptions import OperationalError
 
 from shared import contract
@@ -17,11 +23,12 @@ from shared.config.builders import build_cipher, build_epay_config, build_policy
 from shared.config.settings import Settings, load
 from shared.domain.notifications import Message
 from shared.epay.client import EpayClient
-from shared.messaging.celery_config import PUBLISH_RETRY
+from shared.messaging.celery_config import KOMBU_UNACKED_KEYS, PUBLISH_RETRY, UNACKED_KEYS
 from shared.observability.logging import configure_logging
 from shared.redis_client import RedisClient
-from shared.storage.engine import make_autocommit_engine, make_engine
+from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from worker.broker.shared_unacked import start_restoring
 from worker.celery import app
 from worker.context import Context, QueryPool
 from worker.database_retry import DatabaseRetry
@@ -38,24 +45,23 @@ class WorkerRuntime:
     def __init__(self, settings: Settings) -> None:
         self._client = EpayClient(build_epay_config(settings))
         self._redis = RedisClient(settings.redis_url)
-        pool_size = settings.db_pool_size
-        self._engine = make_engine(settings.database_url, pool_size=pool_size)
-        self._single = make_autocommit_engine(settings.database_url, pool_size=pool_size)
-        pace = make_rate_limiter(settings, self._redis)
-        turn = make_acquire(pace)
-        self._query_pool = QueryPool(self._client, settings.epay_query_batch, turn)
+        self._engine = make_engine(settings.database_url, pool_size=settings.db_pool_size)
+        autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        rate_limiter = make_rate_limiter(settings, self._redis)
+        acquire = make_acquire(rate_limiter)
+        self._query_pool = QueryPool(self._client, settings.epay_query_batch, acquire)
         self.context = Context(
             account=settings.epay_account,
             policy=build_policy(settings),
             total_timeout=timedelta(seconds=settings.total_timeout),
-            store=PayoutStore(self._engine, build_cipher(settings), single=self._single),
+            store=PayoutStore(self._engine, build_cipher(settings)),
             gateway=self._client,
             query_many=self._query_pool,
             publish=publish,
             publish_outcome=publish_outcome,
             database_retry=DatabaseRetry(settings.patience),
             send_guard=make_send_guard(
-                settings, self._single, self._redis, self._client.limit, pace
+                settings, autocommit, self._redis, self._client.limit, rate_limiter
             ),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,
@@ -69,7 +75,6 @@ class WorkerRuntime:
         self._client.close()
         self._redis.close()
         self._engine.dispose()
-        self._single.dispose()
 
 
 _lock = threading.Lock()
@@ -93,8 +98,15 @@ def publish(task: str, kwargs: Mapping[str, Any]) -> None:
     )
 
 
+_NOT_FOR_APPS = frozenset({*KOMBU_UNACKED_KEYS.values(), *UNACKED_KEYS.values()})
+"""A list under one of these keys would stop every worker that keeps its messages there."""
+
+
 def publish_outcome(message: Message) -> None:
     """Send a message to an asking app."""
+    if message.queue in _NOT_FOR_APPS:
+        _log_no_queue(message)
+        return
     try:
         app.send_task(
             message.task,
@@ -106,7 +118,11 @@ def publish_outcome(message: Message) -> None:
         if "WRONGTYPE" not in str(error):
             raise
         # the key of that name is no list and will never be: nobody else is to wait for it
-        log.error("outcome_has_no_queue", queue=message.queue, task=message.task)  # noqa: TRY400
+        _log_no_queue(message)
+
+
+def _log_no_queue(message: Message) -> None:
+    log.error("outcome_has_no_queue", queue=message.queue, task=message.task)
 
 
 @worker_init.connect
@@ -114,6 +130,11 @@ def _check_at_start(**_: object) -> None:
     settings = load()
     configure_logging(settings.log_format)
     run_startup_checks(settings)
+
+
+@worker_ready.connect
+def _restore_messages_of_earlier_releases(**_: object) -> None:
+    start_restoring(app, load().broker_visibility_timeout)
 
 
 @setup_logging.connect

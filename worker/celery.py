@@ -18,23 +18,29 @@ _BOOKS_SECONDS = 10.0
 
 
 def worker_config(settings: Settings) -> dict[str, Any]:
-    """What only a consumer needs, as Celery settings (design section 4)."""
+    """Celery settings of worker and beat; the common ones: `shared.messaging.celery_config`.
+
+    A message is acknowledged after its task, so a worker that dies loses none; tasks bear a
+    redelivery because they claim their row in PostgreSQL first.
+    """
     return {
         "imports": ["worker.tasks", "worker.bootstrap"],
         "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
+        "task_reject_on_worker_lost": True,  # redeliver the message of a task that was killed
         "task_ignore_result": settings.celery_result_backend is None,
         "task_routes": {task: {"queue": queue} for task, queue in contract.QUEUE_OF.items()},
-        "worker_consumer": "worker.broker.consumer:CarefulConsumer",
-        "broker_transport": _transport(settings.redis_url),
-        "worker_enable_remote_control": False,  # any app on the broker could shut us down by it
-        "worker_pool": "threads",
+        "worker_consumer": "worker.broker.consumer:StrictConsumer",  # refuses invalid messages
+        "broker_transport": _transport(settings),
+        "worker_enable_remote_control": False,  # any app on the broker could shut a worker down
+        "worker_pool": "threads",  # tasks wait for EPAY and PostgreSQL
         "worker_concurrency": settings.worker_concurrency,
-        "worker_prefetch_multiplier": 1,
+        "worker_prefetch_multiplier": 1,  # no message waits in one worker while another is idle
+        # A running request to EPAY cannot be taken back: cancelling it loses its answer.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # SIGTERM: wait for the longest request to EPAY before messages are given back.
         "worker_soft_shutdown_timeout": settings.total_timeout + 5,
-        "worker_enable_soft_shutdown_on_idle": True,
-        "worker_hijack_root_logger": False,
+        "worker_enable_soft_shutdown_on_idle": True,  # also for messages that were just fetched
+        "worker_hijack_root_logger": False,  # shared.observability.logging configures the logs
         "worker_redirect_stdouts": False,
         "worker_send_task_events": False,
         "task_send_sent_event": False,
@@ -43,9 +49,12 @@ def worker_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _transport(redis_url: str) -> str:
-    sentinel = redis_url.startswith("sentinel://")
-    return f"worker.broker.transport:{'SentinelTransport' if sentinel else 'Transport'}"
+def _transport(settings: Settings) -> str | None:
+    """The transport of BROKER_ATOMIC_FETCH; None is kombu's own for the scheme of the URL."""
+    if settings.broker_atomic_fetch == "off":
+        return None
+    sentinel = settings.redis_url.startswith("sentinel://")
+    return f"worker.broker.channel:{'SentinelTransport' if sentinel else 'Transport'}"
 
 
 def beat_schedule(settings: Settings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a task body works with: the store, the gateway, the broker, the clock. All replaceable."""
+"""The dependencies of a task body: store, gateway, broker, clock. Tests replace each of them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ T = TypeVar("T")
 
 
 class Gateway(Protocol):
-    """EPAY, as far as a payout's life needs it."""
+    """The requests to EPAY that submit and reconcile a payout."""
 
     def create(self, order: CreateOrder) -> OrderAnswer:
-        """Send the create request; whatever happens is the answer."""
+        """Send the create request; failures are answers, too."""
         ...
 
     def query(self, merchant_order_no: str) -> OrderAnswer:
-        """Ask for an order; whatever happens is the answer."""
+        """Query an order; failures are answers, too."""
         ...
 
 
 class Publish(Protocol):
-    """Puts one of our own tasks on the broker. Raises when the broker is away."""
+    """Publishes one of our own tasks. Raises while the broker is unavailable."""
 
     def __call__(self, task: str, kwargs: Mapping[str, Any]) -> None:
-        """Publish `task`, on its own queue."""
+        """Publish `task` to its queue."""
         ...
 
 
@@ -43,24 +43,24 @@ Answers = Iterator[list[tuple[int, OrderAnswer]]]
 
 
 class QueryMany(Protocol):
-    """Asks EPAY for several orders at once."""
+    """Queries several orders at EPAY concurrently."""
 
-    def __call__(self, orders: Mapping[int, str], patience: timedelta) -> Answers:
-        """Answers by payout id, in waves as they come; without what took longer than `patience`."""
+    def __call__(self, orders: Mapping[int, str], max_wait: timedelta) -> Answers:
+        """Yield answers by payout id, in batches; none that takes longer than `max_wait`."""
         ...
 
 
 class RetriesDatabase(Protocol):
-    """Runs a piece of work again while PostgreSQL is away."""
+    """Retries database work while PostgreSQL is unavailable."""
 
     def run(self, body: Callable[[], T]) -> T:
-        """Run `body` until it works. Raises DatabaseAway when the patience is over."""
+        """Run `body` until it succeeds. Raises DatabaseUnavailable after the maximum wait."""
         ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """Everything a task body touches outside of itself."""
+    """Everything outside of itself that a task body uses."""
 
     account: str
     policy: Policy
@@ -71,49 +71,49 @@ class Context:
     query_many: QueryMany
     publish: Publish
     publish_outcome: Callable[[Message], None]
-    """Sends a message to an asking app. Raises when the broker is away."""
+    """Sends a message to an asking app. Raises while the broker is unavailable."""
     database_retry: RetriesDatabase
-    """Waits for PostgreSQL in place."""
+    """Waits in place while PostgreSQL is unavailable."""
     send_guard: SendGuard = field(default_factory=AllowAll)
-    """What may keep a payout from being sent just now."""
+    """Decides whether a payout may be sent now."""
     sweep_batch: int = 500
     query_batch: int = 32
     books_after: timedelta = timedelta(hours=6)
-    """How long a day has been over when its books are compared."""
+    """How long after its end a day is reconciled."""
     books_sample: int | None = None
-    """At most so many payouts of a day; None: all."""
+    """How many payouts of a day are reconciled at most; None: all."""
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
 
     def with_database_retry(self, body: Callable[[], T]) -> T:
-        """Run `body`, which must be safe to run again from its start, until PostgreSQL is there.
+        """Run `body`, which must be safe to repeat from its start, until PostgreSQL is available.
 
         Raises:
-            DatabaseAway: the patience is over.
+            DatabaseUnavailable: the maximum wait is over.
         """
         return self.database_retry.run(body)
 
 
 class QueryPool:
-    """`AskMany` on a thread pool that the whole process shares."""
+    """A `QueryMany` on a thread pool that the whole process shares."""
 
     _WAVE_SECONDS = 1.0
 
     def __init__(
-        self, gateway: Gateway, workers: int, turn: Callable[[], bool] = lambda: True
+        self, gateway: Gateway, workers: int, acquire: Callable[[], bool] = lambda: True
     ) -> None:
-        """`turn` waits until a query may be made; False: not now, so that it goes unanswered."""
+        """`acquire` waits for the rate limit; False: no slot is free, the query is not made."""
         self._gateway = gateway
-        self._turn = turn
+        self._acquire = acquire
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="query")
 
-    def __call__(self, orders: Mapping[int, str], patience: timedelta) -> Answers:
-        """See `AskMany`."""
+    def __call__(self, orders: Mapping[int, str], max_wait: timedelta) -> Answers:
+        """See `QueryMany`."""
         pending: dict[Future[OrderAnswer | None], int] = {
             self._pool.submit(self._ask, order_no): payout_id
             for payout_id, order_no in orders.items()
         }
-        waves = max(1, int(patience.total_seconds() / self._WAVE_SECONDS))
+        waves = max(1, int(max_wait.total_seconds() / self._WAVE_SECONDS))
         for _ in range(waves):
             done, _rest = wait(pending, timeout=self._WAVE_SECONDS)
             came = [(pending.pop(future), future.result()) for future in done]
@@ -125,14 +125,14 @@ class QueryPool:
             future.cancel()
 
     def _ask(self, order_no: str) -> OrderAnswer | None:
-        return self._gateway.query(order_no) if self._turn() else None
+        return self._gateway.query(order_no) if self._acquire() else None
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Stop the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def chunked(ids: Sequence[int], size: int) -> Iterator[list[int]]:
-    """The ids in lists of at most `size`."""
+    """Split the ids into lists of at most `size`."""
     for start in range(0, len(ids), size):
         yield list(ids[start : start + size])

@@ -1,4 +1,4 @@
-"""Waiting for PostgreSQL in place, and saying so once (design section 4)."""
+"""Retries task bodies while PostgreSQL is unavailable, and logs an outage once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ log = structlog.get_logger(__name__)
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL did not come back within the patience; nothing was lost, the message goes back."""
+    """PostgreSQL was unavailable for the maximum wait; the message has to be requeued."""
 
 
 class DatabaseRetry:
-    """Runs a task body again while PostgreSQL is away, for a bounded time."""
+    """Retries a task body while PostgreSQL is unavailable, for a bounded time."""
 
     _FIRST_PAUSE_SECONDS = 0.2
     _LONGEST_PAUSE_SECONDS = 3.0
@@ -33,15 +33,15 @@ class DatabaseRetry:
         self._failed_at = 0.0
         self._lock = threading.Lock()
         self._task = threading.local()
-        stamina.instrumentation.set_on_retry_hooks(())  # an outage is told once, not per retry
+        stamina.instrumentation.set_on_retry_hooks(())  # an outage is logged once, not per retry
 
     def run(self, body: Callable[[], T]) -> T:
-        """Run `body` until it does not fail for want of PostgreSQL.
+        """Run `body` until it does not fail because PostgreSQL is unavailable.
 
-        The body must be safe to run again from its start.
+        The body must be safe to repeat from its start.
 
         Raises:
-            DatabaseAway: the patience is over.
+            DatabaseUnavailable: the maximum wait is over.
         """
         try:
             began = time.monotonic()
@@ -57,13 +57,13 @@ class DatabaseRetry:
                 raise DatabaseUnavailable from error
             raise
         if getattr(self._task, "gave_up", False):
-            self._task.gave_up = False  # what gave up within this body is no sign of a return
+            self._task.gave_up = False  # a retry within this body gave up: PostgreSQL is not back
         else:
             self._back(began)
         return result
 
     def _run_again(self, body: Callable[[], T]) -> tuple[float, T]:
-        """The result of the run that worked, and when that run began."""
+        """Retry; returns the result of the run that succeeded, and when that run began."""
         time.sleep(min(self._FIRST_PAUSE_SECONDS, self._seconds))
         for attempt in stamina.retry_context(
             on=self._noted,
@@ -88,7 +88,7 @@ class DatabaseRetry:
         return True
 
     def _back(self, began: float) -> None:
-        """Tell that PostgreSQL is back, unless what worked had begun before it was last missed."""
+        """Log the end of the outage, unless the run began before the last failure."""
         if self._away_since is None:
             return
         with self._lock:

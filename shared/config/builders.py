@@ -32,6 +32,7 @@ def build_epay_config(settings: Settings) -> EpayConfig:
             total_timeout=settings.total_timeout,
             demand_response_signature=settings.epay_demand_response_signature,
             allow_plain_http=settings.epay_allow_plain_http,
+            proxy_url=settings.epay_proxy_url,
             pool_size=settings.worker_concurrency + settings.epay_query_batch,
         )
     except ValueError as error:

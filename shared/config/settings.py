@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     epay_read_timeout: Positive = 20
     epay_total_timeout: Positive | None = None
     """The deadline of a whole request to EPAY; see `total_timeout` for the default."""
+    epay_proxy_url: str | None = Field(default=None, repr=False)
+    """http://[user:password@]host:port of the proxy for all requests to EPAY."""
 
     epay_not_found_codes: Codes = frozenset()
     """EPAY's codes that mean "no such order" (law 3). None is documented: agree them with EPAY."""
@@ -91,7 +93,7 @@ class Settings(BaseSettings):
     epay_limit_category: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,32}$")] = "BANK"
     """The category for getLimit: EPAY documents BANK and CASH, and none for e-wallets."""
     epay_limit_cache_seconds: Positive = 300
-    """How long workers cache one answer of getLimit."""
+    """How long each worker process uses one answer of getLimit."""
     epay_max_per_second: Positive | None = None
     """The rate limit of requests to EPAY, over all processes; None: no limit."""
     epay_query_batch: Annotated[int, Field(ge=1, le=500)] = 32
@@ -131,6 +133,8 @@ class Settings(BaseSettings):
     """Networks of the proxies in front of the webhook; their X-Forwarded-For is trusted."""
 
     broker_visibility_timeout: Annotated[int, Field(ge=1)] = 120
+    broker_atomic_fetch: Literal["off", "on"] = "on"
+    """Whether workers fetch messages by `worker.broker` ("on") or by kombu's own transport."""
     sweep_seconds: Positive = 5
     sweep_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     notify_seconds: Positive = 1
@@ -138,7 +142,7 @@ class Settings(BaseSettings):
     """Off by default. Set it to read the result of `payouts.request`."""
     worker_concurrency: Annotated[int, Field(ge=1)] = 32
     db_pool_size: Annotated[int, Field(ge=1)] = 10
-    """Connections of one process for single statements, and as many again for transactions."""
+    """Connections to PostgreSQL of one worker process."""
     db_patience_seconds: Positive = 20
     """How long a task retries while PostgreSQL is unavailable before its message is requeued."""
     log_format: Literal["console", "json"] = "console"

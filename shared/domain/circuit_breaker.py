@@ -1,9 +1,9 @@
-"""The circuit breaker on create requests: closed, open, half-open. Pure; times in seconds.
+"""The circuit breaker for creates as a pure state machine; all times are arguments, in seconds.
 
-Not a library (pybreaker was considered), because we need three things: no Redis call while closed,
-opening on the ratio of unknown outcomes too, and one half-open probe across all processes. Each
-process counts its own failures; only the open state is shared, as one small value in Redis that is
-replaced by compare-and-set.
+pybreaker does not serve: it costs several Redis round trips per call, opens on failures in a row
+but not on the ratio of unknown outcomes, and half-open it lets every process probe. Here closed
+costs no Redis call: failures are counted in each process, and only the open state is shared, as one
+small value that is replaced by compare-and-set.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown
 KEY = "payouts:breaker"
 """The Redis key of the open state."""
 KEPT_SECONDS = 3600
-"""When Redis drops the open state if nothing is sent any more."""
+"""How long Redis keeps the open state if nothing is sent any more."""
 
-_PROBE_LOOK_SECONDS = 5.0
-"""When to look again while a probe is in flight; most end long before `probe_lasts`."""
+_PROBE_CHECK_SECONDS = 5.0
+"""How soon to check again on a probe in flight: most end long before `probe_lasts`."""
 
-_WINDOW_OF_FAILURES = 4
-"""The window for unknown outcomes, in multiples of `BreakerRules.failures`."""
+_WINDOW_FACTOR = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +32,21 @@ class BreakerRules:
     """The settings; times in seconds."""
 
     failures: int = 5
-    """The breaker opens after so many creates in a row without an answer."""
+    """How many creates in a row without an answer open the breaker."""
     pause: float = 5.0
-    """Until the first probe; each failed probe doubles it up to `longest_pause`."""
     longest_pause: float = 60.0
     probe_lasts: float = 30.0
-    """After it a probe without a result no longer blocks the next one."""
+    """After this time without a result a probe no longer blocks the next one."""
 
     @property
     def window(self) -> int:
-        """The breaker opens when half of the last so many creates ended unknown."""
-        return self.failures * _WINDOW_OF_FAILURES
+        """How many of the last creates count: half of them ending unknown open the breaker."""
+        return self.failures * _WINDOW_FACTOR
 
 
 @dataclass(frozen=True, slots=True)
 class OpenState:
-    """An open breaker. Times are Unix times on the clock of its store."""
+    """The open state. Times are Unix times on the store's clock."""
 
     since: float
     reason: str
@@ -60,9 +58,9 @@ class OpenState:
     probe_until: float = 0.0
 
     def wait(self, now: float) -> float:
-        """Seconds until the next attempt is worthwhile; 0: a probe may be sent now."""
+        """Seconds until the next check is worthwhile; 0: a probe may be sent now."""
         in_flight = self.probe_until - now if self.probe is not None else 0.0
-        return max(0.0, self.retry_at - now, min(in_flight, _PROBE_LOOK_SECONDS))
+        return max(0.0, self.retry_at - now, min(in_flight, _PROBE_CHECK_SECONDS))
 
 
 def open_breaker(now: float, reason: str, rules: BreakerRules) -> OpenState:
@@ -71,14 +69,14 @@ def open_breaker(now: float, reason: str, rules: BreakerRules) -> OpenState:
 
 
 def start_probe(state: OpenState, token: str, now: float, rules: BreakerRules) -> OpenState | None:
-    """Let one create through as the probe `token`. None: too early, or another is in flight."""
+    """Let one create through as the probe `token`. None: too early, or one is in flight."""
     if state.wait(now) > 0:
         return None
     return replace(state, probes=state.probes + 1, probe=token, probe_until=now + rules.probe_lasts)
 
 
 def fail_probe(state: OpenState, token: str, now: float, rules: BreakerRules) -> OpenState | None:
-    """The probe got no answer: double the pause. None: another probe took its place."""
+    """End an unanswered probe and double the pause. None: `token` is not the probe."""
     if state.probe != token:
         return None
     pause = min(state.pause * 2, rules.longest_pause)
@@ -86,14 +84,14 @@ def fail_probe(state: OpenState, token: str, now: float, rules: BreakerRules) ->
 
 
 def release_probe(state: OpenState, token: str) -> OpenState | None:
-    """The probe was not sent: do not count it. None: another probe took its place."""
+    """Take back a probe that was not sent. None: `token` is not the probe."""
     if state.probe != token:
         return None
     return replace(state, probes=state.probes - 1, probe=None)
 
 
 class FailureWindow:
-    """The results of one process's own creates. Not thread-safe."""
+    """The results of one process's last creates. Not safe to share between threads."""
 
     def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
@@ -101,9 +99,9 @@ class FailureWindow:
         self._unknown: deque[bool] = deque(maxlen=rules.window)
 
     def record(self, answer: OrderAnswer) -> str | None:
-        """Record the result of a create; returns why the breaker must open, or None.
+        """Count the result of a create; returns why the breaker has to open, or None.
 
-        A refusal is an answer: EPAY is reachable.
+        A refusal is an answer: EPAY is available.
         """
         self._in_a_row = self._in_a_row + 1 if is_failure(answer) else 0
         self._unknown.append(isinstance(answer, OutcomeUnknown))
@@ -122,48 +120,48 @@ class FailureWindow:
 
 
 def is_failure(answer: OrderAnswer) -> bool:
-    """Whether a create that was attempted got no answer from EPAY."""
+    """Whether EPAY did not answer a create that was really made."""
     return isinstance(answer, NeverSent | OutcomeUnknown)
 
 
 class BreakerStore(Protocol):
-    """Stores the open state, for one process or for all."""
+    """Keeps the open state, for one process or for all."""
 
     def read(self) -> tuple[float, OpenState | None]:
-        """The store's time and the open state; None: closed."""
+        """The store's time, and the open state; None: closed."""
         ...
 
     def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
-        """Replace `old` by `new` if the store still has `old`; whether it did."""
+        """Replace `old` by `new`; False if the state is no longer `old`."""
         ...
 
 
 class MemoryBreakerStore:
-    """A store for this process alone."""
+    """A store in this process alone."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.standing: OpenState | None = None
+        self.state: OpenState | None = None
 
     def read(self) -> tuple[float, OpenState | None]:
         """See `BreakerStore`."""
-        return self._clock(), self.standing
+        return self._clock(), self.state
 
     def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
         """See `BreakerStore`."""
-        if self.standing != old:
+        if self.state != old:
             return False
-        self.standing = new
+        self.state = new
         return True
 
 
 def serialize(state: OpenState | None) -> str:
-    """The open state as text for Redis; empty: closed."""
+    """The state as text for Redis; empty if closed."""
     return "" if state is None else json.dumps(asdict(state), sort_keys=True)
 
 
 def deserialize(text: str | None) -> OpenState | None:
-    """The inverse of `serialize`; an unreadable text counts as closed."""
+    """The reverse of `serialize`; text that is not an open state counts as closed."""
     try:
         return OpenState(**json.loads(text)) if text else None
     except (TypeError, ValueError):

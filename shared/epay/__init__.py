@@ -1,5 +1,5 @@
 """The EPAY gateway protocol: signing, messages, client, callbacks. Its camelCase stays in here.
 
-`client.EpayClient` asks the gateway and returns values of `messages`; `callback` reads what the
-gateway sends by itself; `signing` is the one place that knows how a signature is made.
+`client.EpayClient` calls the gateway and returns values of shared.domain.gateway; `callbacks` reads
+the gateway's callbacks; `signing` is the one place that computes signatures.
 """

@@ -1,4 +1,4 @@
-"""The calls of the EPAY gateway that payouts need; whatever the gateway does ends in a value."""
+"""The calls of the EPAY gateway that payouts need; each returns a value for any outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CATEGORY = "EWALLET"
 
 
 class EpayClient:
-    """Asks one EPAY account's gateway. Make one per process and share it among the threads."""
+    """Client of one EPAY account. Create one per process and share it between the threads."""
 
     def __init__(self, config: EpayConfig) -> None:
         self._config = config
@@ -32,10 +32,10 @@ class EpayClient:
         self._transport = Transport(config)
 
     def create(self, order: CreateOrder) -> OrderAnswer:
-        """Ask for a payout by createEwalletTransaction (section 3.1); at most one request leaves.
+        """Request a payout by createEwalletTransaction (section 3.1); sends one request at most.
 
-        Raises ValueError, with nothing sent, for an order that cannot be written down: text that
-        UTF-8 does not hold, extend_fields that are not JSON.
+        Raises ValueError, with nothing sent, for an order that cannot be encoded: text that is not
+        valid Unicode, extend_fields that are not JSON.
         """
         config = self._config
         optional = {
@@ -64,7 +64,7 @@ class EpayClient:
         return redact_refusal(answer, order.account_no) if isinstance(answer, Refused) else answer
 
     def query(self, merchant_order_no: str) -> OrderAnswer:
-        """Ask how an order stands (section 3.2); nothing is documented for an unknown one."""
+        """Query an order's status (section 3.2); the answer for an unknown one is undocumented."""
         answer = self._call("/payoutApi/queryTransaction", {"merchantOrderNo": merchant_order_no})
         return read_queried(answer) if isinstance(answer, Answer) else answer
 
@@ -75,7 +75,7 @@ class EpayClient:
         channel_code: str | None = None,
         type_: str | None = "PAYMENT",
     ) -> Limit | Failure:
-        """Ask for the limits of one payout (section 3.3); its page does not list EWALLET."""
+        """Query the amount limits of a payout (section 3.3); its page does not list EWALLET."""
         optional = {"channelCode": channel_code, "type": type_}
         answer = self._call(
             "/payoutApi/getLimit",
@@ -88,12 +88,12 @@ class EpayClient:
         return read_limit(answer) if isinstance(answer, Answer) else answer
 
     def balance(self, currency: str | None = None) -> list[Balance] | Failure:
-        """Ask for the balance of one currency, or of all (section 3.4)."""
+        """Query the balance of one currency, or of all (section 3.4)."""
         answer = self._call("/payoutApi/getBalance", {"currency": currency} if currency else {})
         return read_balances(answer) if isinstance(answer, Answer) else answer
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections. A later call opens new ones."""
         self._transport.close()
 
     def _call(self, path: str, fields: dict[str, Any]) -> Answer | Failure:
@@ -114,4 +114,4 @@ class EpayClient:
             envelope = {"param": param, "sign": sign(param, self._api_key, self._config.nested)}
             return json.dumps(envelope, separators=(",", ":"), allow_nan=False).encode("ascii")
         except TypeError as error:
-            raise ValueError("the request holds what JSON does not know") from error
+            raise ValueError("the request has a value that JSON cannot encode") from error

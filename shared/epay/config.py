@@ -1,4 +1,4 @@
-"""What the EPAY client must know, checked when it is made."""
+"""Configuration of the EPAY client, checked when it is created."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LONGEST_SECONDS = 3600.0
 class EpayConfig:
     """Address, account, keys and deadlines of one gateway account. Timeouts are in seconds.
 
-    Raises ValueError for what cannot work, and for plain http to another machine: the answers
-    decide about money, so whoever can change them on the way can have a payout paid twice.
+    Raises ValueError for a value that cannot work, and for plain http to another machine: an
+    attacker who changes an answer on its way could have a payout paid twice.
     """
 
     base_url: str
@@ -27,29 +27,32 @@ class EpayConfig:
     account: str
     api_key: SecretStr = field(repr=False)
     previous_api_key: SecretStr | None = field(default=None, repr=False)
-    """Still accepted on answers and callbacks during a change of key; never signs."""
+    """Accepted on answers and callbacks during a key rotation; never used to sign."""
     nested: NestedForm = NestedForm.COMMA
     notify_url: str | None = None
     success_url_method: str | None = None
     """Sent as successUrlMethod only when set; not documented for payouts (section 5)."""
     fail_url_method: str | None = None
     connect_timeout: float = 3.0
-    """For name lookup and TCP together, all addresses; then for each step of the TLS handshake."""
+    """For name lookup and TCP connect of all addresses together; then for the TLS handshake."""
     read_timeout: float = 20.0
     """Longest silence while waiting for the answer."""
     total_timeout: float = 25.0
-    """From the call to the last byte of the answer, whatever trickles in meanwhile."""
+    """From the call to the last byte of the answer, however slowly it arrives."""
     demand_response_signature: bool = False
-    """Whether an unsigned answer counts as none; samples show an empty sign (section 4.4)."""
+    """Whether an unsigned answer is ignored; samples show an empty sign (section 4.4)."""
     allow_plain_http: bool = False
     pool_size: int = 32
-    """Idle connections kept open; threads beyond it may call, at the price of a connection each."""
+    """Idle connections kept open; more threads may call, and open a connection for each call."""
+    proxy_url: str | None = field(default=None, repr=False)
+    """http://[user:password@]host:port of the proxy for all requests (CONNECT for https)."""
     ca_bundle: str | None = None
-    """File of the authorities to trust instead of the usual ones."""
+    """File of the certificate authorities to trust in place of requests' default bundle."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
         self._check_url()
+        self._check_proxy_url()
         if not self.account:
             raise ValueError("the EPAY account is empty; set EPAY_ACCOUNT")
         if not self.api_key.get_secret_value():
@@ -67,15 +70,27 @@ class EpayConfig:
             raise ValueError("EPAY_BASE_URL must be an http or https URL with a host")
         if url.username or url.password or url.query or url.fragment:
             raise ValueError("EPAY_BASE_URL must hold no user, query or fragment")
-        if url.scheme == "http" and not (self.allow_plain_http or _is_loopback(url.hostname)):
+        stays_here = _is_loopback(url.hostname) and not self.proxy_url
+        if url.scheme == "http" and not (self.allow_plain_http or stays_here):
             raise ValueError(
                 "EPAY_BASE_URL is plain http: anyone on the way could change the answers. "
                 "Use https, or set EPAY_ALLOW_PLAIN_HTTP=true for a test host."
             )
 
+    def _check_proxy_url(self) -> None:
+        if not self.proxy_url:
+            return
+        try:
+            url = urlsplit(self.proxy_url)
+            valid = url.scheme == "http" and url.hostname and url.port != 0
+        except ValueError:  # a port that is no number
+            valid = False
+        if not valid or url.path.strip("/") or url.query or url.fragment:
+            raise ValueError("EPAY_PROXY_URL must be http://[user:password@]host:port")
+
     @property
     def api_keys(self) -> tuple[str, ...]:
-        """Every key whose signature is accepted, the current one first; never an empty one."""
+        """The keys whose signatures are accepted, the current one first; none is empty."""
         keys = (self.api_key, self.previous_api_key)
         return tuple(key.get_secret_value() for key in keys if key and key.get_secret_value())
 

@@ -2,25 +2,73 @@
 
 from __future__ import annotations
 
+import os
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
 import requests
-import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import ReadTimeoutError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from shared.domain.gateway import NeverSent, OutcomeUnknown
 from shared.epay.config import EpayConfig
-from shared.epay.deadline import Attempt, current_process
-from shared.epay.wire import PlainSession, WatchedAdapter, current
+from shared.epay.connection import (
+    Exchange,
+    GatewayConnection,
+    GatewayTLSConnection,
+    Watchdog,
+    current,
+)
 
 MAX_BODY = 1024 * 1024
 """Bytes of an answer that are read at most, after decoding."""
 
-_HTTP_OK = 200
+_CHUNK = 64 * 1024
 _HEADERS = {
     "User-Agent": "epay-payouts",
     "Accept": "application/json",
     "Accept-Encoding": "identity",
     "Content-Type": "application/json",
 }
+
+
+class GatewayAdapter(HTTPAdapter):
+    """Gives requests our connections, and one TLS context for all of them."""
+
+    def __init__(self, config: EpayConfig) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=config.pool_size)
+        self._ssl_context = create_urllib3_context()
+        if config.base_url.startswith("https:"):
+            self._ssl_context.load_verify_locations(config.ca_bundle or DEFAULT_CA_BUNDLE_PATH)
+
+    def cert_verify(self, conn: Any, *_args: Any, **_kwargs: Any) -> None:
+        """Equip the pool; requests' own has the CA bundle loaded anew for each connection."""
+        if conn.scheme == "https":
+            conn.ConnectionCls = GatewayTLSConnection
+            conn.conn_kw["ssl_context"] = self._ssl_context
+        else:
+            conn.ConnectionCls = GatewayConnection
+
+
+class GatewaySession(requests.Session):
+    """The connections of one process: no environment, cookies or redirects."""
+
+    def __init__(self, config: EpayConfig) -> None:
+        super().__init__()
+        adapter = GatewayAdapter(config)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+        self.trust_env = False
+        self.proxies = {"all": config.proxy_url} if config.proxy_url else {}
+        self.headers.clear()
+        self.headers.update(_HEADERS)
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.watchdog = Watchdog()
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find none: requests reads the body of a redirect even when told not to follow."""
 
 
 class Transport:
@@ -31,96 +79,58 @@ class Transport:
 
     def __init__(self, config: EpayConfig) -> None:
         self._config = config
-        self._timeout = urllib3.Timeout(connect=config.connect_timeout, read=config.read_timeout)
-        self._owner = current_process()
-        self._session = self._new_session()
-        self._left_behind: list[PlainSession] = []
+        # A child of a fork has its own: on a shared connection both would read each other's
+        # answers. The parent's stays here: closing it could wait for a lock held by its threads.
+        self._sessions = {os.getpid(): GatewaySession(config)}
 
-    def _new_session(self) -> PlainSession:
-        config = self._config
-        return PlainSession(WatchedAdapter(config.base_url, config.pool_size, config.ca_bundle))
-
-    def _own_session(self) -> PlainSession:
-        """Return this process's session: sharers of one would read each other's answers."""
-        process = current_process()
-        if self._owner is not process:
-            with process.lock:
-                if self._owner is not process:
-                    # kept: tidying it up could wait for a lock that a thread of the parent held
-                    self._left_behind.append(self._session)
-                    self._session = self._new_session()
-                    self._owner = process
-        return self._session
+    @property
+    def session(self) -> GatewaySession:
+        """The session of this process, for hooks. Its connections serve `post` alone."""
+        session = self._sessions.get(os.getpid())
+        return session or self._sessions.setdefault(os.getpid(), GatewaySession(self._config))
 
     def post(self, path: str, body: bytes) -> bytes | NeverSent | OutcomeUnknown:
         """Return the body of a 200 answer, or why there is none. One request at most, no raise."""
-        watchdog = current_process().watchdog
-        attempt = watchdog.begin(self._config.total_timeout)
-        current.attempt = attempt
+        exchange = current.exchange = Exchange(self._config.total_timeout)
         answer: bytes | NeverSent | OutcomeUnknown
         try:
-            answer = self._exchange(self._request(path, body))
+            session = self.session
+            with session.watchdog.watch(exchange):
+                answer = self._exchange(session, path, body)
         # whatever a hostile answer makes the HTTP stack raise, what was sent is what counts
         except Exception as error:  # noqa: BLE001
-            answer = _failure(attempt, error)
-        finally:
-            watchdog.end(attempt)
-        if attempt.expired and attempt.sent:
+            answer = _failure(exchange, error)
+        if exchange.sent and exchange.remaining() <= 0:
             # a shut socket looks like the regular end of an answer without a length
             return OutcomeUnknown("total timeout")
         return answer
 
-    def _request(self, path: str, body: bytes) -> requests.PreparedRequest:
-        request = requests.PreparedRequest()
-        request.method = "POST"
-        request.url = self._config.base_url + path
-        # a plain dict of known names: nothing is looked up in it by another spelling
-        request.headers = {**_HEADERS, "Content-Length": str(len(body))}  # type: ignore[assignment]
-        request.body = body
-        return request
-
-    def _exchange(self, request: requests.PreparedRequest) -> bytes | OutcomeUnknown:
-        session = self._own_session()
-        response = session.send(request, stream=True, timeout=self._timeout, proxies={})
-        try:
-            if response.status_code != _HTTP_OK:
+    def _exchange(
+        self, session: requests.Session, path: str, body: bytes
+    ) -> bytes | OutcomeUnknown:
+        config = self._config
+        timeout = (config.connect_timeout, config.read_timeout)
+        with session.post(config.base_url + path, body, stream=True, timeout=timeout) as response:
+            if response.status_code != requests.codes.ok:
                 return OutcomeUnknown(f"http status {response.status_code}")
-            return _read(response.raw)
-        finally:
-            response.close()
+            answer = bytearray()
+            for piece in response.iter_content(_CHUNK):
+                answer += piece
+                if len(answer) > MAX_BODY:
+                    return OutcomeUnknown("answer is too large")
+            return bytes(answer)
 
     def close(self) -> None:
         """Close the idle connections. A later call opens new ones."""
-        if self._owner is current_process():
-            self._session.close()
+        if session := self._sessions.get(os.getpid()):
+            session.close()
 
 
-def _read(raw: urllib3.BaseHTTPResponse) -> bytes | OutcomeUnknown:
-    pieces: list[bytes] = []
-    size = 0
-    while piece := raw.read(MAX_BODY + 1 - size, decode_content=True):
-        pieces.append(piece)
-        size += len(piece)
-        if size > MAX_BODY:
-            return OutcomeUnknown("answer is too large")
-        if _has_all(raw):
-            break
-    return b"".join(pieces)
-
-
-def _has_all(raw: urllib3.BaseHTTPResponse) -> bool:
-    """Whether all that was announced has come, so that nothing need be waited for."""
-    remaining = raw.length_remaining if isinstance(raw, urllib3.HTTPResponse) else None
-    return remaining == 0 and "content-encoding" not in raw.headers
-
-
-def _failure(attempt: Attempt, error: Exception) -> NeverSent | OutcomeUnknown:
+def _failure(exchange: Exchange, error: Exception) -> NeverSent | OutcomeUnknown:
     """Say what an exception means: the fact decides the class, the exception words the reason."""
-    late = attempt.expired or attempt.remaining() <= 0
-    if not attempt.sent:
-        return NeverSent("total timeout" if late else attempt.reason)
-    if attempt.reason == "connection lost while sending":
-        return OutcomeUnknown(attempt.reason)
-    if isinstance(error, (requests.Timeout, ReadTimeoutError)):
+    if exchange.sent is False:
+        late = exchange.remaining() <= 0
+        return NeverSent("total timeout" if late else exchange.reason)
+    if isinstance(error.__context__ or error, (requests.ReadTimeout, ReadTimeoutError)):
         return OutcomeUnknown("read timeout")
-    return OutcomeUnknown("connection lost or answer garbled")
+    return OutcomeUnknown(exchange.reason)

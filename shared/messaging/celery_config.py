@@ -16,6 +16,20 @@ _HEALTH_CHECK_SECONDS = 10
 PUBLISH_RETRY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.3}
 """A publish that fails is somebody's 503 or the sweep's next round: it must not hang."""
 
+KOMBU_UNACKED_KEYS = {
+    "unacked_key": "unacked",
+    "unacked_index_key": "unacked_index",
+    "unacked_mutex_key": "unacked_mutex",
+}
+"""Where kombu keeps messages that a worker has taken, as transport options: all apps share them."""
+
+UNACKED_KEYS = {
+    "unacked_key": "payouts.unacked",
+    "unacked_index_key": "payouts.unacked_index",
+    "unacked_mutex_key": "payouts.unacked_mutex",
+}
+"""Keys of our own: our short visibility timeout must not give back another app's running task."""
+
 
 def make_celery(name: str, settings: Settings) -> Celery:
     """A Celery app that can send messages.
@@ -48,6 +62,7 @@ def broker_config(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": _SOCKET_TIMEOUT_SECONDS,
             "socket_keepalive": True,
             "health_check_interval": _HEALTH_CHECK_SECONDS,
+            **UNACKED_KEYS,
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
             "unacked_mutex_expire": 30,

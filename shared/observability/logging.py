@@ -1,20 +1,102 @@
-"""Logging: one pipeline for our records and the libraries', and the one place that masks."""
+"""Logging: one pipeline for our records and the libraries', and the one place that masks.
+
+A record is masked and formatted in the thread that logs it; one background thread writes the lines
+to stderr, so that no worker thread waits for a write.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Any, Literal
+import time
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
-
-from shared.observability.log_stream import UnwaitingHandler
 
 _ACCOUNTS = frozenset({"account_no", "accountNo", "payerAccount"})
 _SECRETS = frozenset({"pinCode", "pin_code", "api_key", "apiKey", "sign", "key", "password"})
 _SHOWN = 4
 _LONG_ENOUGH = 8
+_MAX_QUEUED_LINES = 10_000
+_FULL_QUEUE_PAUSE_SECONDS = 0.01
+
+
+class BackgroundHandler(QueueHandler):
+    """Writes lines to a stream in a background thread until it is closed, then directly.
+
+    `logging.shutdown` closes it when the process exits: all lines are written. A process that is
+    killed loses the lines that are still queued.
+    """
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        self._lines: SimpleQueue[Any] = SimpleQueue()  # its put is safe within a signal handler
+        super().__init__(self._lines)
+        self.setFormatter(formatter)
+        self._output = logging.StreamHandler(stream)
+        self._listener: QueueListener | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the thread that writes."""
+        self._listener = QueueListener(self._lines, self._output)
+        self._listener.start()
+
+    def stop(self) -> None:
+        """Write what is queued and end the thread; without it each line is written directly."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.stop()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Queue a formatted line; wait while the stream is far behind."""
+        if self._listener is None:
+            self._output.handle(record)
+            return
+        while self._lines.qsize() >= _MAX_QUEUED_LINES:
+            time.sleep(_FULL_QUEUE_PAUSE_SECONDS)
+        super().enqueue(record)
+
+    def close(self) -> None:
+        """Write what is queued."""
+        self.acquire()
+        try:
+            self.stop()
+        finally:
+            self.release()
+        super().close()
+
+
+def _installed() -> list[BackgroundHandler]:
+    return [one for one in logging.getLogger().handlers if isinstance(one, BackgroundHandler)]
+
+
+def _before_fork() -> None:
+    """Stop the thread and keep others from logging: the child has neither the thread nor lines."""
+    for handler in _installed():
+        handler.acquire()
+        handler.stop()
+
+
+def _after_fork_in_parent() -> None:
+    for handler in _installed():
+        handler.start()
+        handler.release()
+
+
+def _after_fork_in_child() -> None:
+    for handler in _installed():  # `logging` has given it a new lock
+        handler.start()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
 def mask(value: str) -> str:
@@ -41,7 +123,12 @@ def _masked(name: str, value: Any) -> Any:
 
 
 def configure_logging(log_format: Literal["console", "json"], level: int = logging.INFO) -> None:
-    """Set up the root logger and structlog for this process."""
+    """Set up the root logger and structlog for this process; a second call replaces the first.
+
+    Args:
+        log_format: `console` for people, `json` for one JSON object a line.
+        level: records below it are dropped.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -60,17 +147,17 @@ def configure_logging(log_format: Literal["console", "json"], level: int = loggi
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    handler = UnwaitingHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                renderer,
-            ],
-        )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    replaced = _installed()
+    root.handlers[:] = [BackgroundHandler(sys.stderr, formatter)]
     root.setLevel(level)
+    for handler in replaced:
+        handler.close()

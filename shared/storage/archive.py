@@ -1,7 +1,7 @@
-"""Old events leave the database for files; the payouts stay, for their numbers are for ever.
+"""Archiving: move old journal events to files. Payout rows stay: order numbers are never reused.
 
-A payout's newest event stays with it, and `payout_archive` says where the ones before it went and
-with which hash they end: the chain holds across the two.
+A payout's newest event stays in the database. `payout_archive` names the file of the events before
+it and the hash of the last one, so that the hash chain can be verified across both.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _DELETE_MESSAGES = text("DELETE FROM payout_outbox WHERE payout_id = ANY(CAST(:i
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What one file took."""
+    """One file, and how many payouts and events it holds."""
 
     file: Path
     payouts: int
@@ -77,9 +77,9 @@ class Archived:
 
 
 def count_archivable(engine: Engine, before: datetime) -> tuple[int, int]:
-    """How many payouts and events there are to archive.
+    """The numbers of payouts and of events that `archive` would move.
 
-    Payouts that ended before that time, are in nobody's review, and whose asking app was told.
+    Eligible are payouts created and final before that time, not in review, with no unsent message.
     """
     with engine.connect() as connection:
         row = connection.execute(_COUNT, {"before": before}).one()
@@ -87,11 +87,11 @@ def count_archivable(engine: Engine, before: datetime) -> tuple[int, int]:
 
 
 def archive(engine: Engine, before: datetime, folder: Path, now: datetime) -> Iterator[Archived]:
-    """Move the journals of old payouts, but for each newest event, to files of JSON lines (gzip).
+    """Move the events of eligible payouts, except each newest one, to gzipped JSON lines files.
 
-    A file is on disk, whole, before its events leave the database, in one transaction: stopped at
-    any point, it can be run again, and nothing is lost. A payout whose chain does not hold is left
-    where it is: `payouts verify` names it.
+    A file is complete and synced before one transaction deletes its events: an interrupted run
+    loses nothing and can be repeated. Payouts whose hash chain is broken are skipped; `payouts
+    verify` names them.
     """
     last_id = 0
     while True:
@@ -152,7 +152,7 @@ def _is_whole(payout: Any, events: Sequence[JournalEvent]) -> bool:
 
 
 def _write(file: Path, lines: Iterable[dict[str, Any]]) -> None:
-    """Whole and on disk, or not there."""
+    """Write atomically: a file of this name is complete and synced to disk."""
     unfinished = file.with_suffix(".unfinished")
     with unfinished.open("wb") as raw:
         with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as out:
@@ -171,13 +171,13 @@ def _write(file: Path, lines: Iterable[dict[str, Any]]) -> None:
 
 
 def audit_file(engine: Engine, file: Path) -> Iterator[ChainBreak | None]:
-    """Walk one file: each payout's first break, or None when its events are those archived."""
+    """Verify one file: for each payout its first break, or None if its events are intact."""
     with engine.connect() as connection, gzip.open(file, "rt", encoding="utf-8") as lines:
         for line in lines:
-            story = json.loads(line)
-            order = story["merchant_order_no"], story["epay_account"]
+            archived = json.loads(line)
+            order = archived["merchant_order_no"], archived["epay_account"]
             record = connection.execute(_RECORDED, {"no": order[0], "account": order[1]}).first()
-            yield _first_break(order, [_read(event) for event in story["events"]], record)
+            yield _first_break(order, [_read(event) for event in archived["events"]], record)
 
 
 _RECORDED = text(

@@ -1,6 +1,6 @@
-"""Taking in payouts within a transaction that somebody else began: new, already there, or not so.
+"""Insert payouts within the caller's transaction, or compare them with those that exist.
 
-For who reaches the database without a worker: an app's own transaction, and a batch.
+Used where payouts are requested without a worker: by the producer and by `payouts batch`.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from shared.domain import lifecycle
 from shared.domain.intake import conflicting_fields
 from shared.domain.payout import PayoutState
 from shared.storage.encryption import AccountCipher
-from shared.storage.payout_store import insert_within
 from shared.storage.row_mapping import payout_from_row
 from shared.storage.statements import PAYOUT
+from shared.storage.write_transitions import insert_transitions
 
-_STANDING = select(PAYOUT).where(
+_EXISTING = select(PAYOUT).where(
     text("epay_account = :account AND merchant_order_no = ANY(CAST(:order_nos AS text[]))")
 )
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """One payout that was asked for, as it stands now."""
+    """The payout of one request, as it is now."""
 
     payout: PayoutState
     is_new: bool
     conflicting: Sequence[str] = ()
-    """The fields in which the request is not the payout that has its order number."""
+    """The fields in which the request differs from the existing payout of its order number."""
 
 
 def insert_or_compare(
@@ -40,44 +40,44 @@ def insert_or_compare(
     *,
     now: datetime,
     due_at: datetime,
-    vault: AccountCipher,
+    cipher: AccountCipher,
 ) -> list[IntakeResult]:
-    """Put the payouts on disk, queued; nothing changes where an order number is taken.
+    """Insert the payouts as queued; an existing payout of the same order number is not changed.
 
-    Waits while another transaction holds the same order number and has not ended.
+    Waits for another open transaction that inserted the same order number.
 
     Args:
-        wanted: of one EPAY account.
-        due_at: when the sweep is to look at the new ones.
+        wanted: payouts of one EPAY account.
+        due_at: from when on the sweep dispatches the new ones.
     """
-    steps = [lifecycle.accept_queued(payout, now=now, due_at=due_at) for payout in wanted]
-    taken = insert_within(connection, steps, vault)
-    repeated = [payout for payout, new in zip(wanted, taken, strict=True) if new is None]
-    there = find_existing(connection, repeated, vault)
+    transitions = [lifecycle.accept_queued(payout, now=now, due_at=due_at) for payout in wanted]
+    inserted = insert_transitions(connection, transitions, cipher)
+    repeated = [payout for payout, new in zip(wanted, inserted, strict=True) if new is None]
+    existing = find_existing(connection, repeated, cipher)
     return [
         IntakeResult(new, is_new=True)
         if new is not None
-        else compare_with_existing(there[payout.merchant_order_no], payout)
-        for payout, new in zip(wanted, taken, strict=True)
+        else compare_with_existing(existing[payout.merchant_order_no], payout)
+        for payout, new in zip(wanted, inserted, strict=True)
     ]
 
 
-def compare_with_existing(standing: PayoutState, wanted: PayoutState) -> IntakeResult:
-    """What a request is to the payout that has its order number."""
+def compare_with_existing(existing: PayoutState, wanted: PayoutState) -> IntakeResult:
+    """The result of a request whose order number belongs to an existing payout."""
     return IntakeResult(
-        standing, is_new=False, conflicting=tuple(conflicting_fields(standing, wanted))
+        existing, is_new=False, conflicting=tuple(conflicting_fields(existing, wanted))
     )
 
 
 def find_existing(
-    connection: Connection, wanted: Sequence[PayoutState], vault: AccountCipher
+    connection: Connection, wanted: Sequence[PayoutState], cipher: AccountCipher
 ) -> dict[str, PayoutState]:
-    """The payouts that have those order numbers now, by order number. All of one EPAY account."""
+    """The existing payouts with the order numbers of `wanted` (one EPAY account), by number."""
     if not wanted:
         return {}
     values = {
         "account": wanted[0].epay_account,
         "order_nos": [payout.merchant_order_no for payout in wanted],
     }
-    found = [payout_from_row(row, vault) for row in connection.execute(_STANDING, values)]
+    found = [payout_from_row(row, cipher) for row in connection.execute(_EXISTING, values)]
     return {payout.merchant_order_no: payout for payout in found}

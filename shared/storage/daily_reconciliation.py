@@ -1,4 +1,4 @@
-"""The SQL of the books: a day's payouts, their totals, and how far their comparison has come."""
+"""The SQL of the daily reconciliation: a day's payouts, their totals, and its progress."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sqlalchemy import Engine, Executable, Row, text
 from shared.domain.daily_reconciliation import Verdict, day_bounds, latest_day
 
 LOOK_BACK = timedelta(days=6)
-"""How long before the latest day lies the oldest that is still made up for."""
+"""Days missed are made up for, back to this long before the latest day."""
 
-_STANDING = text(
+_KNOWN_DAYS = text(
     "SELECT (SELECT min(day) FROM payout_books WHERE epay_account = :epay_account) AS first_day,"
     " ARRAY(SELECT day FROM payout_books WHERE epay_account = :epay_account AND day >= :oldest"
     " AND finished_at IS NOT NULL) AS finished"
@@ -50,7 +50,7 @@ WITH of_day AS MATERIALIZED (
 SELECT id, merchant_order_no FROM of_day ORDER BY id LIMIT :limit
 """
 )
-"""Materialized, or a walk of the whole history by id looks cheaper for so few."""
+"""Materialized: the planner would otherwise scan the whole primary key for so few rows."""
 SAMPLED = text(
     """
 WITH of_day AS MATERIALIZED (
@@ -73,7 +73,7 @@ _TOTALS = text(
 
 @dataclass(frozen=True, slots=True)
 class DayProgress:
-    """How far the comparison of one day has come, and what it found."""
+    """The progress and the counts of one day's reconciliation."""
 
     day: date
     last_id: int
@@ -86,7 +86,7 @@ class DayProgress:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What a day's payouts of one status and currency come to, by our rows."""
+    """The totals of a day's payouts of one status and currency, by our rows."""
 
     status: str
     currency: str
@@ -96,7 +96,7 @@ class Total:
 
 
 class ReconciliationStore:
-    """The books of one EPAY account. Every call is one transaction."""
+    """The daily reconciliation of one EPAY account. Each call is one transaction."""
 
     def __init__(self, engine: Engine, epay_account: str) -> None:
         self._engine = engine
@@ -104,40 +104,40 @@ class ReconciliationStore:
         self._mark = f"books {epay_account}"
 
     def open_day(self, now: datetime, after: timedelta) -> date | None:
-        """The oldest day whose books are to be compared now; None when none is.
+        """The oldest day that is still to be reconciled; None if there is none.
 
-        The first time it is the latest day alone: nobody asked for the books of a long history.
+        On the first run only the latest day is: a long history is not reconciled afterwards.
         """
         latest = latest_day(now, after)
         oldest = latest - LOOK_BACK
-        row = self._one(_STANDING, {"oldest": oldest})
+        row = self._one(_KNOWN_DAYS, {"oldest": oldest})
         first = latest if row is None or row.first_day is None else max(oldest, row.first_day)
         finished = set() if row is None else set(row.finished)
         days = (first + timedelta(days=nth) for nth in range((latest - first).days + 1))
         return next((day for day in days if day not in finished), None)
 
     def claim(self, now: datetime, until: datetime) -> bool:
-        """Keep other ticks from the same work until then; False if another has it.
+        """Claim the work until then; False if another run holds it.
 
-        Only a courtesy to EPAY: the cursor's compare-and-set is what keeps the books right.
+        This only spares EPAY duplicate queries; the compare-and-set of `advance` guards the counts.
         """
         return self._one(_CLAIM, {"name": self._mark, "now": now, "until": until}) is not None
 
     def release(self, until: datetime, at: datetime) -> None:
-        """Let the next tick come in from `at`, if the claim still is ours."""
+        """Let the next run start from `at` on, if the claim `until` is still in place."""
         self._run(_RELEASE, {"name": self._mark, "until": until, "at": at})
 
     def begin(self, day: date, now: datetime) -> DayProgress:
-        """The day's comparison as it stands, begun if it was not."""
+        """The progress of the day, which is begun if it was not."""
         self._run(_BEGIN, {"day": day, "now": now})
         found = self.find(day)
         if found is None:
-            msg = f"the books of {day} are gone"
+            msg = f"the reconciliation of {day} is gone"
             raise LookupError(msg)
         return found
 
     def find(self, day: date) -> DayProgress | None:
-        """What the daily comparison found so far, or None."""
+        """The progress of the day, or None if it was not begun."""
         return _progress(self._one(_FIND, {"day": day}))
 
     def orders(
@@ -146,7 +146,10 @@ class ReconciliationStore:
         """The next payouts of the day after an id: id -> order number, in order of id.
 
         Args:
-            sample: only so many of the day's payouts, spread evenly over it; always the same ones.
+            day: by `created_at`, in UTC.
+            last_id: the cursor; 0 for the first payouts.
+            limit: the most to return.
+            sample: take this many of the day's payouts, evenly spread, the same ones in each run.
         """
         begin, end = day_bounds(day)
         values = {"begin": begin, "end": end, "last_id": last_id, "limit": limit, "sample": sample}
@@ -156,17 +159,17 @@ class ReconciliationStore:
     def advance(
         self, day: date, expected: int, last_id: int, verdicts: Mapping[Verdict, int]
     ) -> DayProgress | None:
-        """Count what was compared, if nobody did in the meantime; None if somebody did."""
+        """Move the cursor from `expected` and add the counts; None if another run has moved it."""
         counts = {verdict.value: verdicts.get(verdict, 0) for verdict in Verdict}
         values = {"day": day, "expected": expected, "last_id": last_id, **counts}
         return _progress(self._one(_ADVANCE, values))
 
     def finish(self, day: date, expected: int, now: datetime) -> DayProgress | None:
-        """Close the day; None if somebody else did, or went on with it."""
+        """Close the day; None if another run has closed it or moved the cursor."""
         return _progress(self._one(_FINISH, {"day": day, "expected": expected, "now": now}))
 
     def totals(self, day: date) -> list[Total]:
-        """Our rows of the day, per status and currency."""
+        """The totals of the day by our rows, per status and currency."""
         begin, end = day_bounds(day)
         rows = self._all(_TOTALS, {"begin": begin, "end": end})
         return [Total(**dict(row._mapping)) for row in rows]  # noqa: SLF001 - its public name

@@ -1,4 +1,4 @@
-"""Account numbers at rest: encrypted when there is a key, readable under every key still named."""
+"""Encryption of account numbers at rest (Fernet), with key rotation."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _MARK = "fernet:"
 
 
 class CipherError(Exception):
-    """A key is no key, or none of the keys opens what is stored."""
+    """A key is malformed, or no key decrypts a stored value."""
 
 
 class AccountCipher:
-    """Locks account numbers for the database. Without keys it stores them as they are."""
+    """Encrypts account numbers for the database; without keys it stores plaintext."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
-        """Take the keys, the current one first; the others only open what was locked before.
+        """Take the keys: the first encrypts, all decrypt.
 
         Raises:
-            VaultError: a key is no Fernet key (32 bytes, URL-safe base64).
+            CipherError: a key is no Fernet key (32 bytes, URL-safe base64).
         """
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
@@ -33,16 +33,16 @@ class AccountCipher:
             raise CipherError(msg) from None
 
     def encrypt(self, account_no: str) -> str:
-        """An account number as it is stored."""
+        """The stored form of an account number."""
         if self._fernet is None:
             return account_no
         return _MARK + self._fernet.encrypt(account_no.encode()).decode()
 
     def decrypt(self, stored: str) -> str:
-        """The account number of what is stored.
+        """The account number of its stored form.
 
         Raises:
-            VaultError: it is locked, and no key that we have opens it.
+            CipherError: it is encrypted, and none of the keys decrypts it.
         """
         if not stored.startswith(_MARK):
             return stored
@@ -56,7 +56,7 @@ class AccountCipher:
             raise CipherError(msg) from None
 
     def is_current(self, stored: str) -> bool:
-        """Whether it is stored as `lock` would store it today."""
+        """Whether `encrypt` would use the same form and key today."""
         if self._current is None:
             return not stored.startswith(_MARK)
         if not stored.startswith(_MARK):
@@ -69,9 +69,9 @@ class AccountCipher:
 
 
 NO_ENCRYPTION = AccountCipher()
-"""The vault without keys."""
+"""Stores plaintext."""
 
 
 def new_key() -> str:
-    """A key for ACCOUNT_ENCRYPTION_KEYS."""
+    """A new random key for ACCOUNT_ENCRYPTION_KEYS."""
     return Fernet.generate_key().decode()

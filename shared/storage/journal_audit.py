@@ -1,4 +1,4 @@
-"""Walking the journal: whether a payout's events and row are still what was once sealed."""
+"""Verification of the hash chains: whether a payout's events and row are as they were written."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _PAYOUT = metadata.tables["payout"]
 _EVENT = metadata.tables["payout_event"]
 _ARCHIVE = metadata.tables["payout_archive"]
 _BATCH = 500
-_ONE_VIEW = "REPEATABLE READ"
-"""Rows and their events as of one moment: payouts move on while the journals are walked."""
+_SNAPSHOT = "REPEATABLE READ"
+"""Rows and events of one moment: payouts change while the audit runs."""
 _EVENT_FIELDS = [field.name for field in fields(JournalEvent)]
 
 
 @dataclass(frozen=True, slots=True)
 class ChainBreak:
-    """The first place where a payout's chain does not hold."""
+    """The first break of a payout's hash chain."""
 
     merchant_order_no: str
     epay_account: str
     sequence: int
-    """The event at which it shows; one past the last for the row itself."""
+    """The event that breaks the chain; one past the last if the row does."""
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """The events that are in a file: how many, and the hash of the last."""
+    """The archived events of a payout: how many, and the hash of the last."""
 
     upto: int
     hash: str
@@ -45,14 +45,14 @@ class Archived:
 NOTHING = Archived(0, hash_chain.GENESIS)
 
 
-def audit_chains(engine: Engine, vault: AccountCipher) -> Iterator[ChainBreak | None]:
-    """Walk every payout, oldest first: its first break, or None when it holds."""
+def audit_chains(engine: Engine, cipher: AccountCipher) -> Iterator[ChainBreak | None]:
+    """Verify every payout, oldest first: its first break, or None if its chain is intact."""
     last_id = 0
     while True:
-        with engine.connect().execution_options(isolation_level=_ONE_VIEW) as connection:
+        with engine.connect().execution_options(isolation_level=_SNAPSHOT) as connection:
             wanted = select(_PAYOUT).where(_PAYOUT.c.id > last_id).order_by(_PAYOUT.c.id)
             payouts = [
-                payout_from_row(row, vault) for row in connection.execute(wanted.limit(_BATCH))
+                payout_from_row(row, cipher) for row in connection.execute(wanted.limit(_BATCH))
             ]
             if not payouts:
                 return
@@ -61,9 +61,9 @@ def audit_chains(engine: Engine, vault: AccountCipher) -> Iterator[ChainBreak | 
             events = select(_EVENT).where(_EVENT.c.payout_id.between(payouts[0].id, last_id))
             for row in connection.execute(events.order_by(_EVENT.c.payout_id, _EVENT.c.sequence)):
                 journals[row.payout_id].append(event_of(row))
-            away = select(_ARCHIVE).where(_ARCHIVE.c.payout_id.between(payouts[0].id, last_id))
+            moved = select(_ARCHIVE).where(_ARCHIVE.c.payout_id.between(payouts[0].id, last_id))
             archived = {
-                row.payout_id: Archived(row.upto, row.hash) for row in connection.execute(away)
+                row.payout_id: Archived(row.upto, row.hash) for row in connection.execute(moved)
             }
         for payout in payouts:
             yield first_break(payout, journals[payout.id], archived.get(payout.id, NOTHING))
@@ -72,7 +72,7 @@ def audit_chains(engine: Engine, vault: AccountCipher) -> Iterator[ChainBreak | 
 def first_break(
     payout: PayoutState, events: Sequence[JournalEvent], archived: Archived = NOTHING
 ) -> ChainBreak | None:
-    """Where the chain of one payout breaks first; None when it holds to the row."""
+    """The first break of one payout's chain, its row included; None if it is intact."""
     previous = archived.hash
     nth = archived.upto
     for event in events:
@@ -108,7 +108,7 @@ def _broken_row(
 
 
 def event_of(row: Row[Any]) -> JournalEvent:
-    """A row of the journal as the pure code sees it."""
+    """The domain's event of a row of the journal."""
     values = {name: getattr(row, name) for name in _EVENT_FIELDS}
     before = values["status_before"]
     values["status_before"] = None if before is None else Status(before)

@@ -1,4 +1,4 @@
-"""Bringing a database to the schema that this code needs."""
+"""Migration of a database to the schema that this code needs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sqlalchemy import Connection, Engine, text
 from shared.storage.engine import make_engine
 
 _LOCK = 0x65706179
-"""The advisory lock that lets one migration run at a time ("epay" in ASCII)."""
-_PAUSE_SECONDS = 0.2
+"""Advisory lock: one migration runs at a time ("epay" in ASCII)."""
+_LOCK_RETRY_SECONDS = 0.2
 
 
 def upgrade(database_url: str) -> tuple[str | None, str]:
-    """Migrate to the newest schema; safe to run twice, and from two places at once.
+    """Migrate to the newest schema. Idempotent; concurrent calls wait for each other.
 
     Returns:
-        The revision before and after; the former is None for an empty database.
+        The revision before (None for an empty database) and after.
     """
     engine = make_engine(database_url, pool_size=1, statement_timeout_seconds=0)
     try:
         with engine.connect() as connection:
-            _take_turn(connection)
+            _acquire_lock(connection)
             connection.execute(text("SET lock_timeout = '10s'"))
             connection.commit()
             before = _current(connection)
@@ -43,27 +43,27 @@ def upgrade(database_url: str) -> tuple[str | None, str]:
         engine.dispose()
 
 
-def _take_turn(connection: Connection) -> None:
-    """Wait for the lock outside of a transaction: an index made now waits for those to end."""
+def _acquire_lock(connection: Connection) -> None:
+    """Wait outside of a transaction, because CREATE INDEX CONCURRENTLY waits for open ones."""
     while not connection.execute(
         text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}
     ).scalar():
         connection.commit()
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(_LOCK_RETRY_SECONDS)
     connection.commit()
 
 
 def current(engine: Engine) -> str | None:
-    """The revision of the database, None when it is empty."""
+    """The revision of the database; None if it is empty."""
     with engine.connect() as connection:
         return _current(connection)
 
 
 def has(revision: str | None) -> bool:
-    """Whether a database at that revision has all that this code needs.
+    """Whether the revision is the one that this code needs.
 
     Raises:
-        alembic.util.CommandError: this code does not know the revision.
+        alembic.util.CommandError: the revision is unknown, so newer than this code.
     """
     if revision is not None:
         ScriptDirectory.from_config(_config()).get_revision(revision)

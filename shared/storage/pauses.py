@@ -1,7 +1,7 @@
-"""Pauses: what a person stopped from being sent, in PostgreSQL, with who, when and why.
+"""Pauses: an operator stops new sends; recorded in PostgreSQL with who, when and why.
 
-A pause holds back new sends of all payouts, or of those of one account, channel or currency; where
-it names several of the three, a payout must agree in each. Nothing is ever deleted.
+A pause holds all payouts, or those of an account, a channel, a currency or a combination of them.
+Pauses are lifted, never deleted.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _LOCK_KEY = 0x6272616B
 _ACTIVE = select(_BRAKE).where(_BRAKE.c.lifted_at.is_(None)).order_by(_BRAKE.c.id)
 
 NOTICED_WITHIN = timedelta(seconds=1)
-"""So old at most is what a worker goes by: after it, all know of a pause and of its end."""
+"""Workers cache pauses for at most this long: a pause, and its end, then hold everywhere."""
 _WAKE_SECONDS = 0.01
-"""What was held back comes again spread over time, so that following is not pushed aside."""
+"""Between payouts that are woken: a burst of submissions would delay status queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a pause is about; all None: everything."""
+    """The payouts that a pause holds; a field that is None matches all."""
 
     epay_account: str | None = None
     channel_code: str | None = None
     currency: str | None = None
 
     def covers(self, payout: PayoutState) -> bool:
-        """Whether the payout is held back."""
+        """Whether the payout is held."""
         return (
             self.epay_account in {None, payout.epay_account}
             and self.channel_code in {None, payout.channel_code}
@@ -60,7 +60,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One pause on record; in force as long as it is not lifted."""
+    """One pause; in force until it is lifted."""
 
     id: int
     scope: Scope
@@ -73,7 +73,7 @@ class Pause:
 
 
 class AlreadyPaused(Exception):
-    """The same pause is in force; nothing was changed."""
+    """A pause of the same scope is in force; nothing was changed."""
 
     def __init__(self, standing: Pause) -> None:
         super().__init__(f"{standing.scope} is paused already")
@@ -81,7 +81,7 @@ class AlreadyPaused(Exception):
 
 
 class NotPaused(Exception):
-    """There is no such pause to lift; `standing` are those in force."""
+    """No pause of the scope is in force; `standing` lists those that are."""
 
     def __init__(self, scope: Scope, standing: Sequence[Pause]) -> None:
         super().__init__(f"no pause of {scope} is in force")
@@ -89,10 +89,10 @@ class NotPaused(Exception):
 
 
 def pause(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> Pause:
-    """Hold back new sends of `scope`: in force for every worker `NOTICED_WITHIN` later.
+    """Stop new sends of `scope`; every worker obeys `NOTICED_WITHIN` later.
 
     Raises:
-        AlreadyPaused: just that is paused.
+        AlreadyPaused: a pause of exactly this scope is in force.
     """
     with engine.begin() as connection:
         connection.execute(_LOCK, {"key": _LOCK_KEY})
@@ -115,7 +115,7 @@ def pause(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> 
 
 
 def resume(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> Pause:
-    """Lift the pause of just this scope; the entry stays, with who lifted it, when and why.
+    """Lift the pause of exactly this scope; its row stays, with who lifted it, when and why.
 
     Raises:
         NotPaused: there is none.
@@ -136,20 +136,20 @@ def resume(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) ->
 
 
 def active(engine: Engine) -> list[Pause]:
-    """The pauses in force, the oldest first."""
+    """The pauses in force, oldest first."""
     with engine.connect() as connection:
         return _active(connection)
 
 
 def history(engine: Engine, limit: int = 100) -> list[Pause]:
-    """All pauses that ever were, the newest first."""
+    """Pauses in force and lifted, newest first."""
     wanted = select(_BRAKE).order_by(_BRAKE.c.id.desc()).limit(limit)
     with engine.connect() as connection:
         return [_pause(row) for row in connection.execute(wanted)]
 
 
 def count_waiting(engine: Engine, scope: Scope = Scope()) -> int:
-    """How many queued payouts of `scope` wait; without those that wait for a person."""
+    """How many payouts of `scope` are queued, without those in review."""
     wanted = text("count(*)")
     with engine.connect() as connection:
         found = connection.execute(select(wanted).select_from(_PAYOUT).where(*_queued(scope)))
@@ -157,13 +157,13 @@ def count_waiting(engine: Engine, scope: Scope = Scope()) -> int:
 
 
 def wake_waiting(engine: Engine, scope: Scope, now: datetime) -> int:
-    """Have the queued payouts of `scope` looked at soon, not when they would look by themselves.
+    """Make the queued payouts of `scope` due soon, spread over time, instead of when deferred to.
 
-    Call it no sooner than `NOTICED_WITHIN` after `resume`: a worker that has not noticed yet would
-    put them off again. Only due_at changes, as when the sweep claims; whoever holds one loses it.
+    Call it `NOTICED_WITHIN` after `resume` or later: a worker that still has the pause cached would
+    defer them again. Only due_at changes, as in a claim by the sweep; it voids such a claim.
 
     Returns:
-        How many.
+        How many payouts.
     """
     spread = timedelta(seconds=count_waiting(engine, scope) * _WAKE_SECONDS)
     held = (

@@ -1,4 +1,4 @@
-"""Reading many payouts by what they have in common. Statements that only read, for people."""
+"""Read-only queries for the commands: one payout with its history, and lists of payouts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, func, select
 
 from shared.domain.payout import PROPOSED, PayoutState, Status
 from shared.domain.transitions import FINAL
@@ -17,12 +17,22 @@ from shared.storage.tables import metadata
 
 _PAYOUT = metadata.tables["payout"]
 _EVENT = metadata.tables["payout_event"]
-_AT_A_TIME = 500
+_OUTBOX = metadata.tables["payout_outbox"]
+_ROWS_PER_FETCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutDetail:
+    """One payout, its journal in order, and the messages to the asking app."""
+
+    payout: PayoutState
+    events: Sequence[dict[str, Any]]
+    messages: Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class PayoutFilter:
-    """Which payouts; what is not given excludes none. Times are aware."""
+    """Conditions on payouts; one that is not given matches all. Times are aware."""
 
     statuses: Sequence[Status] = ()
     in_review: bool = False
@@ -39,39 +49,64 @@ class PayoutFilter:
 
 
 Payouts = Generator[PayoutState, None, None]
-"""Holds a connection until it is at its end or closed."""
+"""Holds a connection until it is exhausted or closed."""
 
 
-def newest(engine: Engine, vault: AccountCipher, wanted: PayoutFilter, limit: int = 0) -> Payouts:
-    """The payouts, those accepted last first; `limit` of them at most, 0 for all.
+def find_details(
+    engine: Engine, cipher: AccountCipher, merchant_order_no: str, epay_account: str | None = None
+) -> list[PayoutDetail]:
+    """The payouts of an order number: one for each EPAY account that has it, usually one."""
+    wanted = select(_PAYOUT).where(_PAYOUT.c.merchant_order_no == merchant_order_no)
+    if epay_account is not None:
+        wanted = wanted.where(_PAYOUT.c.epay_account == epay_account)
+    with engine.connect() as connection:
+        payouts = [payout_from_row(row, cipher) for row in connection.execute(wanted)]
+        return [
+            PayoutDetail(
+                payout,
+                _rows_of(connection, _EVENT, payout.id),
+                _rows_of(connection, _OUTBOX, payout.id),
+            )
+            for payout in payouts
+        ]
 
-    Read as they are taken: a long list needs no more memory than a short one.
+
+def events_of(engine: Engine, payout_id: int) -> list[dict[str, Any]]:
+    """The journal of one payout, in order."""
+    with engine.connect() as connection:
+        return _rows_of(connection, _EVENT, payout_id)
+
+
+def newest(engine: Engine, cipher: AccountCipher, wanted: PayoutFilter, limit: int = 0) -> Payouts:
+    """The payouts that match, last accepted first; `limit` of them at most, 0 for all.
+
+    Rows are streamed: memory does not grow with the list.
     """
-    asked = (
+    selected = (
         select(_PAYOUT)
         .where(*_conditions(wanted))
         .order_by(_PAYOUT.c.created_at.desc(), _PAYOUT.c.id.desc())
     )
-    yield from _read(engine, vault, asked, limit)
+    yield from _read(engine, cipher, selected, limit)
 
 
-def in_review(engine: Engine, vault: AccountCipher, limit: int = 0) -> Payouts:
-    """The payouts that need a person, those that have needed one longest first."""
-    asked = (
+def in_review(engine: Engine, cipher: AccountCipher, limit: int = 0) -> Payouts:
+    """The payouts that wait for a person, longest waiting first."""
+    selected = (
         select(_PAYOUT)
         .where(_PAYOUT.c.review_reason.is_not(None))
         .order_by(_PAYOUT.c.review_since, _PAYOUT.c.id)
     )
-    yield from _read(engine, vault, asked, limit)
+    yield from _read(engine, cipher, selected, limit)
 
 
-def with_proposals(engine: Engine, vault: AccountCipher) -> Payouts:
-    """The payouts without an end for which an act was proposed at some time, oldest first."""
+def with_proposals(engine: Engine, cipher: AccountCipher) -> Payouts:
+    """The payouts that are not final and for which an action was once proposed, oldest first."""
     proposed = select(_EVENT.c.id).where(
         _EVENT.c.payout_id == _PAYOUT.c.id, _EVENT.c.kind == PROPOSED
     )
-    asked = select(_PAYOUT).where(_PAYOUT.c.due_at.is_not(None), proposed.exists())
-    yield from _read(engine, vault, asked.order_by(_PAYOUT.c.id), 0)
+    selected = select(_PAYOUT).where(_PAYOUT.c.due_at.is_not(None), proposed.exists())
+    yield from _read(engine, cipher, selected.order_by(_PAYOUT.c.id), 0)
 
 
 def _conditions(wanted: PayoutFilter) -> list[ColumnElement[bool]]:
@@ -80,7 +115,7 @@ def _conditions(wanted: PayoutFilter) -> list[ColumnElement[bool]]:
     if wanted.statuses:
         found.append(row.status.in_([status.value for status in wanted.statuses]))
         if FINAL.isdisjoint(wanted.statuses):
-            found.append(row.due_at.is_not(None))  # says the same, and there is an index for it
+            found.append(row.due_at.is_not(None))  # equivalent, and indexed
     if wanted.in_review or wanted.review_codes:
         found.append(row.review_reason.is_not(None))
     if wanted.review_codes:
@@ -97,11 +132,16 @@ def _conditions(wanted: PayoutFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _read(engine: Engine, vault: AccountCipher, asked: Select[Any], limit: int) -> Payouts:
-    asked = asked.limit(limit) if limit else asked
+def _read(engine: Engine, cipher: AccountCipher, selected: Select[Any], limit: int) -> Payouts:
+    selected = selected.limit(limit) if limit else selected
     with (
-        engine.connect().execution_options(yield_per=_AT_A_TIME) as connection,
-        connection.execute(asked) as rows,
+        engine.connect().execution_options(yield_per=_ROWS_PER_FETCH) as connection,
+        connection.execute(selected) as rows,
     ):
         for row in rows:
-            yield payout_from_row(row, vault)
+            yield payout_from_row(row, cipher)
+
+
+def _rows_of(connection: Connection, table: Table, payout_id: int) -> list[dict[str, Any]]:
+    wanted = select(table).where(table.c.payout_id == payout_id).order_by(table.c.id)
+    return [dict(row) for row in connection.execute(wanted).mappings()]

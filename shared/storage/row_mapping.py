@@ -1,4 +1,4 @@
-"""A payout, its events and messages as rows: what goes to PostgreSQL, and what comes back."""
+"""Mapping between the domain's payouts, events and messages and their rows."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from shared.storage.encryption import AccountCipher
 _EVENT_FIELDS = [field.name for field in fields(JournalEvent)]
 
 
-def payout_from_row(row: Row[Any], vault: AccountCipher) -> PayoutState:
-    """A row of the payout table as the pure code sees it."""
+def payout_from_row(row: Row[Any], cipher: AccountCipher) -> PayoutState:
+    """The domain's payout of a row of the payout table."""
     values = dict(zip(row._fields, row, strict=True))
     values["status"] = Status(values["status"])
     values["absences"] = tuple(values["absences"])
-    values["account_no"] = vault.decrypt(values["account_no"])
+    values["account_no"] = cipher.decrypt(values["account_no"])
     return PayoutState(**values)
 
 
 def payout_row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:
-    """The named columns. Raises ValueError where an amount would not be stored exactly."""
+    """The named columns of a payout.
+
+    Raises:
+        ValueError: the amount has more decimal places than the column stores.
+    """
     if payout.amount != round(payout.amount, AMOUNT_SCALE):
         msg = f"the amount of {payout.merchant_order_no} would not be stored exactly"
         raise ValueError(msg)
@@ -37,12 +41,12 @@ def payout_row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:
 
 
 def event_row(event: JournalEvent) -> dict[str, Any]:
-    """All columns but the payout's id."""
+    """The columns of an event, without the payout's id."""
     return {name: getattr(event, name) for name in _EVENT_FIELDS}
 
 
 def message_row(message: Message, now: datetime) -> dict[str, Any]:
-    """All columns but the payout's id."""
+    """The columns of an outbox message, without the payout's id."""
     return {
         "task": message.task,
         "queue": message.queue,
@@ -52,7 +56,7 @@ def message_row(message: Message, now: datetime) -> dict[str, Any]:
 
 
 def to_json_text(value: object) -> str:
-    """What JSON has no word for, as the text that stands for it: times and exact decimals."""
+    """A datetime or Decimal as JSON text; `default` of a JSON encoder."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Decimal):
@@ -62,4 +66,4 @@ def to_json_text(value: object) -> str:
 
 
 dumps = json.JSONEncoder(default=to_json_text, ensure_ascii=False, separators=(",", ":")).encode
-"""Rows as JSON, the way the writing statements take them."""
+"""Encodes rows as the JSON that INSERT and APPLY take."""

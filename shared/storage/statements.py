@@ -1,7 +1,7 @@
-"""The SQL statements that change a payout, made from the columns of its tables.
+"""The SQL statements of the payout store, built from the columns of its tables.
 
-The writing ones take their rows, events and messages as JSON: any number of payouts, one statement,
-one commit.
+INSERT and APPLY take payout rows, events and messages as JSON arrays, joined by `nth`: one
+statement, hence one round trip and one commit, writes any number of payouts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import fields
 
 from sqlalchemy import Integer, bindparam, select, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from shared.domain.payout import PayoutState, Status
 from shared.storage.tables import metadata
@@ -102,10 +101,6 @@ WITH wanted AS (
     RETURNING w.nth, p.id
 ), {_APPEND}"""
 )
-
-_PSYCOPG = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (INSERT, APPLY)}
-"""The two that every payout pays for, as the driver itself takes them."""
 
 CLAIM_DUE = text(
     """

@@ -1,7 +1,7 @@
-"""The tables. What must never be untrue of a payout is a constraint of the database here.
+"""The tables, with the invariants of a payout as constraints.
 
-SQLModel validates nothing on tables and NUMERIC rounds in silence: money is checked in
-`shared.contract` before it comes here.
+SQLModel does not validate table models and NUMERIC rounds silently: `shared.contract` validates
+amounts before they are stored.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ _ENDS = _in(list(FINAL))
 
 
 class Table(SQLModel):
-    """The base of our tables, with names for constraints that a migration can rely on."""
+    """The base of our tables; its naming convention gives constraints the migrations' names."""
 
     metadata = metadata
 
 
 class Payout(Table, table=True):
-    """One payout, one row; the fields are those of `shared.domain.payout.PayoutState`."""
+    """A payout; the columns are the fields of `shared.domain.payout.PayoutState`."""
 
     __tablename__ = "payout"
     __table_args__ = (
@@ -124,9 +124,9 @@ class Payout(Table, table=True):
 
 
 class PayoutEvent(Table, table=True):
-    """One entry of a payout's journal; appended, never changed (law 7).
+    """An entry of a payout's journal; appended, never changed (law 7).
 
-    Without a payout it is the record of a report that fits none of ours.
+    An entry without a payout records a report that matches none.
     """
 
     __tablename__ = "payout_event"
@@ -152,7 +152,7 @@ class PayoutEvent(Table, table=True):
 
 
 class Heartbeat(Table, table=True):
-    """When something last ran through broker and worker: the sweep's sign of life."""
+    """When a periodic job last ran, by name; the sweep's row is its heartbeat."""
 
     __tablename__ = "payout_mark"
 
@@ -161,7 +161,7 @@ class Heartbeat(Table, table=True):
 
 
 class PauseRow(Table, table=True):
-    """One pause: who stopped new sends of what, when and why, and who let them go on."""
+    """A pause of new sends: its scope, and who set and lifted it, when and why."""
 
     __tablename__ = "payout_brake"
     __table_args__ = (
@@ -184,14 +184,14 @@ class PauseRow(Table, table=True):
 
 
 class ReconciliationDay(Table, table=True):
-    """How far the comparison of one day's payouts with EPAY has come, and what it found."""
+    """The progress and the counts of one day's reconciliation with EPAY."""
 
     __tablename__ = "payout_books"
 
     epay_account: str = Field(sa_column=Column(Text, primary_key=True))
     day: date = Field(sa_column=Column(Date, primary_key=True))
     last_id: int = Field(sa_column=Column(BigInteger, nullable=False))
-    """The payout up to which it has come."""
+    """Cursor: the last payout compared."""
     agreed: int = Field(sa_type=Integer)
     differing: int = Field(sa_type=Integer)
     unanswered: int = Field(sa_type=Integer)
@@ -200,7 +200,7 @@ class ReconciliationDay(Table, table=True):
 
 
 class ArchivedEvents(Table, table=True):
-    """Where the events of a payout up to that one have gone (`shared.storage.archive`)."""
+    """The file to which a payout's events up to `upto` were moved (`shared.storage.archive`)."""
 
     __tablename__ = "payout_archive"
     __table_args__ = (CheckConstraint("upto > 0", name="upto_positive"),)
@@ -208,13 +208,13 @@ class ArchivedEvents(Table, table=True):
     payout_id: int = Field(sa_column=Column(BigInteger, ForeignKey("payout.id"), primary_key=True))
     upto: int = Field(sa_type=Integer)
     hash: str = Field(sa_type=Text)
-    """Of the last of them: the event that stayed names it as the one before it."""
+    """The hash of event `upto`, which the event that stays in the database refers to."""
     file: str = Field(sa_type=Text)
     archived_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
 class OutboxMessage(Table, table=True):  # type: ignore[no-redef]  # a column named kwargs
-    """One message to an asking app, written with the change that it tells of (law 8)."""
+    """A message to an asking app, written in the transaction of the change it reports (law 8)."""
 
     __tablename__ = "payout_outbox"
     __table_args__ = (

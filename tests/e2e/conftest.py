@@ -5,6 +5,7 @@ Started once for a module; each test asks for payouts under numbers of its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -20,7 +21,14 @@ Prepare = Callable[..., Service]
 
 
 @pytest.fixture(scope="module")
+def broker_atomic_fetch() -> str:
+    """How the workers fetch messages: BROKER_ATOMIC_FETCH=off runs all of tests/e2e on kombu."""
+    return os.environ.get("BROKER_ATOMIC_FETCH", "on")
+
+
+@pytest.fixture(scope="module")
 def prepare(
+    broker_atomic_fetch: str,
     postgres: PostgresServer,
     template_database: str,
     redis_server: RedisServer,
@@ -50,7 +58,7 @@ def prepare(
                     redis_url or redis_server.url,
                     tmp_path_factory.mktemp("logs"),
                     SandboxConfig(**cruel | gateway),
-                    SHORT | dict(settings or {}),
+                    SHORT | {"BROKER_ATOMIC_FETCH": broker_atomic_fetch} | dict(settings or {}),
                 )
             )
 

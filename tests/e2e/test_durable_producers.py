@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Prepare
 
 PAYOUTS = 60
-TIMEOUT = 40
+TIMEOUT = 120
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,7 @@ def test_the_loop_outlives_its_broker(
     code: dict[str, Any] = {"__name__": "shop"}
     exec(code_with("# shop.py"), code)
     db = code["database"]()
+    monkeypatch.setitem(code, "database", lambda: db)  # closed below, although the loop is left
     with db:
         code["ask"](db, **request_kwargs("order-1"))
     monkeypatch.setattr(code["time"], "sleep", mock.Mock(side_effect=Enough))

@@ -60,8 +60,8 @@ def test_rubbish_does_not_stop_the_payments(alive: Service, name: str) -> None:
             body, serializer="json", exchange="", routing_key="payouts", headers=headers
         )
     alive.ask(order_no)
-    alive.wait_for_status(order_no, "processing", timeout=4)
-    alive.wait_until_idle(timeout=4)
+    alive.wait_for_status(order_no, "processing", timeout=60)
+    alive.wait_until_idle(timeout=60)
     assert alive.processes.poll() == ended
 
 
@@ -81,8 +81,8 @@ def test_foreign_serialisations_are_refused(alive: Service) -> None:
                 routing_key="payouts",
             )
     alive.ask("after-foreign")
-    alive.wait_for_status("after-foreign", "processing", timeout=4)
-    alive.wait_until_idle(timeout=4)
+    alive.wait_for_status("after-foreign", "processing", timeout=60)
+    alive.wait_until_idle(timeout=60)
 
 
 def test_no_log_repeats_a_message(service: Service) -> None:

@@ -88,7 +88,13 @@ class Shop:
             told = self.told(order_no)
             return told if len(told) >= count else None
 
-        return wait_for(enough, 15, f"the shop to be told {count} time(s) of {order_no}")
+        return wait_for(enough, 60, f"the shop to be told {count} time(s) of {order_no}")
+
+
+@pytest.fixture(scope="module", params=["on", "off"])
+def broker_atomic_fetch(request: pytest.FixtureRequest) -> str:
+    """Every test of this file runs on our transport and on kombu's own."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +271,7 @@ def test_request_that_names_nobody_to_tell_is_dropped(everything: Service) -> No
         ),
         everything.asker.send_task("payouts.request", args=["order-1"], queue="payouts").id,
     ]
-    wait_for(lambda: all(received(everything, one) for one in ids), 15, "all to be received")
+    wait_for(lambda: all(received(everything, one) for one in ids), 60, "all to be received")
     everything.wait_until_idle()
     assert [received(everything, one) for one in ids] == [1] * 4
     assert everything.row("bad-notify") is None

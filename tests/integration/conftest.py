@@ -97,7 +97,7 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
     """A world with its own policy: `make_world(visibility_delay=timedelta(...), ...)`."""
     closing: list[Callable[[], None]] = []
 
-    def make(*, notify_url: str | None = None, read_timeout: float = 1.0, **policy: Any) -> World:
+    def make(*, notify_url: str | None = None, read_timeout: float = 30.0, **policy: Any) -> World:
         defaults: dict[str, Any] = {
             "not_found_codes": frozenset({NOT_FOUND}),
             "refused_codes": frozenset({REFUSED}),
@@ -108,9 +108,9 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
                 account=ACCOUNT,
                 api_key=SecretStr(API_KEY),
                 notify_url=notify_url,
-                connect_timeout=1,
+                connect_timeout=30,
                 read_timeout=read_timeout,
-                total_timeout=5,
+                total_timeout=60,
             )
         )
         asking = QueryPool(client, 8)

@@ -32,14 +32,15 @@ def _effect_before_intent() -> contextlib.AbstractContextManager[Any]:
     """Law 1: the request leaves first, the row is written when its answer is in."""
     answers: dict[str, Any] = {}
 
-    def send_first(ctx: Any, payout: PayoutState, claim_id: str) -> Transition:
+    def send_first(ctx: Any, payout: PayoutState, claim_id: str, given: Any) -> Transition:
         if ctx.store.find(payout.epay_account, payout.merchant_order_no) is None:
             claimed = replace(payout, due_at=ctx.clock() + ctx.policy.lease)
-            answers[payout.merchant_order_no] = _create(ctx, claimed)
-        return accept(ctx, payout, claim_id)
+            permit = ctx.send_guard.recover_permit(claimed)
+            answers[payout.merchant_order_no] = _create(ctx, claimed, permit)
+        return accept(ctx, payout, claim_id, given)
 
-    def answered(ctx: Any, payout: PayoutState) -> Any:
-        return answers.pop(payout.merchant_order_no, None) or _create(ctx, payout)
+    def answered(ctx: Any, payout: PayoutState, permit: Any) -> Any:
+        return answers.pop(payout.merchant_order_no, None) or _create(ctx, payout, permit)
 
     accept = request_job._accept
     stack = contextlib.ExitStack()
@@ -51,8 +52,8 @@ def _effect_before_intent() -> contextlib.AbstractContextManager[Any]:
 def _resend_after_read_timeout() -> contextlib.AbstractContextManager[Any]:
     """Law 2: silence is taken for proof that nothing arrived."""
 
-    def create(ctx: Any, payout: PayoutState) -> Any:
-        answer = _create(ctx, payout)
+    def create(ctx: Any, payout: PayoutState, permit: Any) -> Any:
+        answer = _create(ctx, payout, permit)
         return NeverSent(answer.reason) if isinstance(answer, OutcomeUnknown) else answer
 
     return mock.patch.object(submission, "_create", create)

@@ -1,4 +1,4 @@
-"""Brakes, limits and a last look before sending, at random; open in the harmless choice."""
+"""A send guard that defers, rejects and withdraws permits at random; the harmless choice allows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from tests.simulation.seeded_choices import Choices
-from worker.send_guard.interface import ALLOW, Defer, Reject, Verdict
+from worker.send_guard.interface import CheckResult, Defer, Permit, Reject
 
 
-class SimGate:
-    """See `worker.send_guard.interface.Gate`."""
+class SimSendGuard:
+    """See `worker.send_guard.interface.SendGuard`; it is the permit, too."""
 
     def __init__(
         self,
@@ -29,24 +29,30 @@ class SimGate:
         self._shut_at_times = shut_at_times
         self._played = played
 
-    def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
+    def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
         if not self._shut_at_times():
-            return ALLOW
-        self._pause("gate: while it is asked")
+            return self
+        self._pause("send guard: during the check")
         fate = self._choices.pick((12, 4, 1))
         if fate == 1:
-            self._played["gate: wait"] += 1
-            return Defer(self._clock() + timedelta(seconds=45), "a brake")
+            self._played["send guard: defer"] += 1
+            return Defer(self._clock() + timedelta(seconds=45), "paused")
         if fate == 2 and payout.first_sent_at is None:
-            self._played["gate: outside EPAY's limit"] += 1
+            self._played["send guard: outside EPAY's limit"] += 1
             return Reject("EPAY's limit is 100 to 500 USD")
-        return ALLOW
+        return self
 
-    def in_the_way(self, payout: PayoutState) -> str | None:
+    def recover_permit(self, payout: PayoutState) -> Permit:
+        return self
+
+    def confirm(self) -> str | None:
         if not self._shut_at_times() or not self._choices.pick((16, 1)):
             return None
-        self._played["gate: shut after the claim"] += 1
+        self._played["send guard: refuse after the claim"] += 1
         return "paused"
 
-    def note(self, answer: OrderAnswer) -> None:
+    def record(self, answer: OrderAnswer) -> None:
         del answer
+
+    def release(self) -> None:
+        pass

@@ -38,7 +38,7 @@ from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.operators import Person
 from tests.simulation.seeded_choices import Choices
-from tests.simulation.send_guard import SimGate
+from tests.simulation.send_guard import SimSendGuard
 from worker.context import Context
 from worker.database_retry import DatabaseUnavailable
 from worker.jobs.callback import callback
@@ -127,7 +127,7 @@ class World:
             publish=self._publish,
             publish_outcome=self._tell,
             database_retry=self,
-            send_guard=SimGate(
+            send_guard=SimSendGuard(
                 self.choices,
                 lambda: self.now,
                 self.pause,

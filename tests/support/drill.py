@@ -19,6 +19,7 @@ from devstack.postgres import FAST_UNSAFE, LocalPostgres
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
 from sandbox.settings import Duplicates, SandboxConfig
+from shared.messaging.celery_config import UNACKED_KEYS
 from shared.storage import journal_audit, migrate
 from shared.storage.encryption import AccountCipher
 from shared.storage.engine import make_engine
@@ -147,7 +148,7 @@ class Drill:
         with self.client() as client:
             # in this order: what moves meanwhile is seen twice, and not missed
             texts = [json.loads(text) for text in client.lrange(QUEUES[0], 0, -1)]
-            texts += [json.loads(text)[0] for text in client.hvals("unacked")]
+            texts += [json.loads(text)[0] for text in client.hvals(UNACKED_KEYS["unacked_key"])]
         calls = [json.loads(base64.b64decode(text["body"])) for text in texts]
         return {str(kwargs.get("merchant_order_no")) for _, kwargs, _ in calls}
 

@@ -147,7 +147,7 @@ def of_ledger(world: World, order_no: str = "order-1") -> dict[str, Any]:
 
 def until_epay_says(world: World, status: str, order_no: str = "order-1") -> None:
     """Wait until the gateway has moved an order."""
-    wait_for(lambda: of_ledger(world, order_no)["status"] == status, 5, f"EPAY to say {status}")
+    wait_for(lambda: of_ledger(world, order_no)["status"] == status, 60, f"EPAY to say {status}")
 
 
 def outbox(world: World) -> list[Any]:

@@ -13,9 +13,9 @@ from shared.config.settings import Settings
 from shared.epay.callbacks import sign_callback
 from shared.epay.signing import NestedForm
 from shared.messaging.callback_message import CallbackMessage
+from shared.redis_client import RedisUnavailable
 from webhook.app import assemble
 from webhook.publisher import CallbackPublisher
-from webhook.shared_redis import BrokerAway
 
 ACCOUNT = "test2020@epay.com"
 KEY, PREVIOUS = "TESTKEY123", "OLDKEY456"
@@ -33,7 +33,7 @@ class RecordingBroker(CallbackPublisher):
 
     def publish(self, message: CallbackMessage) -> None:
         if self.away:
-            raise BrokerAway
+            raise RedisUnavailable
         self.taken.append(message)
 
     @property

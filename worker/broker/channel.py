@@ -1,213 +1,200 @@
-"""Taking messages off Redis so that none is ever between the queue and the unacked.
+"""kombu's Redis transport with an atomic fetch, so that no message is lost on its way to a worker.
 
-kombu pops a message (BRPOP) and then writes it where unacknowledged messages are kept: what is
-popped when a connection or a worker dies in between is gone, late acknowledgement or not
-(celery/celery#7950, celery/kombu#305). Here one script moves messages and brings along the
-acknowledgements that came meanwhile: nothing can be lost on the way, and a busy worker makes one
-round trip for what takes kombu three.
+kombu pops a message (BRPOP) and then stores it as unacknowledged. A message that was popped when
+the connection or the worker dies is lost, late acknowledgement or not (celery/celery#7950,
+celery/kombu#305). Here one script does both. `BROKER_ATOMIC_FETCH=off` replaces this module by
+kombu's own transport. The private names that it relies on: `worker.broker`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from queue import Empty
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from kombu.transport import redis
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import DataError, NoScriptError, OutOfMemoryError
 
-from worker.broker.qos import BatchedAckQoS
+from worker.broker.qos import AtomicFetchQoS, log_invalid_message
 
 if TYPE_CHECKING:  # the stubs know the public half of kombu alone
     _Channel = Any
 else:
     _Channel = redis.Channel
 
-log = structlog.get_logger(__name__)
+FETCH_SCRIPT = Path(__file__).with_name("fetch.lua").read_text(encoding="utf-8")
+_FETCH_SHA = hashlib.sha1(FETCH_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-FETCH = """
-local unacked, index, now, most = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
--- what is of the wrong type is met before anything is moved: nothing is rolled back
-for nth = 3, #KEYS do redis.call('LLEN', KEYS[nth]) end
--- a script that has written may go on writing when Redis is full, and taking makes room
-redis.call('ZREM', index, '')
-for nth = 3, #ARGV do
-  redis.call('ZREM', index, ARGV[nth])
-  redis.call('HDEL', unacked, ARGV[nth])
-end
-local taken = {}
-for nth = 3, #KEYS do
-  while #taken < most * 3 do
-    local item = redis.call('LINDEX', KEYS[nth], -1)
-    if not item then break end
-    local read, message = pcall(cjson.decode, item)
-    local properties = read and type(message) == 'table' and message.properties
-    local tag = type(properties) == 'table' and properties.delivery_tag
-    local way = type(properties) == 'table' and properties.delivery_info
-    if type(tag) == 'string' and tag ~= '' and type(way) == 'table'
-        and type(way.exchange) == 'string' and type(way.routing_key) == 'string' then
-      local place = cjson.encode(way.exchange) .. ',' .. cjson.encode(way.routing_key)
-      redis.call('HSET', unacked, tag, '[' .. item .. ',' .. place .. ']')
-      redis.call('ZADD', index, now, tag)
-    else
-      tag = ''
-    end
-    redis.call('RPOP', KEYS[nth])
-    taken[#taken + 1] = KEYS[nth]
-    taken[#taken + 1] = tag
-    taken[#taken + 1] = item
-  end
-end
-return taken
-"""
-"""Acknowledges, then moves up to `most` messages to the unacked, as kombu keeps them there; answers
-with the list, the tag and the text of each. What is no message of kombu's is taken off under no
-tag: whoever reads it drops it."""
-
-_MOST = 64
-"""Messages that are taken at once, however many threads are free."""
+_MAX_FETCH = 64
+"""Messages that one fetch takes at most, however many threads are free."""
+_INVALID_JSON = (ValueError, RecursionError)
+_INVALID_MESSAGE = (*_INVALID_JSON, AttributeError, IndexError, KeyError, TypeError, DataError)
 
 
 class AtomicFetchChannel(_Channel):  # type: ignore[misc]
-    """kombu's Redis channel, which takes by script, and waits in a way that takes nothing.
+    """kombu's Redis channel, which fetches by script and waits without removing anything.
 
-    Consuming one queue, it waits with BLMOVE from the end of the list to the very same place.
-    Redis has no such command for several lists: there a message that ends a wait comes by BRPOP,
-    as with kombu alone, and what is behind it by script.
+    It waits for one queue with BLMOVE from the end of the list to the same end. Redis has no such
+    command for several lists: a channel of several queues waits with BRPOP like kombu's own, and
+    the message that ends such a wait can be lost.
     """
 
-    QoS = BatchedAckQoS
-    _sent = ""
-    """The command whose answer is awaited."""
-    _look = True
-    """Whether it is worth taking what is there, before waiting."""
-    _is_full = False
-    """Redis is full and refuses BLMOVE: the next wait is for a list that nobody fills."""
-    _asked = 0
-    _told: Sequence[str] = ()
-    """The acknowledgements that went with the last script."""
-    _script: str | None = None
-    """The name of the script in Redis, once it has run there."""
+    QoS = AtomicFetchQoS
+    _pending_command = ""
+    """The command whose reply is awaited; EVALSHA for every fetch."""
+    _fetch_next = True
+    """Whether the next command is a fetch; otherwise a wait."""
+    _redis_is_full = False
+    """Redis is out of memory and refuses BLMOVE: wait for a list that is always empty instead."""
+    _script_is_loaded = False
+    _requested = 0
+    """Messages that the pending fetch may return."""
+    _shared_client: Any = None
 
-    @property
-    def takes_soon(self) -> bool:
-        """Whether a script is under way or comes next, which acknowledgements can go with."""
-        if self.closed or not self._active_queues:
-            return False
-        return not self._in_poll or self._sent == "EVALSHA"
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """Lend one client to all threads: kombu makes one for every message and acknowledgement.
+
+        A client holds nothing but the pool; a new pool gets a new client.
+        """
+        if client is None:
+            client = self._shared_client
+            if client is None or client.connection_pool is not self.pool:
+                client = self._shared_client = self._create_client()
+        yield client
 
     def _brpop_start(self, timeout: float | None = None) -> None:
+        """Send the next command: a fetch, or a wait of `timeout` seconds."""
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
             return
         lists = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        if self._look or self.qos.has_settled:
-            self._send("EVALSHA", *self._taking(lists))
+        if self._fetch_next:
+            self._send_fetch(lists)
             return
         seconds = (self.brpop_timeout if timeout is None else timeout) or 0
-        if self._is_full:
+        if self._redis_is_full:
             self._send("BLPOP", f"{lists[0]}{self.sep}nothing", seconds)
         elif len(queues) == 1:
             self._send("BLMOVE", lists[0], lists[0], "RIGHT", "RIGHT", seconds)
         else:
             self._send("BRPOP", *lists, seconds)
 
-    def _taking(self, lists: Sequence[str]) -> list[Any]:
-        free = self.qos.can_consume_max_estimate()
-        self._asked = _MOST if free is None else min(free, _MOST)
-        self._told = self.qos.pending()
-        keys = (self.unacked_key, self.unacked_index_key, *lists)
-        return [len(keys), *keys, repr(time()), self._asked, *self._told]
-
     def _send(self, command: str, *args: Any) -> None:
-        self._sent = command
-        if command == "EVALSHA":
-            known = self._script
-            args = (FETCH if known is None else known, *args)
-            command = "EVAL" if known is None else command
+        self._pending_command = command
         self.client.connection.send_command(command, *args)
 
+    def _send_fetch(self, lists: Sequence[str]) -> None:
+        free = self.qos.can_consume_max_estimate()
+        self._requested = _MAX_FETCH if free is None else min(free, _MAX_FETCH)
+        keys = (self.unacked_key, self.unacked_index_key, *lists)
+        args = (len(keys), *keys, repr(time()), self._requested)
+        if self._script_is_loaded:
+            self._send("EVALSHA", _FETCH_SHA, *args)
+        else:
+            self._send("EVAL", FETCH_SCRIPT, *args)
+            self._pending_command = "EVALSHA"
+
     def _brpop_read(self, **options: Any) -> bool:
-        """What came of the command that was sent; also called at the end, for what is under way.
+        """Read the reply to the pending command; kombu also calls this before it closes a channel.
 
         Raises:
             Empty: no message.
         """
-        if self._sent == "BRPOP":
-            self._look = self._popped(**options)
+        if self._pending_command == "BRPOP":
+            self._fetch_next = self._read_popped_message(**options)
             return True
         try:
-            answer = self._answer()
+            fetched = self._read_reply()
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
-        if self._sent != "EVALSHA":
-            self._look = True  # after a wait in vain too: it was for the first list alone
+        if self._pending_command != "EVALSHA":
+            self._fetch_next = True  # also after a timeout: BLMOVE saw the first list alone
             raise Empty
-        self._look = len(answer) == self._asked
-        if not answer:
+        self._fetch_next = len(fetched) == self._requested
+        if not fetched:
             raise Empty
-        self._hand_on(answer)
+        self._deliver_fetched(fetched)
         return True
 
-    def _answer(self) -> list[tuple[str, str, bytes]]:
+    def _read_popped_message(self, **options: Any) -> bool:
+        try:
+            return bool(super()._brpop_read(**options))
+        except _INVALID_JSON as error:
+            log_invalid_message(error)
+            return True
+
+    def _read_reply(self) -> list[tuple[str, str, bytes]]:
+        """The fetched messages, each with its list and delivery tag; none after a wait."""
         connection = self.client.connection
         try:
-            answer = self.client.parse_response(connection, self._sent)
-        except NoScriptError:  # Redis was started anew
-            self._script, self._look = None, True
+            reply = self.client.parse_response(connection, self._pending_command)
+        except NoScriptError:  # Redis was restarted
+            self._script_is_loaded, self._fetch_next = False, True
             raise Empty from None
         except OutOfMemoryError:
-            if self._sent != "BLMOVE":
+            if self._pending_command != "BLMOVE":
                 raise
-            self._is_full = True
+            self._redis_is_full = True
             return []
         except self.connection_errors:
             connection.disconnect()
             raise
-        if self._sent != "EVALSHA":
-            self._is_full = False
+        if self._pending_command != "EVALSHA":
+            self._redis_is_full = False
             return []
-        self._script = self._script or self.client.register_script(FETCH).sha
-        self.qos.sent(self._told)
-        return list(_triples(answer))
+        self._script_is_loaded = True
+        triples = zip(reply[::3], reply[1::3], reply[2::3], strict=True)
+        return [(bytes_to_str(key), bytes_to_str(tag), text) for key, tag, text in triples]
 
-    def _hand_on(self, taken: Sequence[tuple[str, str, bytes]]) -> None:
-        """Give each message to whom it is for; what comes to nothing does not come again."""
-        self.qos.track([tag for _, tag, _ in taken if tag])
-        for name, tag, text in taken:
-            queue = name.rsplit(self.sep, 1)[0]
+    def _deliver_fetched(self, fetched: Sequence[tuple[str, str, bytes]]) -> None:
+        """Hand each message to the consumer of its queue; invalid ones are acknowledged."""
+        self.qos.track([tag for _, tag, _ in fetched if tag])
+        for key, tag, text in fetched:
+            queue = key.rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)
-            if tag and queue not in self.connection._callbacks:  # noqa: SLF001 - nobody takes it any more
-                self.qos.requeue(tag)
+            if tag and queue not in self.connection._callbacks:  # noqa: SLF001 - consumer cancelled
+                self.qos.reject(tag, requeue=True)
                 continue
             try:
                 message = loads(bytes_to_str(text))
-            except (ValueError, RecursionError) as error:  # it is no JSON
-                drop(error)
+            except _INVALID_JSON as error:
+                log_invalid_message(error)
             else:
                 self.connection._deliver(message, queue)  # noqa: SLF001 - as kombu's own channel
-            self.qos.dropped(tag)
+            self.qos.ack_undelivered(tag)
 
-    def _popped(self, **options: Any) -> bool:
+
+class AtomicFetchSentinelChannel(AtomicFetchChannel, redis.SentinelChannel):  # type: ignore[misc]
+    """The same behind Sentinel."""
+
+
+class _DropInvalidMessages:
+    """kombu trusts the entries of its lists: one that it did not write ends the worker."""
+
+    def _deliver(self, message: Any, queue: str) -> None:
         try:
-            return bool(super()._brpop_read(**options))
-        except (ValueError, RecursionError) as error:
-            drop(error)
-            return True
+            super()._deliver(message, queue)  # type: ignore[misc]
+        except _INVALID_MESSAGE as error:
+            log_invalid_message(error)
 
 
-def drop(error: Exception) -> None:
-    """What came off a list is no message at all: say so, and go on."""
-    log.error("message_refused", reason=f"it is no message ({type(error).__name__})")
+class Transport(_DropInvalidMessages, redis.Transport):  # type: ignore[misc]
+    """For redis:// and rediss://."""
+
+    Channel = AtomicFetchChannel
 
 
-def _triples(answer: Sequence[bytes]) -> Iterator[tuple[str, str, bytes]]:
-    for nth in range(0, len(answer), 3):
-        yield bytes_to_str(answer[nth]), bytes_to_str(answer[nth + 1]), answer[nth + 2]
+class SentinelTransport(_DropInvalidMessages, redis.SentinelTransport):  # type: ignore[misc]
+    """For sentinel://."""
+
+    Channel = AtomicFetchSentinelChannel

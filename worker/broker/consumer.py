@@ -1,8 +1,8 @@
-"""Taking messages off the broker: what is no task message is put aside before it can do harm.
+"""A consumer that refuses invalid task messages, because Celery trusts every message.
 
-Celery trusts its messages. One without an id is taken for a lost connection and comes again for
-ever, a body that is no triple ends the worker, and a message that cannot be taken is logged in
-full, account number and all.
+Celery takes a message without an id for a lost connection and fetches it again for ever, ends the
+worker on a body that is not a triple, and logs a message that it cannot handle in full, with the
+account number. The names of Celery that this module relies on: `worker.broker`.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ _LONGEST_NAME = 255
 
 
 def find_fault(message: Any) -> str | None:
-    """Why a message from the broker is no task message; None when it is one."""
-    return _wrong_headers(message.headers) or _wrong_content(message)
+    """Why a message is not a valid task message; None if it is."""
+    return _find_header_fault(message.headers) or _find_content_fault(message)
 
 
-def _wrong_headers(headers: object) -> str | None:
+def _find_header_fault(headers: object) -> str | None:
     if not isinstance(headers, dict):
-        return "it has no headers"
+        return "no headers"
     if not _is_name(headers.get("task")) or not _is_name(headers.get("id")):
-        return "its headers name no task and id"
+        return "no valid task name and id in the headers"
     if headers.get("shadow") is not None and not _is_name(headers["shadow"]):
-        return "its headers give it a name that is none"
+        return "invalid shadow header"
     if headers.get("eta") is not None:
-        return "it wants to be run later, which no task here knows"
+        return "has an eta, which no task here supports"
     return None
 
 
-def _wrong_content(message: Any) -> str | None:
+def _find_content_fault(message: Any) -> str | None:
     if message.content_type != "application/json":
-        return "it is not JSON"
+        return "content type is not JSON"
     try:
         body = message.decode()
-    except Exception as error:  # noqa: BLE001 - whatever a stranger can make the decoder raise
-        return f"its body cannot be read ({type(error).__name__})"
+    except Exception as error:  # noqa: BLE001 - a hostile body can make the decoder raise anything
+        return f"unreadable body ({type(error).__name__})"
     if not _is_call(body):
-        return "its body is not [args, kwargs, options]"
+        return "body is not [args, kwargs, options]"
     if any((body[2] or {}).values()):
-        return "it wants something to be run afterwards (link, chain, chord)"
+        return "has a link, chain or chord, which no task here supports"
     return None
 
 
@@ -65,85 +65,85 @@ def _is_call(body: object) -> bool:
 
 
 class StrictConsumer(Consumer):
-    """Celery's consumer, which refuses what is no task message and repeats none in a log."""
+    """Celery's consumer, which refuses invalid task messages and never logs their content."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # kombu stumbles so over a connection that died under load: it is lost, and no more
+        # kombu raises AttributeError when a connection dies under load: reconnect
         known: tuple[type[Exception], ...] = self.connection_errors  # type: ignore[has-type]
         self.connection_errors = (*known, AttributeError)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """The connection is gone; closing what is left of it must not end the worker."""
+        """Close what is left of the lost connection, without ending the worker if that fails."""
         try:
             super().on_connection_error_after_connected(exc)
         except AttributeError:
             log.warning("connection_lost", error=type(exc).__name__)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-        """Celery's handler, behind a look at the message."""
-        take = super().create_task_handler(*args, **kwargs)
+        """Celery's handler, behind a check of the message."""
+        handle = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Any) -> None:
-            wrong = find_fault(message)
-            if wrong is not None:
-                self._refuse(message, wrong)
+            fault = find_fault(message)
+            if fault is not None:
+                self._refuse(message, fault)
                 return
             try:
-                take(message)
+                handle(message)
             except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-                self._refuse(message, f"Celery cannot take it ({type(error).__name__})")
+                self._refuse(message, f"Celery cannot handle it ({type(error).__name__})")
 
         return on_task_received
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
-        """Celery found no task in it."""
+        """Refuse a message in which Celery found no task."""
         del body
-        self._refuse(message, "it is no task message")
+        self._refuse(message, "not a task message")
 
     def on_unknown_task(self, body: Any, message: Any, exc: BaseException) -> None:
-        """It names a task that is not ours."""
+        """Refuse a message for a task that the workers do not have."""
         del body, exc
-        self._refuse(message, "there is no such task here")
+        self._refuse(message, "unknown task")
 
     def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:
-        """Celery's own checks failed."""
+        """Refuse a message that Celery's own checks rejected."""
         del body
-        self._refuse(message, f"Celery cannot take it ({type(exc).__name__})")
+        self._refuse(message, f"Celery cannot handle it ({type(exc).__name__})")
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
-        """Its body is not what it says it is."""
-        self._refuse(message, f"its body cannot be read ({type(exc).__name__})")
+        """Refuse a message whose body does not match its content type."""
+        self._refuse(message, f"unreadable body ({type(exc).__name__})")
 
     def _refuse(self, message: Any, reason: str) -> None:
         headers = message.headers if isinstance(message.headers, dict) else {}
-        kwargs = _request_within(message)
+        kwargs = _find_request(message)
         if kwargs is not None:
-            # what somebody meant as a payout is not lost: a person finds it there
+            # A refused request is a payout that an app wants: keep it for the operator.
             self.app.send_task(TASK_REQUEST, kwargs=kwargs, queue=QUEUE_PARKED)
         log.error(
             "message_refused",
             reason=reason,
-            task=_name(headers.get("task")),
-            id=_name(headers.get("id")),
+            task=_printable(headers.get("task")),
+            id=_printable(headers.get("id")),
             parked=kwargs is not None,
         )
         message.reject_log_error(log, self.connection_errors)
 
 
-def _request_within(message: Any) -> dict[str, Any] | None:
-    """The kwargs of a `payouts.request` that could be read, though the message was refused."""
+def _find_request(message: Any) -> dict[str, Any] | None:
+    """The kwargs of a refused message that is a readable `payouts.request`; otherwise None."""
     headers = message.headers
     if not isinstance(headers, dict) or headers.get("task") != TASK_REQUEST:
         return None
     try:
         body = message.decode()
-    except Exception:  # noqa: BLE001 - as above
+    except Exception:  # noqa: BLE001 - as in _find_content_fault
         return None
     return body[1] if _is_call(body) else None
 
 
-def _name(value: object) -> str | None:
+def _printable(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     return "".join(char if char.isprintable() else "?" for char in value[:_NAME_LENGTH])

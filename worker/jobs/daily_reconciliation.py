@@ -23,8 +23,8 @@ _ORDERS_READ = 2_000
 _SHARE = 2
 """The part of the queries under way that is for the books: the others are for open payouts."""
 _AWAY_PAUSE = timedelta(seconds=60)
-_AWAY_PATIENCE = timedelta(days=1)
-"""How long a day waits for a gateway that answers nothing; then it is closed as unanswered."""
+_MAX_OUTAGE = timedelta(days=1)
+"""How long a day waits for EPAY to answer; then its payouts are closed as unanswered."""
 _NO_ANSWER = OutcomeUnknown("no answer in time")
 
 log = structlog.get_logger(__name__)
@@ -93,11 +93,11 @@ def _chunk(tick: _Tick, standing: DayProgress, orders: Mapping[int, str]) -> Day
     ctx = tick.ctx
     asked_at = ctx.clock()
     answers: dict[int, OrderAnswer] = {}
-    patience = max(ctx.total_timeout, ctx.policy.lease - _BUDGET)  # as long as any task at most
-    for wave in ctx.query_many(orders, patience):
+    max_wait = max(ctx.total_timeout, ctx.policy.lease - _BUDGET)  # at most as long as any task
+    for wave in ctx.query_many(orders, max_wait):
         answers.update(wave)
     if not any(map(comparing.epay_answered, answers.values())):
-        if ctx.clock() - standing.started_at < _AWAY_PATIENCE:
+        if ctx.clock() - standing.started_at < _MAX_OUTAGE:
             return standing
         answers = {payout_id: answers.get(payout_id, _NO_ANSWER) for payout_id in orders}
     ids = list(takewhile(answers.__contains__, orders))

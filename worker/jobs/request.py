@@ -1,4 +1,4 @@
-"""`payouts.request`: an asking app wants a payout."""
+"""`payouts.request`: accepts a payout from an asking app and sends it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from shared.domain import lifecycle, notifications
 from shared.domain.intake import conflict, conflicting_fields, payout_from_request
 from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context
-from worker.jobs.starting import submit_queued
-from worker.jobs.submission import submit_claimed
-from worker.send_guard.interface import Allow
+from worker.jobs.submission import submit_claimed, submit_queued
+from worker.send_guard.interface import Defer, Permit, Reject
 
-_NONE = timedelta(0)
+_NO_WAIT = timedelta(0)
 
 
 def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestResult:
@@ -38,26 +37,32 @@ def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestRe
         )
     except InvalidRequest as invalid:
         return _refuse(ctx, kwargs, invalid)
-    accepted = ctx.store.insert([_accept(ctx, wanted, claim_id)])[0]
+    permit = _permit(ctx, wanted)
+    accepted = ctx.store.insert([_accept(ctx, wanted, claim_id, permit)])[0]
     if accepted is None:
-        return _answer_repeated(ctx, asked, wanted, claim_id)
-    if accepted.status is Status.QUEUED:
+        return _answer_repeated(ctx, asked, wanted, claim_id, permit)
+    if permit is None:
         return _result(submit_queued(ctx, accepted, claim_id), duplicate=False)
-    return _result(submit_claimed(ctx, accepted), duplicate=False)
+    return _result(submit_claimed(ctx, accepted, permit), duplicate=False)
 
 
-def _accept(ctx: Context, wanted: PayoutState, claim_id: str) -> Transition:
-    """Accept and claim in one commit; accept only, if a cap or the send guard may hold it.
+def _permit(ctx: Context, wanted: PayoutState) -> Permit | None:
+    """The permit to send the payout at once; None if a cap or the send guard may hold it back."""
+    if not ctx.policy.within_caps(wanted):
+        return None
+    checked = ctx.send_guard.check(wanted, max_wait=_NO_WAIT)
+    return None if isinstance(checked, Defer | Reject) else checked
+
+
+def _accept(ctx: Context, wanted: PayoutState, claim_id: str, permit: Permit | None) -> Transition:
+    """Accept and claim in one commit; without a permit accept only.
 
     Then this task has as long as a lease to claim it before the sweep does.
     """
-    is_free = ctx.policy.within_caps(wanted) and isinstance(
-        ctx.send_guard.look(wanted, patience=_NONE), Allow
-    )
     now = ctx.clock()
-    if is_free:
-        return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
-    return lifecycle.accept_queued(wanted, now=now, due_at=now + ctx.policy.lease)
+    if permit is None:
+        return lifecycle.accept_queued(wanted, now=now, due_at=now + ctx.policy.lease)
+    return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
 
 
 def _refuse(ctx: Context, kwargs: Mapping[str, Any], invalid: InvalidRequest) -> RequestResult:
@@ -75,7 +80,11 @@ def _refuse(ctx: Context, kwargs: Mapping[str, Any], invalid: InvalidRequest) ->
 
 
 def _answer_repeated(
-    ctx: Context, asked: PayoutRequest, wanted: PayoutState, claim_id: str
+    ctx: Context,
+    asked: PayoutRequest,
+    wanted: PayoutState,
+    claim_id: str,
+    permit: Permit | None,
 ) -> RequestResult:
     """The merchant_order_no exists: from this execution, the same request, or another payout."""
     standing = ctx.store.find(wanted.epay_account, wanted.merchant_order_no)
@@ -83,7 +92,9 @@ def _answer_repeated(
         msg = f"payout {wanted.merchant_order_no} was refused as a duplicate and is not there"
         raise LookupError(msg)
     if standing.claim_id == claim_id and standing.status is Status.SUBMITTING:
-        return _result(submit_claimed(ctx, standing), duplicate=False)
+        # The database did not confirm our commit of the claim, but it was made.
+        permit = permit or ctx.send_guard.recover_permit(standing)
+        return _result(submit_claimed(ctx, standing, permit), duplicate=False)
     if fields := conflicting_fields(standing, wanted):
         return _conflict(ctx, asked, standing, fields)
     messages = notifications.messages_for_duplicate(standing, asked.notify)

@@ -1,29 +1,51 @@
-"""Sending a claimed payout to EPAY and recording what came of it: laws 1, 2 and 9."""
+"""Submitting a payout: check, claim, create request, recording of its answer (laws 1, 2 and 9)."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import structlog
 
 from shared.domain import lifecycle
 from shared.domain.gateway import CreateOrder, NeverSent, OrderAnswer
-from shared.domain.payout import PayoutState, Transition
+from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context
 from worker.database_retry import DatabaseUnavailable
+from worker.send_guard.interface import Defer, Permit, Reject
 
 log = structlog.get_logger(__name__)
 
+_CAP_WINDOW = timedelta(hours=24)
+_MAX_WAIT = timedelta(seconds=5)
 
-def submit_claimed(ctx: Context, payout: PayoutState) -> PayoutState:
-    """Send a payout whose claim is on disk, and record the answer; the payout as it then stands.
 
-    No connection to the database is held while the request is under way. From the moment that it
-    may have left, nothing may run this again: an answer that cannot be recorded is given up, and
-    the lease makes the payout unknown.
+def submit_queued(ctx: Context, payout: PayoutState, claim_id: str) -> PayoutState:
+    """Claim a queued payout and send it, or do as the send guard says; returns its new state.
+
+    The payout is touched only while its due_at is that of `payout`: otherwise another task has it.
+    """
+    checked = ctx.send_guard.check(payout, max_wait=_MAX_WAIT)
+    if isinstance(checked, Defer | Reject):
+        return _apply_refusal(ctx, payout, checked)
+    try:
+        claimed = _claim(ctx, payout, claim_id)
+        if claimed.status is Status.SUBMITTING and claimed.claim_id == claim_id:
+            return submit_claimed(ctx, claimed, checked)
+        return claimed
+    finally:
+        checked.release()
+
+
+def submit_claimed(ctx: Context, payout: PayoutState, permit: Permit) -> PayoutState:
+    """Send a payout whose claim is committed and record the answer; returns its new state.
+
+    No database connection is held during the request. Once the request may have left, this must
+    not run again: an answer that cannot be recorded is dropped, and the payout becomes unknown when
+    its lease expires.
     """
     claim_id = payout.claim_id or ""
-    answer = _create(ctx, payout)
+    answer = _create(ctx, payout, permit)
     now, jitter = ctx.clock(), ctx.jitter()
 
     def decide(fresh: PayoutState) -> Transition:
@@ -41,13 +63,43 @@ def submit_claimed(ctx: Context, payout: PayoutState) -> PayoutState:
         return payout
 
 
-def _create(ctx: Context, payout: PayoutState) -> OrderAnswer:
-    """Send, unless a brake is on, or the request could outlive the lease.
+def _apply_refusal(ctx: Context, payout: PayoutState, refusal: Defer | Reject) -> PayoutState:
+    now = ctx.clock()
 
-    The gate learns from requests that were made alone, not from what we kept back ourselves.
+    def decide(fresh: PayoutState) -> Transition | None:
+        if fresh.due_at != payout.due_at:
+            return None
+        if isinstance(refusal, Reject):
+            return lifecycle.on_outside_limit(fresh, refusal.reason, now=now)
+        return lifecycle.defer(fresh, until=refusal.until)
+
+    return ctx.store.update(payout.id, decide) or payout
+
+
+def _claim(ctx: Context, payout: PayoutState, claim_id: str) -> PayoutState:
+    now = ctx.clock()
+
+    def decide(fresh: PayoutState, sent_today: Decimal = Decimal(0)) -> Transition | None:
+        if fresh.due_at != payout.due_at:
+            return None
+        return lifecycle.claim_for_submission(
+            fresh, claim_id=claim_id, now=now, policy=ctx.policy, sent_today=sent_today
+        )
+
+    if payout.currency in ctx.policy.cap_per_day:
+        found = ctx.store.update_within_cap(payout, now - _CAP_WINDOW, decide)
+    else:
+        found = ctx.store.update(payout.id, decide)
+    return found or payout
+
+
+def _create(ctx: Context, payout: PayoutState, permit: Permit) -> OrderAnswer:
+    """Send the create request, unless it is held back or could outlive the lease.
+
+    The send guard learns only from requests that were made, not from those that we held back.
     """
-    if (brake := ctx.send_guard.in_the_way(payout)) is not None:
-        return NeverSent(brake)
+    if (reason := permit.confirm()) is not None:
+        return NeverSent(reason)
     if payout.due_at is None or ctx.clock() + ctx.total_timeout >= payout.due_at:
         return NeverSent("the lease was nearly over before anything was sent")
     answer = ctx.gateway.create(
@@ -61,10 +113,10 @@ def _create(ctx: Context, payout: PayoutState) -> OrderAnswer:
             extend_fields=payout.extend_fields,
         )
     )
-    ctx.send_guard.note(answer)
+    permit.record(answer)
     return answer
 
 
 def decimal_text(amount: Decimal) -> str:
-    """An amount as EPAY gets it: the same text at every send."""
+    """Format an amount for EPAY: the same text in every request."""
     return f"{amount:.2f}"

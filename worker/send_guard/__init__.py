@@ -1,1 +1,1 @@
-"""What keeps payouts from being sent for a while: pauses, breaker, EPAY's limits, pace."""
+"""What holds payouts back for a while: pauses, circuit breaker, EPAY's limits, rate limit."""

@@ -1,4 +1,4 @@
-"""The breaker's opening in Redis, for all processes; in memory while Redis is away."""
+"""The circuit breaker's state in Redis, shared by all processes; in memory during an outage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ return {time[1], time[2], redis.call('GET', KEYS[1]) or ''}
 
 
 class RedisBreakerStore:
-    """See `shared.domain.circuit_breaker.Board`. Every call is one round trip; raises RedisAway."""
+    """A `BreakerStore` in Redis. Every call is one round trip; raises RedisUnavailable."""
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
@@ -37,49 +37,49 @@ class RedisBreakerStore:
         self._read = redis.client.register_script(_READ)
 
     def read(self) -> tuple[float, OpenState | None]:
-        """See `Board`."""
+        """See `BreakerStore`."""
         found = cast("list[str]", self._redis.run(lambda: self._read(keys=[KEY])))
         return int(found[0]) + int(found[1]) / 1e6, deserialize(found[2])
 
     def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
-        """See `Board`."""
+        """See `BreakerStore`."""
         values: list[str | int] = [serialize(old), serialize(new), KEPT_SECONDS]
         return bool(self._redis.run(lambda: self._swap(keys=[KEY], args=values)))
 
 
 class FallbackBreakerStore:
-    """Redis while it is there; meanwhile the process goes by what it saw itself."""
+    """A `BreakerStore` in Redis; while Redis is unavailable, a copy in this process."""
 
     def __init__(self, redis: RedisBreakerStore) -> None:
         self._redis = redis
-        self._own = MemoryBreakerStore(time.time)
-        self._untold = False
-        """Whether what stands in memory was changed while Redis was away."""
+        self._copy = MemoryBreakerStore(time.time)
+        self._is_unpublished = False
+        """Whether the copy was changed while Redis was unavailable."""
         self._lock = threading.Lock()
 
     def read(self) -> tuple[float, OpenState | None]:
-        """See `Board`."""
+        """See `BreakerStore`."""
         with self._lock:
             try:
-                now, standing = self._redis.read()
-                if self._untold:
-                    own, self._untold = self._own.standing, False
-                    if standing is None and own is not None and self._redis.swap(None, own):
-                        standing = own
+                now, state = self._redis.read()
+                if self._is_unpublished:
+                    own, self._is_unpublished = self._copy.state, False
+                    if state is None and own is not None and self._redis.swap(None, own):
+                        state = own
             except RedisUnavailable:
-                return self._own.read()
-            self._own.standing = standing
-            return now, standing
+                return self._copy.read()
+            self._copy.state = state
+            return now, state
 
     def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
-        """See `Board`."""
+        """See `BreakerStore`."""
         with self._lock:
             try:
-                done = self._redis.swap(old, new)
+                swapped = self._redis.swap(old, new)
             except RedisUnavailable:
-                done = self._own.swap(old, new)
-                self._untold = self._untold or done
-                return done
-            if done:
-                self._own.standing = new
-            return done
+                swapped = self._copy.swap(old, new)
+                self._is_unpublished = self._is_unpublished or swapped
+                return swapped
+            if swapped:
+                self._copy.state = new
+            return swapped

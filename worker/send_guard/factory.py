@@ -1,4 +1,4 @@
-"""The gate of a worker process, made from the settings."""
+"""Builds the send guard of a worker process from the settings."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from shared.config.settings import Settings
 from shared.domain.circuit_breaker import BreakerRules
 from shared.redis_client import RedisClient
 from shared.storage import pauses
-from worker.send_guard.amount_limits import AmountLimits, AskLimit
+from worker.send_guard.amount_limits import AmountLimits, GetLimit
 from worker.send_guard.breaker_store import FallbackBreakerStore, RedisBreakerStore
 from worker.send_guard.circuit_breaker import CircuitBreaker
 from worker.send_guard.guard import WorkerSendGuard
 from worker.send_guard.pauses import PauseCache
 from worker.send_guard.rate_limit import RateLimiter
 
-_PATIENCE_SECONDS = 5.0
-"""As long as a create waits for its turn (`worker.jobs.starting`): neither crowds the other out."""
+_MAX_WAIT_SECONDS = 5.0
+"""The same as for a create (`worker.jobs.submission`), so that neither starves the other."""
 _PROBE_SPARE_SECONDS = 10.0
 
 
 def make_rate_limiter(settings: Settings, redis: RedisClient) -> RateLimiter | None:
-    """What deals out turns; None where no rate is set."""
+    """Build the rate limiter; None if no rate is set."""
     rate = settings.epay_max_per_second
     return None if rate is None else RateLimiter(redis, rate)
 
 
-def make_acquire(pace: RateLimiter | None) -> Callable[[], bool]:
-    """Waits in place for the turn of one request that is no create; False: there is none soon."""
-    return lambda: pace is None or pace.acquire(_PATIENCE_SECONDS)
+def make_acquire(rate_limiter: RateLimiter | None) -> Callable[[], bool]:
+    """Build a function that waits for the slot of a query or getLimit; False: none is free."""
+    return lambda: rate_limiter is None or rate_limiter.acquire(_MAX_WAIT_SECONDS)
 
 
 def make_send_guard(
     settings: Settings,
     engine: Engine,
     redis: RedisClient,
-    ask_limit: AskLimit,
-    pace: RateLimiter | None,
+    get_limit: GetLimit,
+    rate_limiter: RateLimiter | None,
 ) -> WorkerSendGuard:
-    """Everything that may keep a payout from being sent for a while."""
+    """Build the send guard."""
     rules = BreakerRules(
         failures=settings.breaker_failures,
         pause=settings.breaker_pause_seconds,
@@ -50,15 +50,14 @@ def make_send_guard(
     limits = None
     if settings.epay_check_limits == "on":
         limits = AmountLimits(
-            ask_limit,
-            redis,
-            make_acquire(pace),
+            get_limit,
+            make_acquire(rate_limiter),
             category=settings.epay_limit_category,
-            kept_seconds=settings.epay_limit_cache_seconds,
+            cache_seconds=settings.epay_limit_cache_seconds,
         )
     return WorkerSendGuard(
         PauseCache(lambda: pauses.active(engine)),
         CircuitBreaker(FallbackBreakerStore(RedisBreakerStore(redis)), rules),
         limits,
-        pace,
+        rate_limiter,
     )

@@ -1,182 +1,108 @@
-"""The gate of a worker process: pauses, breaker, EPAY's limits and pace, asked in this order."""
+"""The send guard of a worker process: pauses, circuit breaker, EPAY's limits, rate limit."""
 
 from __future__ import annotations
 
 import random
-import threading
-import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shared.clock import utcnow
-from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from shared.redis_client import RedisUnavailable
 from worker.send_guard.amount_limits import AmountLimits, LimitUnknown
 from worker.send_guard.circuit_breaker import CircuitBreaker
-from worker.send_guard.interface import ALLOW, Defer, Reject, Verdict
+from worker.send_guard.interface import CheckResult, Defer, Reject
 from worker.send_guard.pauses import PauseCache, PausesUnreadable
+from worker.send_guard.permit import EPAY_UNAVAILABLE, REDIS_UNAVAILABLE, WorkerPermit
 from worker.send_guard.rate_limit import RateLimited, RateLimiter
 
 _PAUSED_SECONDS = 300.0
-"""`payouts resume` wakes what it held back; this is for what it missed."""
+"""`payouts resume` wakes paused payouts; this is for those that it missed."""
 _SOON_SECONDS = 5.0
+_BREAKER_SPREAD_SECONDS = 2.0
 _LEAD_SECONDS = 0.15
-"""Between look and send lies a commit: the turn is taken so much ahead that it is over by then."""
-_LATE_SECONDS = 0.05
-"""A turn that passed by so much is another's time: a new one is taken."""
-_LAST_PATIENCE_SECONDS = 2.0
-
-
-class _Way(threading.local):
-    """What a look found out for the send that follows it in the same thread."""
-
-    payout: tuple[str, str] | None = None
-    probe: str | None = None
-    turn: float | None = None
-    begun_at: float = 0.0
+"""Between check and request lies a commit: a slot is reserved so far ahead that it fits in."""
 
 
 class WorkerSendGuard:
-    """See `worker.send_guard.interface.Gate`."""
+    """See `worker.send_guard.interface.SendGuard`."""
 
     def __init__(
         self,
         pauses: PauseCache,
         breaker: CircuitBreaker,
         limits: AmountLimits | None = None,
-        pace: RateLimiter | None = None,
-        *,
-        now: Callable[[], datetime] = utcnow,
-        clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
         self._pauses = pauses
         self._breaker = breaker
         self._limits = limits
-        self._pace = pace
-        self._now = now
-        self._clock = clock
-        self._jitter = jitter
-        self._way = _Way()
+        self._rate_limiter = rate_limiter
 
-    def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
-        """See `Gate`. Without patience nothing is asked of EPAY and no probe is sent."""
-        self._begin(payout)
-        seconds = patience.total_seconds()
+    def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
+        """See `SendGuard`. Probe and slot come last: they are taken only if all else passed."""
+        may_wait = max_wait > timedelta(0)
+        refusal = (
+            self._check_pauses(payout)
+            or self._check_breaker(may_probe=may_wait)
+            or self._check_limits(payout, may_ask=may_wait)
+        )
+        if refusal is not None:
+            return refusal
+        permit = self.recover_permit(payout)
         return (
-            self._paused(payout)
-            or self._broken(patient=seconds > 0)
-            or self._outside(payout, patient=seconds > 0)
-            or self._probe()
-            or self._turn(seconds)
-            or ALLOW
+            self._start_probe(permit, may_probe=may_wait)
+            or self._reserve_slot(permit, max_wait)
+            or permit
         )
 
-    def in_the_way(self, payout: PayoutState) -> str | None:
-        """See `Gate`. The pauses come last: what is sent then was not paused a second ago."""
-        if self._way.payout != _name(payout):
-            self._begin(payout)  # sent again, without a look, after a commit of uncertain end
-        brake = self._late() or self._broken_since() or self._paused_since(payout)
-        if brake is not None:
-            self._give_back()
-        self._way.begun_at = self._clock()
-        return brake
+    def recover_permit(self, payout: PayoutState) -> WorkerPermit:
+        """See `SendGuard`."""
+        return WorkerPermit(payout, self._pauses, self._breaker, self._rate_limiter)
 
-    def note(self, answer: OrderAnswer) -> None:
-        """See `Gate`."""
-        way = self._way
-        probe, way.probe = way.probe, None
-        way.payout = way.turn = None
-        self._breaker.record(answer, begun_at=way.begun_at, probe=probe)
-
-    def _begin(self, payout: PayoutState) -> None:
-        self._give_back()
-        self._way.payout, self._way.turn = _name(payout), None
-
-    def _give_back(self) -> None:
-        """A probe of this thread that was never sent is another's."""
-        probe, self._way.probe = self._way.probe, None
-        if probe is not None:
-            self._breaker.release_probe(probe)
-
-    def _paused(self, payout: PayoutState) -> Defer | None:
+    def _check_pauses(self, payout: PayoutState) -> Defer | None:
         try:
             pause = self._pauses.find(payout)
         except PausesUnreadable:
-            return self._wait(_SOON_SECONDS, "it cannot be read what is paused")
-        return None if pause is None else self._wait(_PAUSED_SECONDS, f"paused: {pause.scope}")
+            return _defer(_SOON_SECONDS, "the pauses could not be read")
+        return None if pause is None else _defer(_PAUSED_SECONDS, f"paused: {pause.scope}")
 
-    def _broken(self, *, patient: bool) -> Defer | None:
+    def _check_breaker(self, *, may_probe: bool) -> Defer | None:
         seconds = self._breaker.wait()
-        if seconds is None or (seconds == 0 and patient):
+        if seconds is None or (seconds == 0 and may_probe):
             return None
-        return self._wait(seconds, "EPAY does not answer", spread=2.0)
+        return _defer(seconds, EPAY_UNAVAILABLE, spread=_BREAKER_SPREAD_SECONDS)
 
-    def _outside(self, payout: PayoutState, *, patient: bool) -> Defer | Reject | None:
+    def _check_limits(self, payout: PayoutState, *, may_ask: bool) -> Defer | Reject | None:
         if self._limits is None or payout.first_sent_at is not None:
             return None
         try:
-            words = self._limits.violation(payout, patient=patient)
+            violation = self._limits.violation(payout, may_ask=may_ask)
         except LimitUnknown:
-            return self._wait(_SOON_SECONDS, "EPAY's limit is not known")
-        return None if words is None else Reject(words)
+            return _defer(_SOON_SECONDS, "EPAY's limit is not known")
+        return None if violation is None else Reject(violation)
 
-    def _probe(self) -> Defer | None:
-        seconds = self._breaker.wait()
-        if seconds is None:
-            return None
-        if seconds == 0:
-            self._way.probe = self._breaker.start_probe()
-            if self._way.probe is not None or (seconds := self._breaker.wait()) is None:
-                return None
-        return self._wait(seconds, "EPAY does not answer", spread=2.0)
+    def _start_probe(self, permit: WorkerPermit, *, may_probe: bool) -> Defer | None:
+        if may_probe and self._breaker.wait() == 0:
+            permit.probe = self._breaker.start_probe()
+        return None if permit.probe is not None else self._check_breaker(may_probe=False)
 
-    def _turn(self, patience: float) -> Defer | None:
-        if self._pace is None:
+    def _reserve_slot(self, permit: WorkerPermit, max_wait: timedelta) -> Defer | None:
+        if self._rate_limiter is None:
             return None
         try:
-            turn = self._pace.reserve(patience, _LEAD_SECONDS)
-        except RateLimited as taken:
-            self._give_back()
-            return self._wait(taken.seconds, "EPAY_MAX_PER_SECOND")
+            slot = self._rate_limiter.reserve(max_wait.total_seconds(), _LEAD_SECONDS)
+        except RateLimited as full:
+            permit.release()
+            return _defer(full.seconds, "EPAY_MAX_PER_SECOND")
         except RedisUnavailable:
-            self._give_back()
-            return self._wait(_SOON_SECONDS, "Redis is away, and a rate is set")
-        self._pace.sleep_until(turn - _LEAD_SECONDS)
-        self._way.turn = turn
+            permit.release()
+            return _defer(_SOON_SECONDS, REDIS_UNAVAILABLE)
+        self._rate_limiter.sleep_until(slot - _LEAD_SECONDS)
+        permit.slot = slot
         return None
 
-    def _late(self) -> str | None:
-        """Wait for the turn to the moment; take another if it has passed."""
-        if self._pace is None:
-            return None
-        turn, self._way.turn = self._way.turn, None
-        try:
-            if turn is None or self._pace.sleep_until(turn) > _LATE_SECONDS:
-                self._pace.sleep_until(self._pace.reserve(_LAST_PATIENCE_SECONDS))
-        except RateLimited:
-            return "no turn within EPAY_MAX_PER_SECOND"
-        except RedisUnavailable:
-            return "Redis is away, and a rate is set"
-        return None
 
-    def _broken_since(self) -> str | None:
-        if self._way.probe is None and self._breaker.wait() is not None:
-            return "EPAY does not answer, so new sends wait"
-        return None
-
-    def _paused_since(self, payout: PayoutState) -> str | None:
-        try:
-            pause = self._pauses.find(payout)
-        except PausesUnreadable:
-            return "it could not be read what is paused"
-        return None if pause is None else f"paused: {pause.scope}"
-
-    def _wait(self, seconds: float, why: str, spread: float | None = None) -> Defer:
-        later = seconds + self._jitter() * (seconds if spread is None else spread)
-        return Defer(self._now() + timedelta(seconds=later), why)
-
-
-def _name(payout: PayoutState) -> tuple[str, str]:
-    return payout.epay_account, payout.merchant_order_no
+def _defer(seconds: float, reason: str, spread: float | None = None) -> Defer:
+    """Defer by `seconds` and a random part of `spread`, or of as much again."""
+    jitter = random.random() * (seconds if spread is None else spread)  # noqa: S311
+    return Defer(utcnow() + timedelta(seconds=seconds + jitter), reason)

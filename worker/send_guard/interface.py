@@ -1,4 +1,4 @@
-"""What may keep a payout from being sent just now: brakes, rate, breaker, EPAY's limits."""
+"""The send guard: decides whether a payout may be sent now, and learns from how sending ended."""
 
 from __future__ import annotations
 
@@ -10,65 +10,82 @@ from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
-    """Nothing is in the way."""
+class Permit(Protocol):
+    """Permission to send one payout once. Used by one thread at a time."""
+
+    def confirm(self) -> str | None:
+        """Check again right before the request, after the claim; returns why not to send, or None.
+
+        Waits for the request's turn under the rate limit. A refused permit is released.
+        """
+        ...
+
+    def record(self, answer: OrderAnswer) -> None:
+        """Learn from the answer to a create request that was really made."""
+        ...
+
+    def release(self) -> None:
+        """Give the permit back: nothing will be sent. Does nothing after `record`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """Not now; the payout looks again at `until`, and nothing is wrong with it."""
+    """The payout may not be sent before `until`; nothing is wrong with it."""
 
     until: datetime
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """EPAY's own limit excludes the amount; `words` name the limit."""
+    """EPAY's own limit excludes the amount; `reason` names the limit."""
 
-    words: str
+    reason: str
 
 
-Verdict = Allow | Defer | Reject
-ALLOW = Allow()
+CheckResult = Permit | Defer | Reject
 
 
 class SendGuard(Protocol):
-    """Asked before a payout is claimed for sending. Safe to share between threads."""
+    """Checked before a payout is claimed for sending. Safe to share between threads."""
 
-    def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
-        """Whether the payout may be sent now; may wait in place for its turn, `patience` at most.
+    def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
+        """Decide whether the payout may be sent now; waits at most `max_wait` for its turn.
 
-        May ask EPAY and Redis: no connection to the database is held meanwhile (law 9).
+        May ask EPAY and Redis: no database connection is held meanwhile (law 9). With a `max_wait`
+        of zero it asks EPAY nothing, and its permit holds nothing that must be released.
         """
         ...
 
-    def in_the_way(self, payout: PayoutState) -> str | None:
-        """The last look, after the claim and before a byte leaves: what forbids it, or None."""
-        ...
+    def recover_permit(self, payout: PayoutState) -> Permit:
+        """Permit a payout that was claimed by an interrupted run of the same task.
 
-    def note(self, answer: OrderAnswer) -> None:
-        """Learn from how a create request ended that was really made.
-
-        Called in the thread of the look before it, as `in_the_way` is.
+        Its permit is lost and the claim must not be checked again: `confirm` does what is left.
         """
         ...
 
 
 class AllowAll:
-    """A gate that stands open."""
+    """A send guard and a permit in one, without any restriction."""
 
-    def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
-        """Go."""
-        del payout, patience
-        return ALLOW
+    def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
+        """See `SendGuard`."""
+        del payout, max_wait
+        return self
 
-    def in_the_way(self, payout: PayoutState) -> str | None:
-        """Nothing."""
+    def recover_permit(self, payout: PayoutState) -> Permit:
+        """See `SendGuard`."""
         del payout
+        return self
+
+    def confirm(self) -> str | None:
+        """See `Permit`."""
         return None
 
-    def note(self, answer: OrderAnswer) -> None:
-        """Learn nothing."""
+    def record(self, answer: OrderAnswer) -> None:
+        """See `Permit`."""
         del answer
+
+    def release(self) -> None:
+        """See `Permit`."""

@@ -1,8 +1,7 @@
-"""What people have paused, as one worker process knows it: never older than a second."""
+"""The pauses in force, cached in a worker process for at most one second."""
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,17 +14,17 @@ from shared.storage.pauses import NOTICED_WITHIN, Pause
 
 log = structlog.get_logger(__name__)
 
-_OLDEST = NOTICED_WITHIN.total_seconds()
-_AHEAD = 0.75
-"""At this share of its time what is known is read anew, so that nobody has to wait for it."""
+_MAX_AGE = NOTICED_WITHIN.total_seconds()
+_REFRESH_AGE = 0.75 * _MAX_AGE
+"""From this age on one thread reads the pauses again, while the others still use the cache."""
 
 
 class PausesUnreadable(Exception):
-    """It cannot be known what is paused: nothing new may be sent."""
+    """PostgreSQL did not return the pauses: nothing new may be sent."""
 
 
 class PauseCache:
-    """Reads when it is asked and what it knows is old: never while nothing is to be sent.
+    """Reads the pauses on demand, never while nothing is to be sent.
 
     Safe to share between threads.
     """
@@ -36,58 +35,50 @@ class PauseCache:
         self._read = read
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: Sequence[Pause] | None = None
-        self._as_of: float | None = None
-        self._looks = 0
-        self._away = False
+        self._pauses: Sequence[Pause] | None = None
+        """None: never read, or the last read failed; the next caller reads again."""
+        self._read_at = 0.0
+        self._failures = 0
+        """Failed reads in a row."""
 
     def find(self, payout: PayoutState) -> Pause | None:
         """The pause that holds the payout back, or None.
 
         Raises:
-            Unreadable: PostgreSQL did not tell.
+            PausesUnreadable: PostgreSQL did not return the pauses.
         """
-        for pause in self._fresh():
-            if pause.scope.covers(payout):
-                return pause
-        return None
-
-    def _fresh(self) -> Sequence[Pause]:
-        if self._is_due():
+        if not self._is_younger_than(_REFRESH_AGE):
             self._refresh()
-        known = self._known
-        if known is None:
+        pauses = self._pauses
+        if pauses is None:
             raise PausesUnreadable
-        return known
+        return next((pause for pause in pauses if pause.scope.covers(payout)), None)
 
     def _refresh(self) -> None:
-        """One reads; the others wait for it only where what is known is nothing to go by."""
-        looks = self._looks
-        if not self._lock.acquire(blocking=self._known is None or self._age() >= _OLDEST):
+        """Read in one thread; the others wait for it only if the cache is too old to use."""
+        failures = self._failures
+        if not self._lock.acquire(blocking=not self._is_younger_than(_MAX_AGE)):
             return
         try:
-            # who waited for another's look goes by its failure, but not by what it found long ago
-            failed = self._known is None and self._looks != looks
-            if self._is_due() and not failed:
-                self._look()
+            # A thread that waited for a read shares its failure, but not a result that is too old.
+            shares_failure = self._pauses is None and self._failures != failures
+            if not shares_failure and not self._is_younger_than(_REFRESH_AGE):
+                self._load()
         finally:
             self._lock.release()
 
-    def _look(self) -> None:
-        now = self._clock()
+    def _load(self) -> None:
+        began = self._clock()  # the result is as old as the moment before the read
         try:
-            self._known, away = self._read(), False
+            self._pauses = self._read()
         except SQLAlchemyError as error:
-            self._known, away = None, True
-            if not self._away:
+            self._pauses = None
+            self._failures += 1
+            if self._failures == 1:
                 log.error("pauses_unreadable", error=type(error).__name__)  # noqa: TRY400
-        self._looks += 1
-        self._away = away
-        self._as_of = now  # what was read is as old as the moment before it was asked for
+            return
+        self._failures = 0
+        self._read_at = began
 
-    def _is_due(self) -> bool:
-        """What could not be read is read at once: PostgreSQL may be back, and a hold is long."""
-        return self._known is None or self._age() >= _AHEAD * _OLDEST
-
-    def _age(self) -> float:
-        return math.inf if self._as_of is None else self._clock() - self._as_of
+    def _is_younger_than(self, seconds: float) -> bool:
+        return self._pauses is not None and self._clock() - self._read_at < seconds

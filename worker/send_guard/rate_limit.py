@@ -1,8 +1,9 @@
-"""The rate towards EPAY, of all processes together: turns at even distances, dealt out by Redis.
+"""The rate limit towards EPAY, for all processes together: evenly spaced slots, reserved in Redis.
 
-Virtual scheduling (GCRA without a burst): Redis keeps the time of the next free turn, on its own
-clock, and one script takes it and moves it on. So no second sees more than the rate, whoever asks.
-Without a rate there is no `Pace`, and Redis is not asked.
+The moving window of `limits` does not fit: it sends bursts and trusts each worker's own clock.
+
+The algorithm is GCRA without a burst: Redis keeps the time of the next free slot, on its own clock;
+one script reserves that slot and moves the time on. Without a rate there is no `RateLimiter`.
 """
 
 from __future__ import annotations
@@ -15,29 +16,29 @@ from shared.redis_client import RedisClient, RedisUnavailable
 
 KEY = "payouts:pace"
 SHARE = 0.96
-"""Of the rate so much is dealt out: requests are delayed on their way, and then come closer."""
+"""The part of the rate that is used: requests delayed on their way arrive closer together."""
 
 _MICRO = 1_000_000
-_TAKE = """
+_RESERVE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval, lead, longest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local free = tonumber(redis.call('GET', KEYS[1]) or '0')
-if free - now > interval + 60000000 then free = now end -- nobody waits so long: a clock went back
-local turn = math.max(free, now + lead)
-if turn - now > longest then return {0, turn - now} end
-local after = turn + interval
-local kept = math.ceil((after - now) / 1000) + 1000
-redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', kept)
-return {1, turn - now}
+if free - now > interval + 60000000 then free = now end -- no caller waits so long: clock set back
+local slot = math.max(free, now + lead)
+if slot - now > longest then return {0, slot - now} end
+local after = slot + interval
+local ttl = math.ceil((after - now) / 1000) + 1000
+redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', ttl)
+return {1, slot - now}
 """
 
 
 class RateLimited(Exception):
-    """All turns within the patience are taken; `seconds` until the next free one."""
+    """All slots within `max_wait` are reserved; `seconds` until the next free one."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"the next turn is in {seconds:.1f} s")
+        super().__init__(f"the next free slot is in {seconds:.1f} s")
         self.seconds = seconds
 
 
@@ -52,40 +53,40 @@ class RateLimiter:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._redis = redis
-        self._take = redis.client.register_script(_TAKE)
+        self._script = redis.client.register_script(_RESERVE)
         self._interval = round(_MICRO / (per_second * SHARE))
         self._clock = clock
         self._sleep = sleep
 
-    def reserve(self, patience: float, lead: float = 0.0) -> float:
-        """Take a turn: when it is, on this process's monotonic clock.
+    def reserve(self, max_wait: float, lead: float = 0.0) -> float:
+        """Reserve a slot; returns its time on this process's monotonic clock.
 
         Args:
-            patience: seconds that the turn may be away.
-            lead: seconds that it must at least be away, for what is to be done before it.
+            max_wait: how many seconds after `lead` the slot may be at most.
+            lead: how many seconds ahead the slot must be at least.
 
         Raises:
-            NoTurn: it is further away; none was taken.
-            RedisAway: nobody deals out turns.
+            RateLimited: the next slot is later; none was reserved.
+            RedisUnavailable: no slot could be reserved.
         """
-        values = [self._interval, round(lead * _MICRO), round((patience + lead) * _MICRO)]
-        taken, away = cast(
-            "list[int]", self._redis.run(lambda: self._take(keys=[KEY], args=values))
+        values = [self._interval, round(lead * _MICRO), round((max_wait + lead) * _MICRO)]
+        reserved, away = cast(
+            "list[int]", self._redis.run(lambda: self._script(keys=[KEY], args=values))
         )
-        if not taken:
+        if not reserved:
             raise RateLimited(away / _MICRO)
         return self._clock() + away / _MICRO
 
     def sleep_until(self, at: float) -> float:
-        """Sleep until then; by how many seconds it is past."""
+        """Sleep until `at`; returns how many seconds it is past."""
         if (left := at - self._clock()) > 0:
             self._sleep(left)
         return self._clock() - at
 
-    def acquire(self, patience: float) -> bool:
-        """Wait in place for a turn; False if there is none within the patience."""
+    def acquire(self, max_wait: float) -> bool:
+        """Sleep until a slot; False if there is none within `max_wait` seconds."""
         try:
-            self.sleep_until(self.reserve(patience))
+            self.sleep_until(self.reserve(max_wait))
         except (RateLimited, RedisUnavailable):
             return False
         return True

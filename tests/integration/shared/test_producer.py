@@ -117,20 +117,49 @@ def test_savepoints_are_no_commits(producer: Producer, hints: Hints, shop: Engin
     assert [there for _, there in hints.seen if there] == [True]
 
 
-def test_a_connection_of_the_app(producer: Producer, hints: Hints, shop: Engine) -> None:
-    """The hint comes when the connection is given back, or begins its next transaction."""
+def test_nested_savepoints_publish_once_at_the_end(
+    producer: Producer, hints: Hints, shop: Engine
+) -> None:
+    """However deep the savepoint, its message is published by the commit of the transaction."""
+    with Session(shop) as session, session.begin():
+        with session.begin_nested():
+            with session.begin_nested():
+                producer.enqueue(session, **request_kwargs("inner"))
+            producer.enqueue(session, **request_kwargs("outer"))
+        assert hints.seen == []
+    assert [there for _, there in hints.seen] == [True, True]
+
+
+def test_a_closed_session_publishes_nothing_later(
+    producer: Producer, hints: Hints, shop: Engine
+) -> None:
+    """`close()` rolls back; what the same session commits afterwards is other work."""
+    session = Session(shop)
+    producer.enqueue(session, **request_kwargs())
+    session.close()
+    session.execute(text("INSERT INTO shop_order VALUES ('other')"))
+    session.commit()
+    session.close()
+    assert (count(shop, "payout"), hints.seen) == (0, [])
+
+
+def test_a_connection_of_the_app_waits_for_the_sweep(
+    world: World, producer: Producer, hints: Hints, shop: Engine
+) -> None:
+    """No message is published, neither at the commit nor later; the sweep submits the payouts."""
     with shop.begin() as connection:
         producer.enqueue(connection, **request_kwargs("order-1"))
         producer.enqueue(connection, **request_kwargs("order-2"))
-    assert [there for _, there in hints.seen] == [True, True]
     with shop.connect() as connection:
         producer.enqueue(connection, **request_kwargs("order-3"))
         connection.commit()
         connection.execute(text("SELECT 1"))
-        assert [there for _, there in hints.seen] == [True, True, True]
         producer.enqueue(connection, **request_kwargs("order-4"))
         connection.rollback()
-    assert len(hints.seen) == 3
+    assert hints.seen == []
+    assert tick(world)["submit"] == 3
+    for number in ("order-1", "order-2", "order-3"):
+        assert world.row(number).status == "processing"
 
 
 def test_a_connection_that_breaks_tells_its_own_error(
@@ -223,8 +252,8 @@ def test_a_receipt_is_told_if_it_was_asked_for(producer: Producer, shop: Engine)
 
 def test_with_a_key_no_account_number_is_in_the_database(engine: Engine, hints: Hints) -> None:
     """The settings' keys lock it, and a repetition is no conflict."""
-    vault = AccountCipher([new_key()])
-    producer = Producer(account=ACCOUNT, publish=hints, vault=vault)
+    cipher = AccountCipher([new_key()])
+    producer = Producer(account=ACCOUNT, publish=hints, cipher=cipher)
     with Session(engine) as session:
         producer.enqueue(session, **request_kwargs())
         session.commit()
@@ -232,7 +261,7 @@ def test_with_a_key_no_account_number_is_in_the_database(engine: Engine, hints: 
     with engine.connect() as connection:
         stored = connection.execute(text("SELECT account_no FROM payout")).scalar_one()
     assert stored.startswith("fernet:")
-    found = PayoutStore(engine, vault).find(ACCOUNT, "order-1")
+    found = PayoutStore(engine, cipher).find(ACCOUNT, "order-1")
     assert found is not None
     assert found.account_no == "U1234567890"
 
@@ -252,7 +281,7 @@ def test_two_transactions_with_one_order_number(
     with ThreadPoolExecutor(1) as pool, Session(shop) as session:
         producer.enqueue(session, **request_kwargs())
         answer = pool.submit(second)
-        wait_for(lambda: waits(shop), 5, "the second to wait for the first")
+        wait_for(lambda: waits(shop), 60, "the second to wait for the first")
         getattr(session, ends)()
         assert answer.result() is duplicate
     assert (count(shop, "payout"), count(shop, "payout_event"), len(hints.seen)) == (1, 1, 1)

@@ -17,6 +17,7 @@ from pydantic import SecretStr, ValidationError
 from shared.config.settings import Settings
 from shared.epay.signing import NestedForm, sign
 from shared.observability import health
+from shared.redis_client import RedisClient
 from tests.support.webhook import (
     FORM,
     JSON,
@@ -30,7 +31,6 @@ from tests.support.webhook import (
     signed,
 )
 from webhook.health import Health
-from webhook.shared_redis import SharedRedis
 
 NEW = "NEWKEY789"
 
@@ -235,7 +235,7 @@ def test_readiness_asks_the_database_once_a_second(
         return read(*arguments)
 
     monkeypatch.setattr(health, "read", counting)
-    looked = Health(settings(redis_url, database_url=database_url), SharedRedis(redis_url))
+    looked = Health(settings(redis_url, database_url=database_url), RedisClient(redis_url))
     try:
         found = [looked.metrics_snapshot() for _ in range(50)]
     finally:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
@@ -109,6 +109,7 @@ def test_a_missing_field_is_missed(name: str) -> None:
     assert not REQUEST.is_valid(kwargs)
 
 
+@settings(deadline=None)
 @given(st.text("0123456789.", max_size=24))
 def test_of_amounts_both_say_the_same(amount: str) -> None:
     """The pattern is the code's rule, not a weaker one."""

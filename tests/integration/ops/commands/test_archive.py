@@ -52,24 +52,24 @@ def test_it_counts_first_and_moves_when_told(
     call = ("archive", "--older-than", "400d", "--to", str(tmp_path))
     counted = payouts(*call, DATABASE_URL=database_url)
     assert counted.code == 0
-    assert "1 payouts ended before" in counted.out
+    assert "1 payout finished before" in counted.out
     assert list(tmp_path.iterdir()) == []
     done = payouts(*call, "--confirm", DATABASE_URL=database_url)
     assert done.code == 0
     [file] = tmp_path.iterdir()
-    assert f"{file.name}: 1 payouts, 1 events" in done.out
+    assert f"{file.name}: 1 payout, 1 event" in done.out
     assert b"U1234567890" not in gzip.decompress(file.read_bytes())
     for checked in (("verify",), ("verify", "--archive", str(file))):
         found = payouts(*checked, DATABASE_URL=database_url)
-        assert (found.code, "1 payouts: every chain holds" in found.out) == (0, True)
+        assert (found.code, "1 payout: journal intact" in found.out) == (0, True)
 
 
 @pytest.mark.parametrize(
     ("age", "folder", "words"),
     [
-        ("29d", ".", "30d at least"),
+        ("29d", ".", "at least 30d"),
         ("1 year", ".", "takes days"),
-        ("400d", "nowhere", "names no folder"),
+        ("400d", "nowhere", "is not a folder"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

@@ -61,10 +61,10 @@ def service(database_url: str, redis_url: str, gateway: Gateway) -> dict[str, st
 def test_verify_names_a_changed_payout(
     payouts: Any, payout: PayoutState, engine: Engine, database_url: str
 ) -> None:
-    """Whole chains: exit 0. An amount changed behind our back: its name, and exit 1."""
+    """Whole chains: exit 0. An amount altered outside the application: its name, and exit 1."""
     assert payout.id
     whole = payouts("verify", DATABASE_URL=database_url)
-    assert (whole.code, "every chain holds" in whole.out) == (0, True)
+    assert (whole.code, "journal intact" in whole.out) == (0, True)
     with engine.begin() as connection:
         connection.execute(text("UPDATE payout SET amount = 99"))
     broken = payouts("verify", DATABASE_URL=database_url)
@@ -82,18 +82,20 @@ def test_doctor_finds_a_healthy_service_healthy(
     )
     findings = {one["what"]: one for one in json.loads(ran.out)}
     assert ran.code == 0, findings
-    assert "understands us" in findings["gateway"]["words"]
+    assert "authentication OK" in findings["gateway"]["words"]
     assert "ago" in findings["sweep"]["words"]
 
 
-def test_doctor_names_what_is_ill(payouts: Any, empty_database_url: str, gateway: Gateway) -> None:
+def test_doctor_names_every_failure(
+    payouts: Any, empty_database_url: str, gateway: Gateway
+) -> None:
     """No sweep, no tables, no Redis, a wrong key: each in words that say what to do, and exit 1."""
     environment = service(empty_database_url, "redis://127.0.0.1:1/0", gateway)
     ran = payouts(
         "doctor", **(environment | {"EPAY_API_KEY": "wrong"}), EPAY_NOT_FOUND_CODES="2001"
     )
     assert ran.code == 1
-    assert "ILL  redis: does not answer" in ran.out
+    assert "FAIL redis: does not answer" in ran.out
     assert "payouts migrate" in ran.out
     assert "EPAY_SIGN_NESTED" in ran.out
     assert "wrong" not in ran.out.replace("a wrong signature", "")
@@ -106,7 +108,7 @@ def test_doctor_misses_the_sweep(
     assert payout.due_at
     ran = payouts("doctor", **service(database_url, redis_url, gateway))
     assert ran.code == 1
-    assert "ILL  sweep: none ever ran" in ran.out
+    assert "FAIL sweep: never ran" in ran.out
 
 
 def test_keys_are_made_and_changed(
@@ -116,7 +118,7 @@ def test_keys_are_made_and_changed(
     assert payout.id
     key = payouts("new-key").out.strip()
     ran = payouts("rotate-keys", DATABASE_URL=database_url, ACCOUNT_ENCRYPTION_KEYS=key)
-    assert "1 account number(s)" in ran.out
+    assert ": 1 account number." in ran.out
     with engine.connect() as connection:
         stored = connection.execute(text("SELECT account_no FROM payout")).scalar_one()
     assert ACCOUNT_NO not in stored

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from devstack.wait import wait_for
 from shared.domain.gateway import Balance, CreateOrder, Limit, OutcomeUnknown, Refused, Report
-from shared.epay import deadline
 from shared.epay.client import EpayClient
 from shared.epay.signing import NestedForm, sign
 from tests.support.scripted_gateway import KEY, Gateway, envelope, http_answer, order_data
@@ -218,7 +217,7 @@ def test_connection_that_ended_while_idle_is_replaced_before_anything_is_sent(
     client = client_for(server)
     for _ in range(3):
         assert isinstance(client.query("1"), Report)
-        time.sleep(0.05)
+        wait_for(lambda: all(one.fileno() < 0 for one in server._sockets), 60, "the end")
     assert server.connections == 3
     assert len(server.requests) == 3
 
@@ -228,7 +227,7 @@ def test_32_threads_share_the_client_and_each_gets_its_own_answer(
 ) -> None:
     """No answer is mixed up, no request is lost or doubled, connections are pooled."""
     server = gateway(echo)
-    client = client_for(server, read_timeout=5, connect_timeout=5, total_timeout=10)
+    client = client_for(server)
     numbers = [str(number) for number in range(640)]
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(client.query, numbers))
@@ -266,18 +265,19 @@ def test_forked_process_opens_its_own_connections(
 
 
 def test_session_is_made_anew_after_a_fork_and_the_old_one_left_alone(
-    gateway: MakeGateway, client_for: MakeClient
+    gateway: MakeGateway, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same within one process, so that each step can be seen."""
     server = gateway(GOOD)
     client = client_for(server)
     assert isinstance(client.query("1"), Report)
-    old = client._transport._session
-    deadline._after_fork()
+    parent, old = os.getpid(), client._transport.session
+    monkeypatch.setattr(os, "getpid", lambda: -1)
     client.close()
-    assert client._transport._session is old
+    assert client._transport._sessions == {parent: old}
     with ThreadPoolExecutor(4) as pool:
         assert all(isinstance(a, Report) for a in pool.map(client.query, "1234"))
-    assert client._transport._session is not old
-    assert client._transport._left_behind == [old]
+    assert client._transport.session is not old
+    assert client._transport._sessions == {parent: old, -1: client._transport.session}
+    client.close()
     old.close()

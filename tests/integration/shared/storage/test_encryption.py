@@ -19,7 +19,7 @@ OLD, NEW = new_key(), new_key()
 
 
 def locked(world: World, *keys: str) -> World:
-    """The world with a vault of these keys."""
+    """The world with a cipher of these keys."""
     store = PayoutStore(world.engine, AccountCipher(keys))
     return replace(world, context=replace(world.context, store=store))
 
@@ -75,7 +75,7 @@ def test_a_missing_key_is_told_and_nothing_is_sent(world: World) -> None:
 
 
 def test_keys_can_be_taken_off_again(world: World) -> None:
-    """A vault knows what is not stored as it would store it."""
+    """A cipher knows what it would not store in this form."""
     plain, safe = AccountCipher(), AccountCipher([OLD])
     token = safe.encrypt("U1")
     assert plain.is_current("U1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.storage import migrate
-from shared.storage.engine import is_transient, make_autocommit_engine
+from shared.storage.engine import is_transient, make_engine
 from shared.storage.payout_store import PayoutStore
 from shared.storage.tables import metadata
 from tests.support.factories import make_report, make_service_payout
@@ -270,29 +270,21 @@ def test_an_unknown_payout_is_none(store: PayoutStore) -> None:
     assert store.update(99, never) is None
 
 
-@pytest.fixture
-def direct(engine: Engine, database_url: str) -> Iterator[PayoutStore]:
-    """The store as a worker has it: single statements on a pool of their own."""
-    single = make_autocommit_engine(database_url)
-    yield PayoutStore(engine, single=single)
-    single.dispose()
-
-
-def test_what_comes_at_the_same_moment_is_accepted_one_by_one(direct: PayoutStore) -> None:
+def test_what_comes_at_the_same_moment_is_accepted_one_by_one(store: PayoutStore) -> None:
     """64 threads, half of them with a number that another has too: each gets its own answer."""
     numbers = [f"order-{nth % 48}" for nth in range(64)]
     with ThreadPoolExecutor(64) as pool:
-        found = list(pool.map(lambda no: direct.insert([accepting(no)])[0], numbers))
+        found = list(pool.map(lambda no: store.insert([accepting(no)])[0], numbers))
     taken = [(no, payout) for no, payout in zip(numbers, found, strict=True) if payout]
     assert sorted(no for no, _ in taken) == sorted(set(numbers))
     for no, payout in taken:
-        standing = direct.find(payout.epay_account, no)
+        standing = store.find(payout.epay_account, no)
         assert standing is not None
         assert standing.id == payout.id
         assert standing.journal_hash == payout.journal_hash
 
 
-def test_an_amount_that_would_be_rounded_fails_alone(direct: PayoutStore) -> None:
+def test_an_amount_that_would_be_rounded_fails_alone(store: PayoutStore) -> None:
     """Whoever goes with it is accepted all the same."""
 
     def accept(nth: int) -> str:
@@ -300,7 +292,7 @@ def test_an_amount_that_would_be_rounded_fails_alone(direct: PayoutStore) -> Non
         if nth % 8 == 0:
             step = replace(step, after=replace(step.after, amount=Decimal("1.005")))
         try:
-            return "accepted" if direct.insert([step])[0] else "duplicate"
+            return "accepted" if store.insert([step])[0] else "duplicate"
         except ValueError:
             return "refused"
 
@@ -309,12 +301,8 @@ def test_an_amount_that_would_be_rounded_fails_alone(direct: PayoutStore) -> Non
     assert answers == ["refused" if nth % 8 == 0 else "accepted" for nth in range(32)]
 
 
-@pytest.mark.parametrize("made", ["direct", "store"])
-def test_an_error_of_the_driver_is_one_of_sqlalchemys(
-    made: str, request: pytest.FixtureRequest
-) -> None:
+def test_an_error_of_the_driver_is_one_of_sqlalchemys(store: PayoutStore) -> None:
     """And it repeats no value: an account number could stand there."""
-    store: PayoutStore = request.getfixturevalue(made)
     step = accepting("order-1")
     wrong = replace(step, after=replace(step.after, nonce="secret-\x00"))
     with pytest.raises(DataError) as caught:
@@ -324,17 +312,19 @@ def test_an_error_of_the_driver_is_one_of_sqlalchemys(
     assert store.insert([step])[0] is not None
 
 
-def test_a_connection_that_was_cut_is_not_used_again(direct: PayoutStore) -> None:
+def test_a_connection_that_was_cut_is_not_used_again(store: PayoutStore, database_url: str) -> None:
     """The error says that it may go again, and it does on another connection."""
-    assert direct.insert([accepting("order-1")])[0] is not None
-    with direct.engine.begin() as connection:
+    assert store.insert([accepting("order-1")])[0] is not None
+    other = make_engine(database_url, pool_size=1)
+    with other.begin() as connection:
         connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
+    other.dispose()
     with pytest.raises(OperationalError) as caught:
-        direct.insert([accepting("order-2")])
+        store.insert([accepting("order-2")])
     assert is_transient(caught.value)
-    assert direct.insert([accepting("order-2")])[0] is not None
+    assert store.insert([accepting("order-2")])[0] is not None

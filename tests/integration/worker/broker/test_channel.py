@@ -15,11 +15,18 @@ from kombu import Connection, Consumer, Producer, Queue
 
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
+from shared.messaging.celery_config import UNACKED_KEYS
 from tests.support.tcp_proxy import Proxy
-from worker.broker.transport import Transport
+from worker.broker.channel import Transport
 
 QUEUE = "payouts"
-OPTIONS = {"visibility_timeout": 1, "socket_timeout": 5, "unacked_restore_throttle": 1}
+OPTIONS = {
+    **UNACKED_KEYS,
+    "visibility_timeout": 1,
+    "socket_timeout": 5,
+    "unacked_restore_throttle": 1,
+}
+UNACKED, INDEX = UNACKED_KEYS["unacked_key"], UNACKED_KEYS["unacked_index_key"]
 
 
 class Taker:
@@ -50,7 +57,7 @@ class Taker:
                 self.look()
             return enough()
 
-        wait_for(looked, 10, what)
+        wait_for(looked, 60, what)
 
     def until_it_breaks(self) -> None:
         """Look on until the connection is lost."""
@@ -89,8 +96,8 @@ def listed(client: redis.Redis, queue: str = QUEUE) -> int:
 
 def unacked(client: redis.Redis) -> int:
     """How many are unacked; the index and the messages must be the same ones."""
-    tags = set(client.hkeys("unacked"))
-    assert set(client.zrange("unacked_index", 0, -1)) == tags
+    tags = set(client.hkeys(UNACKED))
+    assert set(client.zrange(INDEX, 0, -1)) == tags
     return len(tags)
 
 
@@ -107,24 +114,39 @@ def test_takes_what_it_has_hands_for_in_order(redis_url: str, client: redis.Redi
         assert one.texts == texts(4)
         assert (listed(client), unacked(client)) == (6, 4)
         one.done()
+        assert (listed(client), unacked(client)) == (6, 0), "acknowledged at once"
         one.until(lambda: len(one.held) == 4, "the next four")
         assert one.texts == texts(8)[4:]
-        assert (listed(client), unacked(client)) == (2, 4), "the acknowledgements went along"
+        assert (listed(client), unacked(client)) == (2, 4)
 
 
 def test_an_acknowledgement_needs_no_next_message(redis_url: str, client: redis.Redis) -> None:
-    """With nothing to take any more it is told all the same."""
+    """Redis has it at once, also while the channel fetches or waits."""
     publish(redis_url, *texts(3))
     with taker(redis_url) as one:
         one.until(lambda: len(one.held) == 3, "three messages")
         one.done()
-        one.until(lambda: not unacked(client), "the acknowledgements")
+        assert not unacked(client)
         publish(redis_url, "late")
         one.until(lambda: len(one.held) == 1, "a late one")
         one.look()
         one.look()  # it waits for more by now
         one.done()
         assert not unacked(client), "while it waits it is told at once"
+
+
+def test_a_failed_acknowledgement_frees_its_place(redis_url: str, client: redis.Redis) -> None:
+    """The connection of an acknowledgement dies: the next message is fetched all the same."""
+    publish(redis_url, *texts(2))
+    with (
+        Proxy(int(client.get_connection_kwargs()["port"])) as proxy,
+        taker(proxy.url, hands=1) as one,
+    ):
+        one.until(lambda: len(one.held) == 1, "the first message")
+        proxy.lose_reply(b"HDEL")
+        with pytest.raises(redis.ConnectionError):
+            one.done()
+        one.until(lambda: one.texts == texts(2)[1:], "the second message")
 
 
 @pytest.mark.parametrize("how", ["no more of that queue", "the end"])
@@ -159,7 +181,7 @@ def test_waiting_takes_nothing(redis_url: str, client: redis.Redis) -> None:
     with Proxy(int(client.get_connection_kwargs()["port"])) as proxy, taker(proxy.url) as one:
         one.look()
         one.look()
-        assert one.channel._sent == "BLMOVE"
+        assert one.channel._pending_command == "BLMOVE"
         proxy.lose_reply(b"BLMOVE", b"delivery_tag")
         publish(redis_url, *texts(1))
         one.until_it_breaks()
@@ -198,7 +220,7 @@ def test_what_is_on_its_way_to_nobody_goes_back(
     publish(redis_url, *texts(6))
     with taker(redis_url) as one:
         one.connection.transport.cycle.on_poll_start()
-        wait_for(lambda: unacked(client) == 4, 10, "the script to have run")
+        wait_for(lambda: unacked(client) == 4, 60, "the script to have run")
         one._consumer.cancel()
         if channels == "gone":  # as when kombu closes a connection with several channels
             one.connection.transport.channels.clear()
@@ -237,7 +259,7 @@ def test_a_list_of_another_kind_moves_nothing(redis_url: str, client: redis.Redi
 
 
 def test_redis_forgets_the_script(redis_url: str, client: redis.Redis) -> None:
-    """As after a restart: it is sent again, and the acknowledgements with it."""
+    """As after a restart: the channel sends it again."""
     publish(redis_url, *texts(4))
     with taker(redis_url, hands=2) as one:
         one.until(lambda: len(one.held) == 2, "two messages")
@@ -268,7 +290,7 @@ def test_several_queues_take_turns(redis_url: str, client: redis.Redis) -> None:
             one.done()
         assert "the other" in one.texts
         one.until(lambda: one.done() or (not listed(client, names[0]) and not one.held), "the rest")
-        one.until(lambda: one.channel._sent == "BRPOP", "it to wait")
+        one.until(lambda: one.channel._pending_command == "BRPOP", "it to wait")
         publish(redis_url, *texts(3), queue=names[1])
         one.until(lambda: len(one.held) == 3, "three more")
         assert unacked(client) == 3
@@ -292,11 +314,12 @@ def test_many_wait_and_one_gets_it(redis_url: str, client: redis.Redis) -> None:
             thread.start()
             stack.callback(thread.join, 10)
         stack.callback(over.set)
-        wait_for(lambda: _waiting(client) == 5, 10, "all to wait")
+        wait_for(lambda: _waiting(client) == 5, 60, "all to wait")
         publish(redis_url, *texts(30))
-        wait_for(lambda: len(found) >= 30, 10, "all to be found")
-        wait_for(lambda: not listed(client) and not unacked(client), 10, "all to be done with")
+        wait_for(lambda: len(found) >= 30, 60, "all to be found")
+        wait_for(lambda: not listed(client) and not unacked(client), 60, "all to be done with")
     assert sorted(found) == sorted(texts(30))
+    assert unacked(client) == 0
 
 
 def _waiting(client: redis.Redis) -> int:
@@ -360,11 +383,11 @@ def test_what_is_no_message_leaves_nothing_behind(
 
 def test_what_redis_cannot_keep_stays_on_the_list(redis_url: str, client: redis.Redis) -> None:
     """Something else stands where the unacked are kept: an error, and nothing is taken."""
-    client.set("unacked", "something else")
+    client.set(UNACKED, "something else")
     publish(redis_url, *texts(2))
     with taker(redis_url) as one:
         with pytest.raises(redis.ResponseError):
             one.until(lambda: False, "an answer")
         assert listed(client) == 2
-        client.delete("unacked")
+        client.delete(UNACKED)
         one.until(lambda: len(one.held) == 2, "both, once it is mended")

@@ -1,19 +1,23 @@
-"""The tasks before a gate that is not open: nothing leaves, nothing is lost, everything is due."""
+"""Tasks whose payouts the send guard holds back: nothing is sent or lost, everything is due."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from ops.resolution import actions
 from ops.resolution.actions import Action, Decision
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.storage.payout_store import Decide, PayoutStore
+from tests.integration.conftest import request_kwargs
 from tests.support.jobs import (
     Clock,
     claim_id,
@@ -24,34 +28,44 @@ from tests.support.jobs import (
     put_queued,
     tick,
 )
+from worker.jobs.request import request
 from worker.jobs.submit import submit
-from worker.send_guard.interface import ALLOW, Defer, Reject, Verdict
+from worker.send_guard.interface import CheckResult, Defer, Permit, Reject
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World
 
 
 @dataclass
-class Barred:
-    """A gate that answers as it is told."""
+class StubGuard:
+    """A send guard, and its permit, with given results; without one it permits."""
 
-    verdict: Verdict
-    brake: str | None = None
-    heard: list[OrderAnswer] = field(default_factory=list)
+    result: Defer | Reject | None = None
+    refusal: str | None = None
+    recorded: list[OrderAnswer] = field(default_factory=list)
+    released: int = 0
+    recovered: int = 0
 
-    def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
-        return self.verdict
+    def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
+        return self.result or self
 
-    def in_the_way(self, payout: PayoutState) -> str | None:
-        return self.brake
+    def recover_permit(self, payout: PayoutState) -> Permit:
+        self.recovered += 1
+        return self
 
-    def note(self, answer: OrderAnswer) -> None:
-        self.heard.append(answer)
+    def confirm(self) -> str | None:
+        return self.refusal
+
+    def record(self, answer: OrderAnswer) -> None:
+        self.recorded.append(answer)
+
+    def release(self) -> None:
+        self.released += 1
 
 
-def behind(world: World, gate: Barred) -> Barred:
-    world.context = replace(world.context, send_guard=gate)
-    return gate
+def use_guard(world: World, guard: StubGuard) -> StubGuard:
+    world.context = replace(world.context, send_guard=guard)
+    return guard
 
 
 def wait(clock: Clock, seconds: float = 30) -> Defer:
@@ -62,50 +76,50 @@ def sent_once(world: World, order_no: str = "order-1") -> bool:
     return of_ledger(world, order_no)["creates_received"] == 1
 
 
-def test_a_request_before_a_shut_gate_is_accepted_and_waits(world: World) -> None:
+def test_a_deferred_request_is_accepted_and_waits(world: World) -> None:
     clock = controlled(world)
-    gate = behind(world, Barred(wait(clock)))
+    guard = use_guard(world, StubGuard(wait(clock)))
     assert world.ask()["status"] == "queued"
     assert world.row().due_at == clock.now + timedelta(seconds=30)
     assert kinds(world) == ["accepted"]
     assert of_ledger(world)["creates_received"] == 0
-    assert gate.heard == []
-    gate.verdict = ALLOW
+    assert guard.recorded == []
+    guard.result = None
     clock.forward(31)
     tick(world)
     assert sent_once(world)
-    assert len(gate.heard) == 1
+    assert len(guard.recorded) == 1
 
 
-def test_what_the_sweep_found_waits_too(world: World) -> None:
+def test_a_deferred_payout_of_the_sweep_waits(world: World) -> None:
     clock = controlled(world)
-    gate = behind(world, Barred(wait(clock)))
+    guard = use_guard(world, StubGuard(wait(clock)))
     put_queued(world, "order-1")
     tick(world)
     assert world.row().due_at == clock.now + timedelta(seconds=30)
     assert tick(world) == {"lapsed": 0, "submit": 0, "query": 0}
-    gate.verdict = ALLOW
+    guard.result = None
     clock.forward(31)
     tick(world)
     assert sent_once(world)
 
 
-def test_a_brake_between_claim_and_send_stops_the_send(world: World) -> None:
-    """The last look: the claim is on disk, nothing leaves, the payout is queued again."""
+def test_a_permit_refused_after_the_claim_stops_the_send(world: World) -> None:
+    """The claim is committed, nothing is sent, the payout is queued again."""
     clock = controlled(world)
-    gate = behind(world, Barred(ALLOW, brake="paused"))
+    guard = use_guard(world, StubGuard(refusal="paused"))
     assert world.ask()["status"] == "queued"
     assert of_ledger(world)["creates_received"] == 0
     assert (world.row().first_sent_at, world.row().review_reason) == (None, None)
-    gate.brake = None
+    guard.refusal = None
     clock.forward(3600)
     tick(world)
     assert sent_once(world)
 
 
-def test_outside_of_the_limit_is_rejected_unsent_and_told(world: World) -> None:
+def test_an_amount_outside_the_limit_is_rejected_unsent_and_reported(world: World) -> None:
     controlled(world)
-    behind(world, Barred(Reject("EPAY's limit is 100 to 500 USD")))
+    use_guard(world, StubGuard(Reject("EPAY's limit is 100 to 500 USD")))
     notify = {"task": "shop.told", "queue": "shop", "on": ["accepted", "final"]}
     assert world.ask(notify=notify)["status"] == "rejected"
     assert kinds(world) == ["accepted", "outside_limit"]
@@ -115,26 +129,79 @@ def test_outside_of_the_limit_is_rejected_unsent_and_told(world: World) -> None:
     assert of_ledger(world)["creates_received"] == 0
 
 
-def test_who_was_put_off_by_one_task_is_not_put_off_by_an_older_one(world: World) -> None:
-    """A hint that looked at the payout before somebody else took it leaves it alone."""
+def test_a_payout_moved_after_the_check_is_left_alone(world: World) -> None:
+    """A task that checked the payout before another task moved it changes nothing."""
     clock = controlled(world)
     [payout] = put_queued(world, "order-1")
 
-    class Overtaken(Barred):
-        def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
+    class Overtaken(StubGuard):
+        def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
             def move(fresh: PayoutState) -> Transition:
                 assert fresh.due_at is not None
                 return Transition(fresh, replace(fresh, due_at=fresh.due_at + timedelta(hours=1)))
 
             world.context.store.update(payout.id, move)
-            return self.verdict
+            return super().check(payout, max_wait=max_wait)
 
-    for hours, verdict in enumerate((ALLOW, wait(clock), Reject("limit")), start=1):
-        behind(world, Overtaken(verdict))
+    for hours, result in enumerate((None, wait(clock), Reject("limit")), start=1):
+        guard = use_guard(world, Overtaken(result))
         submit(world.context, payout.id, None, claim_id())
         assert world.row().due_at == clock.now + timedelta(hours=hours)
         assert world.row().status is Status.QUEUED
+        assert guard.released == (result is None), "a permit that is not used is given back"
     assert of_ledger(world)["creates_received"] == 0
+
+
+class ReplyLost(PayoutStore):
+    """A store whose first write is committed before its connection is lost."""
+
+    lost = False
+
+    def insert(self, steps: Sequence[Transition]) -> list[PayoutState | None]:
+        return self._lose(super().insert(steps))
+
+    def update(self, payout_id: int, decide: Decide) -> PayoutState | None:
+        return self._lose(super().update(payout_id, decide))
+
+    def _lose(self, written: Any) -> Any:
+        if not self.lost:
+            self.lost = True
+            raise OperationalError("COMMIT", {}, ConnectionError("server closed the connection"))
+        return written
+
+
+def test_a_claim_of_uncertain_end_releases_its_permit_and_recovers_another(world: World) -> None:
+    """What the first run claimed is sent by the second, unless it is held back by then."""
+    payouts = put_queued(world, "held", "free")
+    for payout, refusal, status in zip(
+        payouts, ("paused", None), ("queued", "processing"), strict=True
+    ):
+        guard = use_guard(world, StubGuard(refusal=refusal))
+        world.context = replace(world.context, store=ReplyLost(world.engine))
+        claim = claim_id()
+        with pytest.raises(OperationalError):
+            submit(world.context, payout.id, None, claim)
+        assert (guard.released, guard.recovered) == (1, 0)
+        assert submit(world.context, payout.id, None, claim) == status
+        assert (guard.released, guard.recovered) == (1, 1)
+    assert of_ledger(world, "held")["creates_received"] == 0
+    assert sent_once(world, "free")
+
+
+def test_a_request_deferred_only_after_its_claim_recovers_its_permit(world: World) -> None:
+    """The second run's check no longer counts: the payout is claimed. Its confirmation does."""
+    clock = controlled(world)
+    for order_no, refusal, status in (("held", "paused", "queued"), ("free", None, "processing")):
+        guard = use_guard(world, StubGuard(refusal=refusal))
+        world.context = replace(world.context, store=ReplyLost(world.engine))
+        claim = claim_id()
+        with pytest.raises(OperationalError):
+            request(world.context, request_kwargs(order_no), claim)
+        guard.result = wait(clock)
+        answer = request(world.context, request_kwargs(order_no), claim)
+        assert (answer["status"], guard.recovered) == (status, 1)
+    assert of_ledger(world, "held")["creates_received"] == 0
+    assert sent_once(world, "free")
 
 
 def release(world: World, now: datetime) -> None:
@@ -184,15 +251,15 @@ def test_two_payouts_cannot_both_fill_the_last_gap(make_world: MakeWorld, run: i
     assert world.gateway.ledger()["totals"]["creates_received"] == 1
 
 
-def test_a_message_of_the_sweep_finds_the_gate_open_again(world: World) -> None:
-    """Put off, due again, dispatched again: the old message does nothing."""
+def test_an_old_message_of_the_sweep_does_nothing(world: World) -> None:
+    """Deferred, due again, dispatched again: the old message does nothing."""
     clock = controlled(world)
-    gate = behind(world, Barred(wait(clock, 1)))
+    guard = use_guard(world, StubGuard(wait(clock, 1)))
     put_queued(world, "order-1")
     tick(world)
     clock.forward(2)
     world.published.clear()
-    gate.verdict = ALLOW
+    guard.result = None
     old = world.row().due_at
     tick(world)
     assert old != world.row().due_at

@@ -23,8 +23,9 @@ from worker.jobs.callback import callback
 from worker.jobs.query import query
 from worker.send_guard.circuit_breaker import CircuitBreaker
 from worker.send_guard.guard import WorkerSendGuard
-from worker.send_guard.interface import ALLOW, AllowAll, Defer, Verdict
+from worker.send_guard.interface import AllowAll, CheckResult, Defer, SendGuard
 from worker.send_guard.pauses import PauseCache, PausesUnreadable
+from worker.send_guard.permit import WorkerPermit
 
 if TYPE_CHECKING:
     from tests.integration.conftest import World
@@ -163,7 +164,7 @@ def test_a_slow_read_holds_up_nobody_while_what_is_known_is_fresh(gated: World) 
     def read() -> list[Pause]:
         if at[0]:
             begun.set()
-            assert go_on.wait(5)
+            assert go_on.wait(60)
         return []
 
     view, payout = PauseCache(read, lambda: at[0]), new(gated, "order-1")
@@ -171,25 +172,26 @@ def test_a_slow_read_holds_up_nobody_while_what_is_known_is_fresh(gated: World) 
     at[0] = 0.8
     with ThreadPoolExecutor(2) as pool:
         reading = pool.submit(view.find, payout)
-        assert begun.wait(5)
+        assert begun.wait(60)
         view.find(payout)
         at[0] = 1.0
         waiting = pool.submit(view.find, payout)
         with pytest.raises(TimeoutError):
             waiting.result(0.1)
         go_on.set()
-        assert reading.result(5) is waiting.result(5) is None
+        assert reading.result(60) is waiting.result(60) is None
 
 
 def test_a_pause_between_claim_and_send_still_holds(gated: World, now: list[float]) -> None:
-    """The last look is right before the request: it goes back to the queue unsent."""
+    """The permit is confirmed right before the request: it goes back to the queue unsent."""
     [payout] = put_queued(gated, "order-1")
     gate = gated.context.send_guard
-    assert not isinstance(gate.look(payout, patience=timedelta(seconds=5)), Defer)
+    permit = gate.check(payout, max_wait=timedelta(seconds=5))
+    assert isinstance(permit, WorkerPermit)
     paused(gated.engine)
     now[0] += 1
-    assert gate.in_the_way(payout) == "paused: all payouts"
-    gated.context = replace(gated.context, send_guard=OnlyLast(gate))
+    assert permit.confirm() == "paused: all payouts"
+    gated.context = replace(gated.context, send_guard=OnlyConfirm(gate))
     tick(gated)
     row = gated.row()
     assert row.status is Status.QUEUED
@@ -198,15 +200,14 @@ def test_a_pause_between_claim_and_send_still_holds(gated: World, now: list[floa
     assert of_ledger(gated)["creates_received"] == 0
 
 
-class OnlyLast:
-    """A gate that was open at the first look."""
+class OnlyConfirm(AllowAll):
+    """A send guard whose check passes, before permits that are confirmed as usual."""
 
-    def __init__(self, gate: WorkerSendGuard) -> None:
-        self.in_the_way = gate.in_the_way
-        self.note = gate.note
+    def __init__(self, gate: SendGuard) -> None:
+        self.recover_permit = gate.recover_permit
 
-    def look(self, payout: object, *, patience: timedelta) -> Any:
-        return ALLOW
+    def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
+        return self.recover_permit(payout)
 
 
 def test_what_was_sent_is_followed_on(gated: World) -> None:
@@ -226,8 +227,8 @@ def test_what_cannot_be_read_holds_everything(gated: World, now: list[float]) ->
     payout = new(gated, "order-1")
     with pytest.raises(PausesUnreadable):
         view.find(payout)
-    assert isinstance(gate.look(payout, patience=timedelta(seconds=5)), Defer)
-    assert gate.in_the_way(payout) == "it could not be read what is paused"
+    assert isinstance(gate.check(payout, max_wait=timedelta(seconds=5)), Defer)
+    assert gate.recover_permit(payout).confirm() == "the pauses could not be read"
     gated.context = replace(gated.context, send_guard=gate)
     assert gated.ask()["status"] == "queued"
     assert of_ledger(gated)["creates_received"] == 0
@@ -239,7 +240,7 @@ def one_reads_and_one_waits(
 ) -> tuple[Future[Pause | None], Future[Pause | None]]:
     """Two who come at the same moment, while what is read does not end."""
     reading = pool.submit(view.find, payout)
-    assert begun.wait(5)
+    assert begun.wait(60)
     waiting = pool.submit(view.find, payout)
     with pytest.raises(TimeoutError):
         waiting.result(0.1)
@@ -253,7 +254,7 @@ def test_what_can_be_read_again_is_known_at_once(gated: World) -> None:
     def read() -> list[Pause]:
         reads[0] += 1
         begun.set()
-        assert go_on.wait(5)
+        assert go_on.wait(60)
         if away[0]:
             raise OperationalError("away", None, ConnectionError())
         return []
@@ -264,7 +265,7 @@ def test_what_can_be_read_again_is_known_at_once(gated: World) -> None:
         go_on.set()
         for one in (reading, waiting):
             with pytest.raises(PausesUnreadable):
-                one.result(5)
+                one.result(60)
     assert reads == [1], "who waited for the one that read does not read once more"
     away[0] = False
     assert view.find(payout) is None
@@ -278,7 +279,7 @@ def test_who_waited_for_a_slow_read_does_not_go_by_what_is_old(gated: World) -> 
     def read() -> list[Pause]:
         reads[0] += 1
         begun.set()
-        assert go_on.wait(5)
+        assert go_on.wait(60)
         return []
 
     view, payout = PauseCache(read, lambda: now[0]), new(gated, "order-1")
@@ -286,7 +287,7 @@ def test_who_waited_for_a_slow_read_does_not_go_by_what_is_old(gated: World) -> 
         reading, waiting = one_reads_and_one_waits(pool, view, payout, begun)
         now[0] = 5.0
         go_on.set()
-        assert reading.result(5) is waiting.result(5) is None
+        assert reading.result(60) is waiting.result(60) is None
     assert reads == [2]
 
 
@@ -332,13 +333,13 @@ def test_a_payout_that_is_woken_in_a_workers_hands_is_sent_once(gated: World) ->
 
 
 class Waking(AllowAll):
-    """Somebody wakes the payout just after the worker looked at it."""
+    """Somebody wakes the payout just after the worker checked it."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.woken = 0
 
-    def look(self, payout: PayoutState, *, patience: timedelta) -> Verdict:
+    def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
         if not self.woken:
             self.woken = pauses.wake_waiting(self.engine, ALL, utcnow() - timedelta(seconds=1))
-        return ALLOW
+        return self

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.resolution import actions
-from ops.resolution.actions import Action, Decision, NotAllowed, choices, decide
+from ops.resolution.actions import Action, Decision, NotAllowed, decide
+from ops.resolution.choices import possible_actions
 from shared.domain import review
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
 from shared.domain.lifecycle import Policy, accept_queued
@@ -321,12 +322,12 @@ def test_what_was_sent_and_came_back_is_rejected_only_on_epays_word() -> None:
     "decision", [wish(Action.NOTE, person=" "), wish(Action.NOTE, reason="\n")]
 )
 def test_an_act_has_a_name_and_a_reason(decision: Decision) -> None:
-    assert tried(unknown(), decision) == "an act needs a name and a reason"
+    assert tried(unknown(), decision) == "an action needs a name and a reason"
 
 
 REFUSALS = [
-    (Status.PROCESSING, Action.RESEND, ABSENT, "it is processing: only what is unknown"),
-    (Status.SUCCEEDED, Action.RESEND, ABSENT, "it is succeeded: only what is unknown"),
+    (Status.PROCESSING, Action.RESEND, ABSENT, "it is processing: only an unknown payout"),
+    (Status.SUCCEEDED, Action.RESEND, ABSENT, "it is succeeded: only an unknown payout"),
     (
         Status.UNKNOWN,
         Action.RESEND,
@@ -339,16 +340,16 @@ REFUSALS = [
         make_report("7"),
         "EPAY shows the order (E-9, status 7): it is follow",
     ),
-    (Status.PROCESSING, Action.REJECT, ABSENT, "it is processing: EPAY has it, or it has ended"),
+    (Status.PROCESSING, Action.REJECT, ABSENT, "it is processing: EPAY has it, or it is final"),
     (
         Status.UNKNOWN,
         Action.ACCEPT_AS,
         make_report("6"),
-        "EPAY says status 6 (failed) just now: `payouts",
+        "EPAY answers status 6 (failed): `payouts",
     ),
-    (Status.UNKNOWN, Action.ACCEPT_AS, make_report("1"), "succeeded against EPAY's word"),
+    (Status.UNKNOWN, Action.ACCEPT_AS, make_report("1"), "succeeded against EPAY's answer"),
     (Status.QUEUED, Action.ACCEPT_AS, ABSENT, "reject it instead"),
-    (Status.FAILED, Action.ACCEPT_AS, ABSENT, "it is failed: final is final"),
+    (Status.FAILED, Action.ACCEPT_AS, ABSENT, "it is failed, and a final status does not change"),
     (Status.QUEUED, Action.RELEASE, None, "no cap holds it"),
     (Status.UNKNOWN, Action.DISMISS, None, "it is not in review"),
 ]
@@ -400,8 +401,8 @@ def test_every_act_that_is_possible_is_offered(status: Status, code: str | None)
     }
     if code == review.RESEND_HORIZON:
         possible.discard(Action.RESEND)  # the flag says that the time is over, as it is not here
-    assert {act for act, _ in choices(payout)} == possible
-    assert all(words for _, words in choices(payout))
+    assert {act for act, _ in possible_actions(payout)} == possible
+    assert all(words for _, words in possible_actions(payout))
 
 
 TIMES = st.integers(0, 200_000).map(lambda seconds: T0 + timedelta(seconds=seconds))

@@ -49,6 +49,7 @@ def test_the_client_gets_its_part() -> None:
         epay_sign_nested="json",
         worker_concurrency=3,
         epay_query_batch=4,
+        epay_proxy_url="http://u:p@proxy:3128",
     )
     config = build_epay_config(settings)
     assert (config.base_url, config.account) == (
@@ -62,6 +63,7 @@ def test_the_client_gets_its_part() -> None:
     assert config.demand_response_signature
     assert not config.allow_plain_http
     assert config.pool_size == 7
+    assert config.proxy_url == "http://u:p@proxy:3128"
 
 
 @pytest.mark.parametrize("url", ["http://x/capi/openapi", "ftp://x", "x", "https://u:p@x/"])

@@ -34,6 +34,7 @@ from tests.support.factories import (
     standing,
     unknown,
 )
+from tests.support.logs import root_logger_restored, written_logs
 
 
 def queued_again() -> PayoutState:
@@ -224,11 +225,12 @@ def test_nested_fields_are_masked_in_logs(capsys: pytest.CaptureFixture[str]) ->
     """However deep an account number stands, and a pin or key is not shown at all."""
     import structlog
 
-    configure_logging("json")
-    structlog.get_logger("t").info(
-        "x", p={"accountNo": "41111810111111111111", "l": [{"pinCode": "110211021"}]}
-    )
-    said = capsys.readouterr().err
+    with root_logger_restored():
+        configure_logging("json")
+        structlog.get_logger("t").info(
+            "x", p={"accountNo": "41111810111111111111", "l": [{"pinCode": "110211021"}]}
+        )
+        said = written_logs(capsys)
     assert "41111810111111111111" not in said
     assert "1021" not in said
 

@@ -65,6 +65,36 @@ def test_what_is_no_base_url_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "proxy.example.com:3128",
+        "https://proxy.example.com",
+        "socks5://proxy.example.com",
+        "http://",
+        "http://proxy.example.com:port",
+        "http://proxy.example.com/path",
+    ],
+)
+def test_invalid_proxy_url_is_refused(url: str) -> None:
+    """At the start, without repeating a password that it may contain."""
+    with pytest.raises(ValueError, match="EPAY_PROXY_URL") as caught:
+        config(proxy_url=url)
+    assert "proxy.example.com" not in str(caught.value)
+
+
+def test_proxy_password_is_not_shown() -> None:
+    """Not in repr and not in str."""
+    shown = config(proxy_url="http://user:secret@proxy.example.com:3128/")
+    assert "secret" not in f"{shown!r} {shown}"
+
+
+def test_plain_http_by_way_of_a_proxy_leaves_this_machine() -> None:
+    """Also when the gateway's name is that of this machine."""
+    with pytest.raises(ValueError, match="EPAY_ALLOW_PLAIN_HTTP=true"):
+        config(base_url="http://localhost/x", proxy_url="http://proxy.example.com:3128")
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"account": ""},

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import structlog
 
-from shared.observability.logging import configure_logging, mask
+from shared.observability.logging import BackgroundHandler, configure_logging, mask
+from tests.support.logs import root_logger_restored, written_logs
 
 ACCOUNT = "41111810111111111111"
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with root_logger_restored():
+        yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """The last record written, read back."""
-    line = capsys.readouterr().err.strip().splitlines()[-1]
+    line = written_logs(capsys).strip().splitlines()[-1]
     record: dict[str, Any] = json.loads(line)
     return record
 
@@ -61,7 +62,7 @@ def test_no_secret_is_written_whole(
     log.info("sent", **{name: ACCOUNT})
     log.info("sent", **{name: int(ACCOUNT)})
     log.bind(**{name: ACCOUNT}).warning("sent")
-    assert ACCOUNT not in capsys.readouterr().err
+    assert ACCOUNT not in written_logs(capsys)
 
 
 def test_what_was_bound_to_the_context_is_masked_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +104,7 @@ def test_the_level_holds_for_both(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("json", logging.WARNING)
     structlog.get_logger("t").info("quiet")
     logging.getLogger("t").info("quiet")
-    assert capsys.readouterr().err == ""
+    assert written_logs(capsys) == ""
 
 
 def test_configuring_twice_writes_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,4 +112,112 @@ def test_configuring_twice_writes_once(capsys: pytest.CaptureFixture[str]) -> No
     configure_logging("json")
     configure_logging("json")
     logging.getLogger("t").warning("once")
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert len(written_logs(capsys).strip().splitlines()) == 1
+
+
+class HeldStream(io.StringIO):
+    """A stream whose every write waits until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = threading.Event()
+
+    def write(self, text: str) -> int:
+        assert self.released.wait(10)
+        return super().write(text)
+
+
+@pytest.fixture
+def stream() -> HeldStream:
+    return HeldStream()
+
+
+@pytest.fixture
+def handler(stream: HeldStream) -> Iterator[BackgroundHandler]:
+    handler = BackgroundHandler(stream, logging.Formatter("%(levelname)s %(message)s"))
+    yield handler
+    stream.released.set()
+    handler.close()
+
+
+@pytest.fixture
+def log(handler: BackgroundHandler) -> Iterator[logging.Logger]:
+    made = logging.getLogger("tests.background")
+    made.propagate = False
+    made.addHandler(handler)
+    yield made
+    made.removeHandler(handler)
+
+
+def test_a_slow_stream_holds_up_no_thread(
+    log: logging.Logger, handler: BackgroundHandler, stream: HeldStream
+) -> None:
+    """The calls return while nothing can be written; `close` then writes every line once."""
+    for number in range(3):
+        log.error("%s", number)
+    assert stream.getvalue() == ""
+    stream.released.set()
+    handler.close()
+    assert stream.getvalue() == "ERROR 0\nERROR 1\nERROR 2\n"
+
+
+def test_lines_of_many_threads_are_whole_and_in_order(
+    log: logging.Logger, handler: BackgroundHandler, stream: HeldStream
+) -> None:
+    """Each line once; those of one thread in the order in which it logged them."""
+    stream.released.set()
+
+    def log_lines(speaker: int) -> None:
+        for number in range(200):
+            log.error("%s %s", speaker, number)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(log_lines, range(16)))
+    handler.close()
+    written = [tuple(map(int, line.split()[1:])) for line in stream.getvalue().splitlines()]
+    assert sorted(written) == [(one, number) for one in range(16) for number in range(200)]
+    for speaker in range(16):
+        assert [number for one, number in written if one == speaker] == list(range(200))
+
+
+def test_a_full_queue_holds_up_the_thread_that_logs(
+    log: logging.Logger, stream: HeldStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines do not fill the memory while nothing is written."""
+    monkeypatch.setattr("shared.observability.logging._MAX_QUEUED_LINES", 3)
+
+    def log_lines() -> None:
+        for number in range(6):
+            log.error("%s", number)
+
+    speaker = threading.Thread(target=log_lines, daemon=True)
+    speaker.start()
+    speaker.join(0.2)
+    assert speaker.is_alive(), "the queue holds three lines, the stream one"
+    stream.released.set()
+    speaker.join(10)
+    assert not speaker.is_alive()
+
+
+def test_a_closed_handler_writes_at_once(
+    log: logging.Logger, handler: BackgroundHandler, stream: HeldStream
+) -> None:
+    """A line that is logged while the process exits, after the handler was closed, is written."""
+    stream.released.set()
+    handler.close()
+    log.error("late")
+    assert stream.getvalue() == "ERROR late\n"
+
+
+def test_a_stream_that_fails_stops_nothing(
+    log: logging.Logger,
+    handler: BackgroundHandler,
+    stream: HeldStream,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As with every handler of the standard library the error is printed on stderr."""
+    stream.released.set()
+    stream.close()
+    log.error("into a closed stream")
+    handler.close()
+    assert "ValueError" in capsys.readouterr().err

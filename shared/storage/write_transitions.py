@@ -1,0 +1,86 @@
+"""Writing transitions: payout row, journal event and outbox messages in one statement, or nothing.
+
+A transition of a payout that exists is written only if the row still has the sequence that the
+transition was made from (compare-and-set, law 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, TextClause
+
+from shared.domain.notifications import messages_for
+from shared.domain.payout import PayoutState, Transition
+from shared.storage.encryption import AccountCipher
+from shared.storage.row_mapping import dumps, event_row, message_row, payout_row
+from shared.storage.statements import APPLY, CHANGED, INSERT, INSERTED
+
+
+def insert_transitions(
+    connection: Connection, transitions: Sequence[Transition], cipher: AccountCipher
+) -> list[PayoutState | None]:
+    """Insert new payouts. Of several with one order number the first is inserted.
+
+    Returns:
+        For each transition the payout with its id, or None where the order number is taken.
+    """
+    first: dict[tuple[str, str], int] = {}
+    for nth, transition in enumerate(transitions):
+        first.setdefault((transition.after.epay_account, transition.after.merchant_order_no), nth)
+    tried = list(first.values())
+    rows = [
+        payout_row(transitions[nth].after, INSERTED)
+        | {"account_no": cipher.encrypt(transitions[nth].after.account_no)}
+        for nth in tried
+    ]
+    written = _write(connection, INSERT, rows, [transitions[nth] for nth in tried])
+    ids = {tried[place]: payout_id for place, payout_id in written.items()}
+    return [
+        replace(transition.after, id=ids[nth]) if nth in ids else None
+        for nth, transition in enumerate(transitions)
+    ]
+
+
+def apply_transitions(connection: Connection, transitions: Sequence[Transition]) -> dict[int, int]:
+    """Update payouts.
+
+    Returns:
+        The payout id by index, for each transition written; one whose row has changed is missing.
+    """
+    rows = [
+        {
+            "id": transition.after.id,
+            "expected": transition.before.sequence if transition.before else 0,
+            "once": transition.skip_if_already_recorded,
+            **payout_row(transition.after, CHANGED),
+        }
+        for transition in transitions
+    ]
+    return _write(connection, APPLY, rows, transitions)
+
+
+def _write(
+    connection: Connection,
+    statement: TextClause,
+    rows: list[dict[str, Any]],
+    transitions: Sequence[Transition],
+) -> dict[int, int]:
+    events = [
+        {"nth": nth, **event_row(transition.event)}
+        for nth, transition in enumerate(transitions)
+        if transition.event
+    ]
+    messages = [
+        {"nth": nth, **message_row(message, transition.after.updated_at)}
+        for nth, transition in enumerate(transitions)
+        for message in messages_for(transition)
+    ]
+    values = {
+        "rows": dumps([{"nth": nth, **row} for nth, row in enumerate(rows)]),
+        "events": dumps(events),
+        "messages": dumps(messages),
+    }
+    return {row.nth: row.id for row in connection.execute(statement, values)}
