@@ -10,6 +10,7 @@ import pytest
 from shared.domain import lifecycle
 from shared.domain.gateway import NeverSent, OutcomeUnknown
 from shared.domain.payout import Status
+from shared.domain.policy import Policy
 from tests.support.factories import (
     ENDS,
     FOLLOWED,
@@ -44,7 +45,7 @@ def test_what_never_left_goes_back_to_the_queue(reason: str) -> None:
     "reason", ["read timeout", "reset", "HTTP 502", "answer is not JSON", "wrong signature"]
 )
 @pytest.mark.parametrize("policy", [POLICY, NO_CODES])
-def test_what_may_have_left_is_unknown(reason: str, policy: lifecycle.Policy) -> None:
+def test_what_may_have_left_is_unknown(reason: str, policy: Policy) -> None:
     """Whatever the policy says: a send without a trusted answer is asked about, never repeated."""
     payout = created(accepted(policy), OutcomeUnknown(reason), policy=policy)
     assert payout.status is Status.UNKNOWN
