@@ -1,4 +1,4 @@
-# Everything a person or a build server runs. From nothing but Python, make and a package index.
+# Commands for developers and CI. They need Python, make and a package index only.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -8,9 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 MEASURING := $(VENV)/.measuring
-# Another interpreter for a new .venv: make PYTHON=/usr/bin/python3.12 test
+# The interpreter for a new .venv: make PYTHON=/usr/bin/python3.12 test
 PYTHON ?=
-# How many worlds `make simulate` plays: make simulate SEEDS=100000
+# The number of worlds of `make simulate`: make simulate SEEDS=100000
 SEEDS ?=
 # The interpreters of `make matrix`: make matrix PYTHONS="python3.12 /opt/python/bin/python3.14"
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
@@ -18,15 +18,15 @@ PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 ARGS ?=
 
 .PHONY: help
-help: ## Say what there is
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(INSTALLED) ## See it work: every fault a gateway can have, and what it did to the money
+demo: $(INSTALLED) ## Run 200 payouts through every fault of a gateway and count the payments
 	@$(BIN)/payouts demo
 
 .PHONY: dev
-dev: $(INSTALLED) ## Keep the whole service up on this machine, against the sandbox gateway
+dev: $(INSTALLED) ## Run the whole service on this machine with the sandbox gateway, until Ctrl-C
 	@$(BIN)/payouts dev
 
 .PHONY: test
@@ -63,24 +63,24 @@ format: $(INSTALLED) ## Format the code and sort its imports
 	$(BIN)/ruff format .
 
 .PHONY: chaos
-chaos: $(INSTALLED) ## Kill processes and servers for minutes, and count the money afterwards
+chaos: $(INSTALLED) ## Kill processes and servers for minutes, then count the payments
 	@$(BIN)/python -m tests.resilience.chaos $(ARGS)
 	@$(BIN)/python -m pytest -m chaos
 
 .PHONY: bench
-bench: $(MEASURING) ## Measure throughput and cost beside bare Celery and the usual ways
+bench: $(MEASURING) ## Measure throughput and CPU compared with bare Celery and the usual ways
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: simulate
-simulate: $(INSTALLED) ## Play random worlds of faults on all cores; SEEDS=... says how many
+simulate: $(INSTALLED) ## Simulate random worlds of faults on all cores; SEEDS=... sets their number
 	@SEEDS="$(SEEDS)" $(BIN)/python -m tests.simulation $(ARGS)
 
-# Neither an index nor the way a package came in is written down: only what, and its hashes.
+# The locks hold versions and hashes only, no index address and no dependency path.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header
 
 .PHONY: lock
-lock: $(INSTALLED) ## Write requirements/ anew from pyproject.toml; what is locked stays where it fits
+lock: $(INSTALLED) ## Lock requirements/ from pyproject.toml; locked versions stay where they fit
 	@$(BIN)/python -c 'import uv' 2>/dev/null || $(PIP) install --quiet uv
 	$(LOCK) --extra local --extra dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
@@ -88,7 +88,7 @@ lock: $(INSTALLED) ## Write requirements/ anew from pyproject.toml; what is lock
 	$(LOCK) -c requirements/dev.txt --extra bench pyproject.toml -o requirements/bench.txt
 
 .PHONY: clean
-clean: ## Remove the virtual environment and everything that can be made again
+clean: ## Remove the virtual environment and all generated files
 	rm -rf $(VENV) .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -131,7 +131,7 @@ $(LOCKED): requirements/dev.txt
 		&& touch $@; } | { $(PROGRESS); }
 	@test -e $@
 
-# What only the benchmarks are held against.
+# Packages for the benchmarks' comparisons.
 $(MEASURING): $(INSTALLED) requirements/bench.txt
 	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/bench.txt
 	@$(PIP) check

@@ -78,8 +78,7 @@ def resume(
     """Lift a pause: the one that was set with exactly these options."""
     scope = _scope(account, channel, currency)
     by, why = _line("--name", name), _line("--reason", reason)
-    settings = load()
-    with database(settings) as engine:
+    with database(load()) as engine:
         try:
             pauses.resume(engine, scope, by, why, utcnow())
         except NotPaused as error:

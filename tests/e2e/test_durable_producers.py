@@ -60,6 +60,7 @@ def test_the_loop_outlives_its_broker(
     code: dict[str, Any] = {"__name__": "shop"}
     exec(code_with("# shop.py"), code)
     db = code["database"]()
+    monkeypatch.setitem(code, "database", lambda: db)  # closed below, although the loop is left
     with db:
         code["ask"](db, **request_kwargs("order-1"))
     monkeypatch.setattr(code["time"], "sleep", mock.Mock(side_effect=Enough))
