@@ -7,10 +7,13 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
+
+T = TypeVar("T")
 
 PIPE_WIDTH = 250
 """Wide enough that no value is folded or cut in a pipe."""
@@ -76,6 +79,11 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         grid.add_row(name, plain(value))
     out.print(grid, markup=False, highlight=False)
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+    """The items, with a progress bar on stderr, on a terminal only."""
+    return track(items, what, total, console=err, transient=True, disable=not err.is_terminal)
 
 
 def plain(text: str) -> str:

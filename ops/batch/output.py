@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
-
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from ops.batch.row_validation import Line, Problem
 from ops.batch.totals import Totals
-from ops.console import as_json, err, note, out, print_table, say
+from ops.console import as_json, out, print_table, say
 from ops.wording.plural import counted
 
 SHOWN = 20
@@ -86,20 +77,3 @@ def print_json(
             }
         )
     )
-
-
-@contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr, on a terminal only; yields a function that sets its count."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal
-    ) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
-def print_next_steps(notes: Sequence[str]) -> None:
-    """The notes, on stderr."""
-    for line in notes:
-        note(line)

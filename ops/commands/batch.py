@@ -18,7 +18,7 @@ from ops.batch.row_validation import Line, RowValidator, RowVerdict
 from ops.batch.submission import Sender
 from ops.batch.totals import Totals
 from ops.connections import database
-from ops.console import fail, note
+from ops.console import fail, note, progress
 from ops.errors import UserError
 from ops.wording.channels import undocumented
 from ops.wording.plural import counted
@@ -105,13 +105,11 @@ class _Run:
     def check(self, result: Path | None) -> None:
         """Give each row its verdict; change nothing."""
         totals, bad = Totals(), self._bad
-        with output.progress("checking", None) as advance, result_file(result) as write:
-            for chunk in self._chunks():
-                for line in existing.compare_with_stored(self._engine, self._cipher, chunk):
-                    totals.add(line)
-                    bad.add(line)
-                    write(line)
-                advance(totals.rows)
+        with result_file(result) as write:
+            for line in progress(self._checked_lines(), "checking"):
+                totals.add(line)
+                bad.add(line)
+                write(line)
         bad.end()
         self.totals = totals
         if warning := undocumented(channel for _, _, channel in totals.sums):
@@ -138,13 +136,10 @@ class _Run:
             lambda payout_id: publish_submit(celery, payout_id),
         )
         checked, self.totals, self._is_sending = self.totals, Totals(), True
-        with output.progress("sending", checked.rows) as advance, result_file(result) as write:
-            for chunk in self._chunks():
-                results = sender.send(existing.good(chunk))
-                for line in existing.with_results(chunk, results):
-                    self.totals.add(line)
-                    write(line)
-                advance(self.totals.rows)
+        with result_file(result) as write:
+            for line in progress(self._sent_lines(sender), "sending", checked.rows):
+                self.totals.add(line)
+                write(line)
         if turned_bad := self.totals.counts[RowVerdict.BAD] - checked.counts[RowVerdict.BAD]:
             self._notes.append(
                 f"{counted(turned_bad, 'row')} turned bad while sending: see the result file."
@@ -180,7 +175,16 @@ class _Run:
             )
         else:
             output.print_totals(self.totals, blank)
-            output.print_next_steps(self._notes)
+            for text in self._notes:
+                note(text)
+
+    def _checked_lines(self) -> Iterator[Line]:
+        for chunk in self._chunks():
+            yield from existing.compare_with_stored(self._engine, self._cipher, chunk)
+
+    def _sent_lines(self, sender: Sender) -> Iterator[Line]:
+        for chunk in self._chunks():
+            yield from existing.with_results(chunk, sender.send(existing.good(chunk)))
 
     def _chunks(self) -> Iterator[list[Line]]:
         validator = RowValidator(self._sheet.columns, self._settings.epay_account, utcnow())

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import track
 
 from ops.connections import database
-from ops.console import as_json, err, out, say
+from ops.console import as_json, err, out, progress, say
 from ops.daily_reconciliation import render
 from ops.daily_reconciliation.compare_day import DayComparison, Line, Pace
 from ops.daily_reconciliation.csv_export import CsvLines
@@ -115,14 +114,7 @@ def _sums(lines: Iterator[Line], count: int, csv: str | None) -> DayTotals:
     sums = DayTotals()
     with ExitStack() as stack:
         written = _csv(csv, stack)
-        for line in track(
-            lines,
-            description="querying EPAY",
-            total=count,
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        ):
+        for line in progress(lines, "querying EPAY", count):
             sums.add(line)
             if written is not None:
                 written.add(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -27,26 +27,10 @@ from shared.storage.queries import PayoutDetail, events_of
 
 _LONGEST = {"--name": 100, "--reason": 1000}
 APPROVE = "approve"
-VERBS = (*(action.verb for action in Action), APPROVE)
+ACTIONS = {action.verb: action for action in Action}
+VERBS = (*ACTIONS, APPROVE)
 
 End = StrEnum("End", {end.name: end.value for end in sorted(FINAL_BY_EPAY)})  # type: ignore[misc]
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """The command line."""
-
-    verb: str
-    name: str
-    reason: str
-    end: Status | None
-    code: str | None
-    yes: bool
-
-    @property
-    def asks_first(self) -> bool:
-        """Whether the person is asked to confirm."""
-        return not self.yes and self.verb != Action.NOTE
 
 
 def _parse_verb(text: str) -> str:
@@ -103,31 +87,28 @@ def resolve(
 
     resend, reject and accept-as query EPAY first, and a rule may forbid them: exit code 3.
     """
-    request = _Request(
-        action,
-        _line(name, "--name"),
-        _line(reason, "--reason"),
-        None if end is None else Status(end.value),
-        code,
-        yes,
-    )
-    _require_complete(request)
-    settings = load()
-    with database(settings) as engine:
-        detail = _only(find(settings, engine, merchant_order_no, epay_account))
-        with resolution_service(settings, engine, f"{action} is refused") as service:
-            result = _carry_out(service, engine, request, detail.payout)
-    _report(request, result)
-
-
-def _require_complete(request: _Request) -> None:
-    if (request.verb == Action.ACCEPT_AS) != (request.end is not None):
+    name, reason = _line(name, "--name"), _line(reason, "--reason")
+    if (action == Action.ACCEPT_AS) != (end is not None):
         raise UserError(
             f"accept-as needs --as with one of {', '.join(sorted(FINAL_BY_EPAY))};"
             " no other action does"
         )
-    if request.asks_first and not _is_terminal():
+    asks = not yes and action != Action.NOTE
+    if asks and not _is_terminal():
         raise UserError("without a terminal you cannot be asked to confirm: add --yes")
+    settings = load()
+    with database(settings) as engine:
+        payout = _only(find(settings, engine, merchant_order_no, epay_account)).payout
+        with resolution_service(settings, engine, f"{action} is refused") as service:
+            if action == APPROVE:
+                result = _approve(service, engine, payout, name, reason, asks=asks)
+            else:
+                status = None if end is None else Status(end.value)
+                decision = Decision(ACTIONS[action], name, reason, status, code)
+                if asks:
+                    payout, decision = _confirm(service, payout, decision)
+                result = service.act(payout, decision)
+    _report(result, asked=not yes)
 
 
 def _is_terminal() -> bool:
@@ -149,21 +130,21 @@ def _only(found: list[PayoutDetail]) -> PayoutDetail:
     return found[0]
 
 
-def _carry_out(
-    service: ResolutionService, engine: Engine, request: _Request, payout: PayoutState
+def _approve(
+    service: ResolutionService,
+    engine: Engine,
+    payout: PayoutState,
+    name: str,
+    reason: str,
+    *,
+    asks: bool,
 ) -> ActionResult:
-    if request.verb != APPROVE:
-        action = next(action for action in Action if action.verb == request.verb)
-        decision = Decision(action, request.name, request.reason, request.end, request.code)
-        if request.asks_first:
-            payout, decision = _confirm(service, payout, decision)
-        return service.act(payout, decision)
     proposal = open_proposal(events_of(engine, payout.id))
     if proposal is not None:
         say(describe_proposal(proposal))
-        if request.asks_first:
+        if asks:
             payout, _ = _confirm(service, payout, proposal, approves=True)
-    return service.approve(payout, request.name, request.reason, seen=proposal)
+    return service.approve(payout, name, reason, seen=proposal)
 
 
 def _confirm(
@@ -195,9 +176,9 @@ def _confirm(
     return payout, decision
 
 
-def _report(request: _Request, result: ActionResult) -> None:
+def _report(result: ActionResult, *, asked: bool) -> None:
     payout = result.payout
-    if result.answer is not None and (request.yes or not was_answered(result.answer)):
+    if result.answer is not None and not (asked and was_answered(result.answer)):
         say(in_words(result.answer))
     if result.by_epay:
         say(f"EPAY's answer already says so: {payout.merchant_order_no} is {payout.status}.")
