@@ -12,7 +12,7 @@ RUN /opt/payouts/bin/pip install --no-cache-dir --require-hashes --no-deps --onl
     && python -m venv /opt/build \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: \
         -r requirements/build.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY worker worker
 COPY webhook webhook

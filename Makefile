@@ -5,12 +5,15 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 MEASURING := $(VENV)/.measuring
 # The interpreter for a new .venv: make PYTHON=/usr/bin/python3.12 test
 PYTHON ?=
 # The number of worlds of `make simulate`: make simulate SEEDS=100000
 SEEDS ?=
+# The interpreters of `make matrix`: make matrix PYTHONS="python3.12 /opt/python/bin/python3.14"
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 # More arguments for pytest: make test ARGS='-k store -x'
 ARGS ?=
 
@@ -33,12 +36,26 @@ test: $(INSTALLED) ## Run all tests but the chaos drills, with coverage of the s
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 
+.PHONY: matrix
+matrix: ## Run check and test with each Python from 3.11 to 3.14 found here; PYTHONS=... names others
+	@passed=; failed=; missing=; \
+	for python in $(PYTHONS); do \
+		if ! $$python $(SUITS) 2>/dev/null; then missing="$$missing $$python"; continue; fi; \
+		version=$$($$python -c 'import platform; print(platform.python_version())'); \
+		echo "== Python $$version"; \
+		if $(MAKE) PYTHON=$$python VENV=.venv-$$version check test; \
+		then passed="$$passed $$version"; else failed="$$failed $$version"; fi; \
+	done; \
+	echo "passed:$${passed:- none}; failed:$${failed:- none}; missing:$${missing:- none}"; \
+	test -n "$$passed" && test -z "$$failed"
+
 .PHONY: check
-check: $(INSTALLED) ## Lint, format, types, and who may import whom
+check: $(INSTALLED) ## Lint, format, types, who may import whom, and the size of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/code_size.py
 
 .PHONY: format
 format: $(INSTALLED) ## Format the code and sort its imports
@@ -79,18 +96,28 @@ clean: ## Remove the virtual environment and all generated files
 # The environment: the locked packages by hash, then this project as it stands here. Nothing is resolved
 # anew (pip would look past a pin for a package's extra); that all fit together is checked afterwards.
 # Nothing is fetched when nothing changed. An interpreter is tried by running it: some names on a
-# PATH are only signposts (pyenv's shims) and fail.
-CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3 python)
-SUITS := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))'
+# PATH (pyenv's shims) exist and fail.
+CANDIDATES := $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3 python)
+SUITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
+# One short line for each package; what goes wrong is on stderr and stays as pip wrote it.
+PROGRESS := n=0; while read -r verb what rest; do case $$verb in \
+	Collecting|Processing) n=$$((n + 1)); printf '  %3d  %s\n' $$n "$$(basename "$$what")" ;; \
+	Installing) echo "  all fetched, now unpacking" ;; \
+	esac; done
 
-$(INSTALLED): requirements/dev.txt pyproject.toml
+$(INSTALLED): $(LOCKED) pyproject.toml
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) check
+	@touch $@
+
+$(LOCKED): requirements/dev.txt
 	@if ! $(BIN)/python $(SUITS) 2>/dev/null; then \
 		found=; \
 		for python in $(CANDIDATES); do \
 			if $$python $(SUITS) 2>/dev/null; then found=$$python; break; fi; \
 		done; \
 		if [ -z "$$found" ]; then \
-			echo "Needed: Python 3.11 or 3.12 with its venv module (tried: $(CANDIDATES))." >&2; \
+			echo "Needed: Python 3.11 or newer with its venv module (tried: $(CANDIDATES))." >&2; \
 			echo "Name one, for example: make PYTHON=/usr/local/bin/python3.12 test" >&2; \
 			exit 1; \
 		fi; \
@@ -98,11 +125,11 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 		$$found -m venv --clear $(VENV); \
 	fi
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the locked packages"
-	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/dev.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
-	@$(PIP) check
-	@touch $@
+	@rm -f $@
+	@echo "Installing $$(grep -c == requirements/dev.txt) locked packages (about a minute the first time)"
+	@{ $(PIP) install --progress-bar off --require-hashes --no-deps -r requirements/dev.txt \
+		&& touch $@; } | { $(PROGRESS); }
+	@test -e $@
 
 # Packages for the benchmarks' comparisons.
 $(MEASURING): $(INSTALLED) requirements/bench.txt

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.cpu_usage import cpu_of_parts
-from devstack.process_group import Process
+from devstack.process import ChildProcess
 
 _PAUSE_SECONDS = 0.1
 _FROM, _TO = 0.10, 0.95
@@ -30,7 +30,7 @@ def watch(
     done: Callable[[], int],
     total: int,
     parts: Mapping[str, Sequence[int]],
-    workers: Sequence[Process],
+    workers: Sequence[ChildProcess],
 ) -> list[Sample]:
     """Look until `total` are done.
 
@@ -52,9 +52,9 @@ def watch(
             moved_at = samples[-1].at
         for worker in workers:
             if worker.returncode is not None:
-                raise RuntimeError(f"{worker.name} ended:\n{worker.child.log_tail()}")
+                raise RuntimeError(f"{worker.name} ended:\n{worker.log_tail()}")
         if samples[-1].at - moved_at > _STALL_SECONDS:
-            log = workers[0].child.log_tail()
+            log = workers[0].log_tail()
             raise TimeoutError(f"stuck at {samples[-1].done} of {total}:\n{log}")
         time.sleep(_PAUSE_SECONDS)
 

@@ -22,7 +22,8 @@ from bench.payloads import ACCOUNT, API_KEY
 from bench.stub_gateway import BASE_PATH, HOST
 from devstack.ports import free_port
 from devstack.postgres import LocalPostgres
-from devstack.process_group import Process, ProcessGroup
+from devstack.process import ChildProcess
+from devstack.process_group import ProcessGroup
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
 from shared.storage import migrate
@@ -39,7 +40,7 @@ _POSTGRES = {"max_connections": "200", "shared_buffers": "512MB", "max_wal_size"
 class Gateway:
     """A running stub."""
 
-    process: Process
+    process: ChildProcess
     port: int
 
     @property
@@ -105,7 +106,7 @@ class Stage:
     @contextmanager
     def process(
         self, name: str, argv: Sequence[str], env: Mapping[str, str], ready: str | None = None
-    ) -> Iterator[Process]:
+    ) -> Iterator[ChildProcess]:
         """A process, ended at the end; `ready` is what its log says once it is up.
 
         Raises:
@@ -145,7 +146,7 @@ class Stage:
             raise RuntimeError(f"{module} failed:\n{done.stderr[-3000:]}")
         return done.stdout
 
-    def parts(self, gateway: Gateway, workers: Sequence[Process]) -> dict[str, list[int]]:
+    def parts(self, gateway: Gateway, workers: Sequence[ChildProcess]) -> dict[str, list[int]]:
         """Whose CPU is noted, by part."""
         return {
             "worker": [worker.pid for worker in workers],
@@ -227,7 +228,7 @@ def _answers(gateway: Gateway) -> bool:
         return False
 
 
-def _says(process: Process, words: str) -> bool:
+def _says(process: ChildProcess, words: str) -> bool:
     text = process.log_path.read_text(errors="replace")
     if process.returncode is not None:
         raise RuntimeError(f"{process.name} ended at once:\n{text[-3000:]}")

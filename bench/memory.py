@@ -72,7 +72,7 @@ def _sampled(stage: Stage, count: int) -> list[tuple[int, int]]:
                 if done > samples[-1][0]:
                     moved_at = time.monotonic()
                 elif time.monotonic() - moved_at > _STALL_SECONDS:
-                    raise TimeoutError(f"stuck at {done}:\n{worker.child.log_tail()}")
+                    raise TimeoutError(f"stuck at {done}:\n{worker.log_tail()}")
                 samples.append((done, resident_bytes(worker.pid)))
     return samples
 

@@ -11,7 +11,7 @@ from bench.cpu_usage import own_bytes
 from bench.environment import Stage
 from bench.interleave import Measure, Section, in_turn
 from bench.ratios import Figures
-from devstack.process_group import Process
+from devstack.process import ChildProcess
 
 AT_ONCE = 32
 COLUMNS = {**submit.COLUMNS, "mib": "workers' memory MiB"}
@@ -40,5 +40,5 @@ def run(stage: Stage, count: int, rounds: int, say: Callable[[str], None]) -> Se
     )
 
 
-def _memory(workers: Sequence[Process]) -> Figures:
+def _memory(workers: Sequence[ChildProcess]) -> Figures:
     return {"mib": sum(own_bytes(worker.pid) for worker in workers) / _MIB}

@@ -17,7 +17,7 @@ from bench.interleave import Measure, Section, in_turn
 from bench.messages import fill
 from bench.payloads import create_param, request_kwargs, signed_body
 from bench.ratios import Criterion, Figures
-from devstack.process_group import Process
+from devstack.process import ChildProcess
 from devstack.wait import wait_for
 from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST
 
@@ -82,7 +82,7 @@ def ours(
     processes: int = 1,
     pool: str = "threads",
     prefetch: int = 1,
-    look: Callable[[Sequence[Process]], Figures] = lambda _: {},
+    look: Callable[[Sequence[ChildProcess]], Figures] = lambda _: {},
 ) -> Figures:
     """Our worker, from `payouts.request` on the broker to the answer on record.
 
@@ -146,9 +146,9 @@ def workers(
     processes: int = 1,
     pool: str = "threads",
     prefetch: int = 1,
-) -> Iterator[list[Process]]:
+) -> Iterator[list[ChildProcess]]:
     """So many Celery workers, which begin on a filled queue at once; Redis is empty afterwards."""
-    running: list[Process] = []
+    running: list[ChildProcess] = []
     try:
         with ExitStack() as stack:
             with stage.held_back(queue, processes):
@@ -164,7 +164,7 @@ def _drained(
     stage: Stage,
     gateway: Gateway,
     count: int,
-    running: Sequence[Process],
+    running: Sequence[ChildProcess],
     recorded: Callable[[], int],
 ) -> dict[str, float]:
     parts = stage.parts(gateway, running)

@@ -1,4 +1,4 @@
-"""Real servers and processes on this machine, for the demo, `payouts dev` and the tests.
+"""PostgreSQL, Redis and processes on this machine, for the demo, `payouts dev` and the tests.
 
-PostgreSQL and Redis come out of wheels (the `local` extra); nothing here is imported in production.
+The servers come from wheels (the `local` extra). The service itself imports nothing from here.
 """

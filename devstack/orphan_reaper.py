@@ -1,7 +1,8 @@
-"""Nothing that we start outlives us, not even when we are killed with SIGKILL.
+"""Ends the processes and removes the folders of this process when it dies, even by SIGKILL.
 
-A small helper process holds the reading end of a pipe. When this process ends in whatever way, the
-kernel closes the writing end, and the helper stops what is still held and removes its folders.
+A helper process reads a pipe from this process. However this process ends, the kernel closes the
+pipe, and the helper cleans up everything still registered. The helper runs this file without
+site-packages: it imports the standard library only.
 """
 
 from __future__ import annotations
@@ -9,69 +10,114 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from devstack import orphan_reaper_main
+GRACE_SECONDS = 10.0
+"""From the stop signal to SIGKILL."""
+
+_lock = threading.Lock()
 
 
-class _Reaper:
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner = os.getpid()
-        # Its own session, so that Ctrl-C does not reach it; no output of ours is kept open by it.
-        self._holder = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-I", "-S", orphan_reaper_main.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-            text=True,
-        )
-        atexit.register(self.close)
+def watch(what: int | Path, stop_signal: int = signal.SIGTERM) -> None:
+    """Register a folder, or the leader of a process group, which gets `stop_signal` first."""
+    _send(what, stop_signal)
 
-    def tell(self, *command: str | int) -> None:
-        if os.getpid() != self._owner:
-            return
-        pipe = self._holder.stdin
-        with self._lock, suppress(BrokenPipeError, ValueError):
-            if pipe is not None:
-                pipe.write(json.dumps(command) + "\n")
-                pipe.flush()
 
-    def close(self) -> None:
-        if os.getpid() != self._owner:
-            return
-        with suppress(OSError, subprocess.TimeoutExpired):
-            self._holder.communicate(timeout=orphan_reaper_main.GRACE_SECONDS + 2)
+def release(what: int | Path) -> None:
+    """Unregister a removed folder, or an ended process before the system reuses its number."""
+    _send(what, None)
+
+
+def _send(what: int | Path, stop_signal: int | None) -> None:
+    with _lock, suppress(BrokenPipeError, ValueError):
+        helper, parent = _start_helper()
+        if os.getpid() == parent:  # not in a fork
+            print(json.dumps([what, stop_signal], default=str), file=helper.stdin, flush=True)
 
 
 @cache
-def _reaper() -> _Reaper:
-    return _Reaper()
+def _start_helper() -> tuple[subprocess.Popen[str], int]:
+    # A session of its own: Ctrl-C does not reach it. No output: it holds no file of ours open.
+    helper = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-I", "-S", __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+        text=True,
+    )
+    atexit.register(_close, helper, os.getpid())
+    return helper, os.getpid()
 
 
-def watch(pid: int, stop_signal: int = signal.SIGTERM) -> None:
-    """End this leader of a process group, by this signal first, when we are gone."""
-    _reaper().tell("hold", pid, int(stop_signal))
+def _close(helper: subprocess.Popen[str], parent: int) -> None:
+    if os.getpid() == parent:
+        with suppress(OSError, subprocess.TimeoutExpired):
+            helper.communicate(timeout=GRACE_SECONDS + 2)
 
 
-def release(pid: int) -> None:
-    """The process has ended; its number may soon be somebody else's."""
-    _reaper().tell("release", pid)
+def collect(lines: Iterable[str]) -> dict[int | str, int]:
+    """Read all commands; return the processes and folders still watched, with their signals."""
+    watched: dict[int | str, int] = {}
+    for line in lines:
+        what, stop_signal = json.loads(line)
+        if stop_signal is None:
+            watched.pop(what, None)
+        else:
+            watched[what] = stop_signal
+    return watched
 
 
-def watch_folder(folder: Path) -> None:
-    """Remove this folder, with all that is in it, when we are gone."""
-    _reaper().tell("hold_folder", str(folder))
+def end(processes: dict[int, int]) -> None:
+    """Send each process its stop signal, and SIGKILL to its group after the grace period."""
+    running = [pid for pid, stop_signal in processes.items() if _kill(os.kill, pid, stop_signal)]
+    for pid in running:
+        _kill(os.kill, pid, signal.SIGCONT)  # a stopped process handles no other signal
+    deadline = time.monotonic() + GRACE_SECONDS
+    while running and time.monotonic() < deadline:
+        time.sleep(0.02)
+        running = [pid for pid in running if _kill(os.kill, pid, 0) and not _is_zombie(pid)]
+    for pid in processes:
+        _kill(os.killpg, pid, signal.SIGKILL)
 
 
-def release_folder(folder: Path) -> None:
-    """The folder is gone, or is to stay."""
-    _reaper().tell("release_folder", str(folder))
+def _kill(send: Callable[[int, int], None], pid: int, number: int) -> bool:
+    try:
+        send(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether it has ended without being reaped, as happens in containers without an init."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(") ")[2].startswith("Z")
+
+
+def _main() -> None:
+    """The helper: read commands until the parent process has ended, then clean up."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    watched = collect(sys.stdin)
+    end({what: number for what, number in watched.items() if isinstance(what, int)})
+    for what in watched:
+        if isinstance(what, str):
+            shutil.rmtree(what, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _main()

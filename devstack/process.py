@@ -1,4 +1,4 @@
-"""One process that we started: its own session and process group, its output in a log file."""
+"""A child process with its own session and process group, and its output in a log file."""
 
 from __future__ import annotations
 
@@ -9,78 +9,72 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 from devstack import orphan_reaper
 from devstack.wait import wait_for
 
 _KILL_SECONDS = 10.0
-_TAIL_BYTES = 4000
+_TAIL_CHARACTERS = 4000
 
 
 class ChildProcess:
-    """A running or ended process of ours.
+    """A process that ends with this one at the latest.
 
-    Signals go to it only while it is not reaped: until then the kernel keeps its number for us, so
-    no other process can be hit.
+    Signals are sent only before it is reaped: until then the kernel keeps its number, so no other
+    process can be hit.
     """
 
-    def __init__(self, popen: subprocess.Popen[bytes], log_path: Path) -> None:
-        self._popen = popen
-        self._lock = threading.RLock()
-        self.log_path = log_path
-
-    @classmethod
-    def launch(
-        cls,
+    def __init__(
+        self,
         argv: Sequence[str],
         log_path: Path,
         *,
+        name: str = "",
         env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        user: int | None = None,
-        group: int | None = None,
         stop_signal: int = signal.SIGTERM,
-    ) -> Self:
-        """Start a process that ends with us at the latest.
+        **popen_options: Any,
+    ) -> None:
+        """Start it.
 
         Args:
             argv: the program and its arguments; no shell is involved.
             log_path: stdout and stderr are appended to it.
-            env: the whole environment; None: ours.
-            cwd: the working folder; None: ours.
-            user: numeric user to become (only root may), without supplementary groups.
-            group: numeric group to become with it.
-            stop_signal: what ends it politely, should we be gone without having stopped it.
+            name: for messages.
+            env: the whole environment, which may hold secrets; None: that of this process.
+            stop_signal: ends it if this process dies first.
+            popen_options: further arguments of `subprocess.Popen`, for example cwd.
 
         Raises:
             OSError: the program cannot be started.
         """
+        self.name = name
+        self.argv = tuple(argv)
+        self.env = env
+        self.log_path = log_path
+        self._lock = threading.RLock()
         with log_path.open("ab") as log:
-            popen = subprocess.Popen(  # noqa: S603
-                list(argv),
+            self._popen = subprocess.Popen(  # noqa: S603
+                self.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=None if env is None else dict(env),
-                cwd=cwd,
-                user=user,
-                group=group,
-                extra_groups=None if user is None else [],
+                env=env,
                 start_new_session=True,
+                **popen_options,
             )
-        orphan_reaper.watch(popen.pid, stop_signal)
-        return cls(popen, log_path)
+        orphan_reaper.watch(self.pid, stop_signal)
 
     @property
     def pid(self) -> int:
         """The process number, which is also the number of its group."""
         return self._popen.pid
 
+    @property
     def returncode(self) -> int | None:
         """None while it runs, then the exit status (minus the signal's number, if one ended it).
 
-        What an ended process left running in its group is killed.
+        The rest of its process group is killed once it has ended.
         """
         with self._lock:
             if self._popen.returncode is None and self._has_exited():
@@ -91,45 +85,41 @@ class ChildProcess:
             return self._popen.returncode
 
     def _has_exited(self) -> bool:
-        waiting = os.WEXITED | os.WNOHANG | os.WNOWAIT
         try:
-            return os.waitid(os.P_PID, self.pid, waiting) is not None
+            return bool(os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
         except ChildProcessError:
             return True
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the process alone; nothing happens when it has ended."""
         with self._lock:
-            if self.returncode() is None:
+            if self.returncode is None:
                 os.kill(self.pid, number)
 
-    def wait(self, timeout: float) -> int:
-        """The exit status, once it has ended.
+    def terminate(self, stop_signal: int = signal.SIGTERM) -> None:
+        """Send a signal that asks it to end."""
+        self.send_signal(stop_signal)
+        self.send_signal(signal.SIGCONT)  # a stopped process handles no other signal
 
-        Raises:
-            TimeoutError: it still runs after these seconds.
-        """
-        return wait_for(self.returncode, timeout, f"process {self.pid} to end")
+    def wait(self, timeout: float) -> int:
+        """Return the exit status once it has ended; TimeoutError after these seconds."""
+        return wait_for(lambda: self.returncode, timeout, f"process {self.pid} to end")
 
     def stop(self, grace: float, stop_signal: int = signal.SIGTERM) -> int:
-        """Ask it to end; after `grace` seconds kill it. Returns the exit status."""
-        self.send_signal(stop_signal)
-        self.send_signal(signal.SIGCONT)  # a stopped process heeds no polite signal
+        """Ask it to end, and kill it after `grace` seconds. Returns the exit status."""
+        self.terminate(stop_signal)
         try:
             return self.wait(grace)
         except TimeoutError:
             return self.kill()
 
     def kill(self) -> int:
-        """SIGKILL for it and all of its group. Returns the exit status."""
+        """Send SIGKILL to it and its process group. Returns the exit status."""
         with self._lock:
-            if self.returncode() is None:
+            if self.returncode is None:
                 os.killpg(self.pid, signal.SIGKILL)
         return self.wait(_KILL_SECONDS)
 
     def log_tail(self) -> str:
-        """The last lines of the log, for a message to a person."""
-        with self.log_path.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - _TAIL_BYTES))
-            return log.read().decode(errors="replace").strip()
+        """The last lines of the log."""
+        return self.log_path.read_text(errors="replace")[-_TAIL_CHARACTERS:].strip()

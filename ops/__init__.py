@@ -1,1 +1,1 @@
-"""For people: the `payouts` command."""
+"""The `payouts` command."""

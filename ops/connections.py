@@ -1,4 +1,4 @@
-"""The database and EPAY as the commands reach them, with errors in words."""
+"""The database for one command, with its errors in words."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
-from ops.errors import UserError, unreadable
-from ops.resolution.service import ResolutionService
-from shared.config.builders import build_cipher, build_epay_config, build_policy
+from ops.errors import UserError
+from shared.config.builders import build_cipher
 from shared.config.settings import Settings
-from shared.epay.client import EpayClient
 from shared.storage.engine import make_engine
-from shared.storage.payout_store import PayoutStore
-from shared.storage.queries import PayoutDetail, events_of, find_details
+from shared.storage.queries import PayoutDetail, find_details
 
 
 @contextmanager
@@ -24,37 +21,26 @@ def database(settings: Settings) -> Iterator[Engine]:
 
     Raises:
         SettingsError: DATABASE_URL is missing.
-        UserError: what is done with it fails for a reason of the database's.
+        UserError: a statement failed.
     """
-    settings.need("database_url")
-    engine = make_engine(settings.database_url, pool_size=1)
-    try:
+    with open_database(settings.need("database_url").database_url) as engine:
         yield engine
-    except SQLAlchemyError as error:
-        raise unreadable(error) from error
-    finally:
-        engine.dispose()
 
 
 @contextmanager
-def resolution_service(settings: Settings, engine: Engine) -> Iterator[ResolutionService]:
-    """Where a person acts on payouts.
+def open_database(url: str, *, statement_timeout_seconds: int = 15) -> Iterator[Engine]:
+    """An engine for the database at `url`.
 
     Raises:
-        SettingsError: a setting of the gateway is missing or unsafe.
+        UserError: a statement failed.
     """
-    client = EpayClient(build_epay_config(settings))
+    engine = make_engine(url, pool_size=1, statement_timeout_seconds=statement_timeout_seconds)
     try:
-        yield ResolutionService(
-            store=PayoutStore(engine, build_cipher(settings)),
-            ask=client.query,
-            journal=lambda payout_id: events_of(engine, payout_id),
-            account=settings.epay_account,
-            policy=build_policy(settings),
-            needs_approval=settings.resolve_second_person,
-        )
+        yield engine
+    except SQLAlchemyError as error:
+        raise _in_words(error) from error
     finally:
-        client.close()
+        engine.dispose()
 
 
 def find(
@@ -68,7 +54,17 @@ def find(
     found = find_details(engine, build_cipher(settings), merchant_order_no, epay_account)
     if not found:
         raise UserError(
-            f"there is no payout {merchant_order_no}. If it was just asked for, it may still wait"
-            " in the queue; if it was refused as invalid, the asking app was told."
+            f"there is no payout {merchant_order_no}. If it was requested a moment ago, it may"
+            " still wait in the queue; if it was refused as invalid, the requesting app was"
+            " notified."
         )
     return found
+
+
+def _in_words(error: SQLAlchemyError) -> UserError:
+    if isinstance(error, ProgrammingError):
+        return UserError(
+            "the database does not have the tables of this version: run `payouts migrate`"
+        )
+    reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    return UserError(f"the database could not be read at DATABASE_URL: {reason}")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 PIPE_WIDTH = 250
-"""Nothing is cut short where nobody looks at columns."""
+"""Wide enough that no value is folded or cut in a pipe."""
 
 out = Console(soft_wrap=True, emoji=False)
 if not out.is_terminal and "COLUMNS" not in os.environ:
@@ -21,34 +22,76 @@ err = Console(stderr=True, soft_wrap=True, emoji=False)
 
 
 def fail(message: str) -> None:
-    """Say on stderr what went wrong."""
+    """Print an error on stderr."""
     err.print(f"payouts: {plain(message)}", style="red", markup=False, highlight=False)
 
 
 def note(message: str) -> None:
-    """Say on stderr what is no part of the answer."""
-    err.print(plain(message), markup=False, highlight=False)
+    """Print on stderr what is not part of the answer."""
+    say(message, err)
 
 
-def say(message: str) -> None:
+def say(message: str, to: Console = out) -> None:
     """Print a line as it is."""
-    out.print(plain(message), markup=False, highlight=False)
+    to.print(plain(message), markup=False, highlight=False)
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    right: Collection[str] = (),
+    fold: Collection[str] = (),
+    to: Console = out,
+) -> None:
+    """Print a table.
+
+    Args:
+        columns: the headings.
+        rows: the cells.
+        title: stands above it.
+        right: the columns that are right-aligned.
+        fold: the columns that may take several lines; no other cell is broken.
+        to: where to print.
+    """
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(
+            name,
+            justify="right" if name in right else "left",
+            overflow="fold",
+            no_wrap=name not in fold,
+        )
+    for row in rows:
+        table.add_row(*map(plain, row))
+    to.print(table, markup=False, highlight=False)
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print names and values side by side."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        grid.add_row(name, plain(value))
+    out.print(grid, markup=False, highlight=False)
 
 
 def plain(text: str) -> str:
-    """The text without what a terminal would obey: EPAY and the asking apps wrote parts of it."""
+    """The text without terminal controls: EPAY and the requesting apps wrote parts of it."""
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 def as_json(value: Mapping[str, Any] | list[Any]) -> str:
     """Indented JSON; times as ISO 8601, amounts as decimal strings."""
-    return json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
+    return json.dumps(value, default=_json_value, indent=2, ensure_ascii=False)
 
 
 def exact(amount: Decimal) -> str:
-    """An amount for people: every digit that it has, and two decimal places at least."""
-    whole = int(amount.as_tuple().exponent) > -2  # noqa: PLR2004 - cents
-    return f"{amount:.2f}" if whole else f"{amount:f}"
+    """An amount for people: all its digits, and at least two decimal places."""
+    has_cents = int(amount.as_tuple().exponent) <= -2  # noqa: PLR2004 - cents
+    return f"{amount:f}" if has_cents else f"{amount:.2f}"
 
 
 def when(at: datetime | None) -> str:
@@ -56,12 +99,11 @@ def when(at: datetime | None) -> str:
     return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else _text(value)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, Decimal):
-        return str(value)
-    msg = f"{type(value).__name__} cannot be shown as JSON"
-    raise TypeError(msg)
+def _json_value(value: object) -> str:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+        case _:
+            raise TypeError(f"{type(value).__name__} cannot be shown as JSON")

@@ -1,4 +1,4 @@
-"""Cells of a CSV file that no spreadsheet runs."""
+"""CSV cells that no spreadsheet takes for a formula."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def defused(text: str | None) -> str:
-    """A text that is not taken for a formula: an apostrophe goes before what would begin one."""
+    """The text, with an apostrophe before it if it would begin a formula."""
     if not text:
         return ""
     return f"'{text}" if text.startswith(_STARTS_FORMULA) else text

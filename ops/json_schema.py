@@ -1,16 +1,16 @@
-"""The JSON schema of what goes to and fro between asking apps and the service, from the contract.
+"""The JSON schemas of the messages between requesting apps and the service, from the contract.
 
-Pydantic writes down what types and patterns say; what only code checks is added here as patterns
-where a schema can say it. What a schema cannot say at all is `shared.contract`'s alone.
+Pydantic derives a schema from types and patterns. Checks of code that a schema can express are
+added here as patterns; the others are in `shared.contract` only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NotRequired, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any
 
-from pydantic import BaseModel, create_model
+from pydantic import TypeAdapter
 
 from shared.contract import (
     AMOUNT_DIGITS,
@@ -30,9 +30,9 @@ _NO_EDGES = r"^\S(.*\S)?$"
 
 
 def request_schema() -> dict[str, Any]:
-    """The kwargs of `payouts.request`. What it refuses is refused; of the rest, nearly all passes.
+    """The kwargs of `payouts.request`.
 
-    Left to the service: characters that cannot be printed, and the size of `extend_fields`.
+    The service alone checks for characters that cannot be printed, and the size of `extend_fields`.
     """
     made = PayoutRequest.model_json_schema()
     fields = made["properties"]
@@ -46,19 +46,18 @@ def request_schema() -> dict[str, Any]:
 
 
 def outcome_schema() -> dict[str, Any]:
-    """The kwargs of the message to `notify.task`. More kwargs may come one day."""
-    made = _model_of(PayoutOutcome).model_json_schema()
+    """The kwargs of the message to `notify.task`; later versions may add some."""
+    made = TypeAdapter(PayoutOutcome).json_schema()
     statuses = [status.value for status in Status]
     made["properties"]["status"]["enum"] = [*statuses, STATUS_INVALID, STATUS_CONFLICT]
     made["properties"]["previous_status"]["anyOf"][0]["enum"] = statuses
-    del made["properties"]["error"]["default"]
     return _finished(made)
 
 
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
     {"request": request_schema, "outcome": outcome_schema}
 )
-"""By the names that `payouts schema` and the files in docs/schema have."""
+"""By their names for `payouts schema` and in docs/schema."""
 
 
 def _finished(made: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def _finished(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_titles(value: Any) -> Any:
-    """Leave out the titles of single fields: they only repeat the names."""
+    """Leave out the titles of fields: they repeat the names."""
     if isinstance(value, list):
         return [_without_titles(item) for item in value]
     if not isinstance(value, dict):
@@ -77,14 +76,3 @@ def _without_titles(value: Any) -> Any:
         for name, held in value.items()
         if not (is_field and name == "title" and isinstance(held, str))
     }
-
-
-def _model_of(shape: type) -> type[BaseModel]:
-    """A TypedDict as a model: pydantic reads those of `typing` only from Python 3.12 on."""
-    fields: dict[str, Any] = {}
-    for name, hint in get_type_hints(shape, include_extras=True).items():
-        optional = get_origin(hint) is NotRequired
-        bare = get_args(hint)[0] if optional else hint
-        kind = _model_of(bare) if is_typeddict(bare) else bare
-        fields[name] = (kind, None) if optional else (kind, ...)
-    return create_model(shape.__name__, __doc__=shape.__doc__, **fields)

@@ -1,6 +1,6 @@
-"""What an asking app has to know: names of tasks and queues, the request, the outcome.
+"""The contract with asking apps: names of tasks and queues, the request, the outcome.
 
-An app that has only celery needs the names and the JSON alone: docs/producers.md.
+An app that has only Celery needs the names and the JSON: docs/producers.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
+from typing_extensions import TypedDict
 
 TASK_REQUEST = "payouts.request"
 TASK_SUBMIT = "payouts.submit"
@@ -32,7 +33,7 @@ QUEUE_PAYOUTS = "payouts"
 QUEUE_RECONCILE = "payouts.reconcile"
 QUEUE_NOTIFY = "payouts.notify"
 QUEUE_PARKED = "payouts.parked"
-"""Requests that failed for a reason that nobody foresaw; nothing consumes it by itself."""
+"""Dead letters: requests whose task failed unexpectedly. No worker consumes this queue."""
 
 QUEUE_OF = {
     TASK_REQUEST: QUEUE_PAYOUTS,
@@ -45,14 +46,14 @@ QUEUE_OF = {
 }
 
 AMOUNT_SCALE = 2
-"""Decimal places that are stored. EPAY documents none; its samples never show more."""
+"""Decimal places of a stored amount. EPAY documents none; its samples never show more."""
 AMOUNT_DIGITS = 18
-"""Digits that are stored, decimal places included."""
+"""Digits of a stored amount, decimal places included."""
 
 STATUS_INVALID = "invalid"
-"""Not a payout's status: the request itself was refused, and nothing is on disk or was sent."""
+"""Not a payout's status: the request was invalid; nothing was stored or sent."""
 STATUS_CONFLICT = "conflict"
-"""Not a payout's status: the merchant_order_no stands for a payout with other fields."""
+"""Not a payout's status: the merchant_order_no belongs to a payout with other fields."""
 
 _EXTEND_FIELDS_BYTES = 2048
 _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}[0-9]{0,3}")
@@ -256,7 +257,7 @@ def _first_error(error: ValidationError) -> RequestError:
 
 
 def _printable(part: object) -> str:
-    """A name that a caller chose, as it may be given back: a plain name, or none."""
+    """A field name that a caller chose, as it may be repeated: a plain name, or a placeholder."""
     if isinstance(part, int):
         return str(part)
     name = str(part)

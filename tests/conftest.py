@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.databases import fresh_database, migrated_template
-from tests.support.network import only_this_machine
+from tests.support.isolation import only_this_machine
 from tests.support.servers import (
     PostgresServer,
     RedisServer,

@@ -26,7 +26,7 @@ from shared.epay.client import EpayClient
 from shared.messaging.celery_config import KOMBU_UNACKED_KEYS, PUBLISH_RETRY, UNACKED_KEYS
 from shared.observability.logging import configure_logging
 from shared.redis_client import RedisClient
-from shared.storage.engine import make_autocommit_engine, make_engine
+from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from worker.broker.shared_unacked import start_restoring
 from worker.celery import app
@@ -45,9 +45,8 @@ class WorkerRuntime:
     def __init__(self, settings: Settings) -> None:
         self._client = EpayClient(build_epay_config(settings))
         self._redis = RedisClient(settings.redis_url)
-        pool_size = settings.db_pool_size
-        self._engine = make_engine(settings.database_url, pool_size=pool_size)
-        self._single = make_autocommit_engine(settings.database_url, pool_size=pool_size)
+        self._engine = make_engine(settings.database_url, pool_size=settings.db_pool_size)
+        autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         rate_limiter = make_rate_limiter(settings, self._redis)
         acquire = make_acquire(rate_limiter)
         self._query_pool = QueryPool(self._client, settings.epay_query_batch, acquire)
@@ -55,14 +54,14 @@ class WorkerRuntime:
             account=settings.epay_account,
             policy=build_policy(settings),
             total_timeout=timedelta(seconds=settings.total_timeout),
-            store=PayoutStore(self._engine, build_cipher(settings), single=self._single),
+            store=PayoutStore(self._engine, build_cipher(settings)),
             gateway=self._client,
             query_many=self._query_pool,
             publish=publish,
             publish_outcome=publish_outcome,
             database_retry=DatabaseRetry(settings.patience),
             send_guard=make_send_guard(
-                settings, self._single, self._redis, self._client.limit, rate_limiter
+                settings, autocommit, self._redis, self._client.limit, rate_limiter
             ),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,
@@ -76,7 +75,6 @@ class WorkerRuntime:
         self._client.close()
         self._redis.close()
         self._engine.dispose()
-        self._single.dispose()
 
 
 _lock = threading.Lock()

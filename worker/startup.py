@@ -1,12 +1,14 @@
-"""Before a worker takes its first message: wait for the servers, refuse unsafe ground."""
+"""Startup of a worker, before its first message: wait for the servers, then check them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import redis
 import structlog
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.clock import utcnow
@@ -16,43 +18,50 @@ from shared.storage.engine import is_transient, make_engine
 
 log = structlog.get_logger(__name__)
 
-_PAUSE_SECONDS = 1.0
+T = TypeVar("T")
+
+_RETRY_SECONDS = 1.0
 
 
 def run_startup_checks(settings: Settings) -> None:
-    """Wait until Redis and PostgreSQL answer, then look at what they are.
+    """Wait until Redis and PostgreSQL answer, check them, log their versions.
 
     Raises:
-        SystemExit: something is unsafe; the text says what, and how to mend it.
+        SystemExit: a check failed; the text says what is wrong and how to fix it.
     """
-    found = (
+    url = settings.redis_url
+    problems = (
         startup_checks.check_settings(settings)
-        or _wait_for("Redis", lambda: startup_checks.check_redis(settings.redis_url))
-        or _wait_for("PostgreSQL", lambda: _database(settings))
+        or _wait_for("Redis", lambda: startup_checks.check_redis(url))
+        or _ask_database(settings, lambda engine: startup_checks.check_database(engine, utcnow()))
     )
-    if found:
-        findings = "\n".join(f"  - {finding}" for finding in found)
-        msg = f"The payout worker does not start on unsafe ground:\n{findings}"
-        raise SystemExit(msg)
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise SystemExit(f"The payout worker does not start: startup checks failed:\n{lines}")
+    log.info(
+        "startup_checks_passed",
+        redis=_wait_for("Redis", lambda: startup_checks.describe_redis(url)),
+        postgresql=_ask_database(settings, startup_checks.describe_database),
+    )
 
 
-def _database(settings: Settings) -> list[str]:
+def _ask_database(settings: Settings, ask: Callable[[Engine], T]) -> T:
     engine = make_engine(settings.database_url, pool_size=1)
     try:
-        return startup_checks.check_database(engine, utcnow())
+        return _wait_for("PostgreSQL", lambda: ask(engine))
     finally:
         engine.dispose()
 
 
-def _wait_for(name: str, look: Callable[[], list[str]]) -> list[str]:
-    told = False
+def _wait_for(name: str, ask: Callable[[], T]) -> T:
+    logged = False
     while True:
         try:
-            return look()
+            return ask()
         except (redis.ConnectionError, redis.TimeoutError, SQLAlchemyError) as error:
             if isinstance(error, SQLAlchemyError) and not is_transient(error):
                 raise
-            if not told:
+            if not logged:
                 log.warning("waiting_for_server", server=name, error=type(error).__name__)
-                told = True
-            time.sleep(_PAUSE_SECONDS)
+                logged = True
+            time.sleep(_RETRY_SECONDS)

@@ -1,1 +1,1 @@
-"""A CSV file of payouts: read, judged row by row, held against history, sent, answered for."""
+"""A CSV file of payouts: read, validate, compare with the database, send, report."""

@@ -1,4 +1,4 @@
-"""Which cells stand in which row of a CSV file. No payout is judged here."""
+"""The rows and cells of a CSV file, without validation of the payouts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ops.errors import UserError
+from ops.wording.plural import counted
 
 if TYPE_CHECKING:
     import _csv
@@ -31,18 +32,18 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_ ]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as it stands in the file."""
+    """One row of the file."""
 
     number: int
-    """The line of the file on which it begins; the header's is 1."""
+    """The line of the file on which it begins; the header is line 1."""
     cells: Sequence[str]
     problem: str | None = None
-    """Why it is no row of the table at all."""
+    """Why it cannot be read as a row."""
 
 
 @contextmanager
 def opened(name: str) -> Iterator[IO[bytes]]:
-    """The file, or a copy of what comes on stdin, which nobody else can open.
+    """The file, or a temporary copy of stdin or of a pipe.
 
     Raises:
         UserError: it cannot be read.
@@ -52,7 +53,7 @@ def opened(name: str) -> Iterator[IO[bytes]]:
             yield copy
         return
     try:
-        file = Path(name).open("rb")  # noqa: SIM115 - closed below; what fails later is no open()
+        file = Path(name).open("rb")  # noqa: SIM115 - closed below; a later error is not of open()
     except OSError as error:
         raise UserError(f"{name} cannot be read: {error.strerror}") from error
     with file:
@@ -71,23 +72,23 @@ def _copy(source: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 class Sheet:
-    """The table in a file; may be walked several times, one row at a time in memory."""
+    """The table in a file; it can be read several times, with one row at a time in memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        """Look at the header.
+        """Read the header.
 
         Raises:
-            UserError: there is none, or it names other columns than those of a request.
+            UserError: it is missing, or names other columns than those of a request.
         """
         self._file = file
         self.columns: tuple[str, ...] = ()
         self.blank_lines = 0
-        """Of the last walk."""
+        """Counted by the last reading."""
         with closing(self.rows()) as rows:
             next(rows, None)
 
     def rows(self) -> Generator[Row]:
-        """All rows but the blank ones, from the first."""
+        """All rows except blank ones, from the first."""
         self._file.seek(0)
         self.blank_lines = 0
         if self._file.read(2) in _UTF_16:
@@ -97,11 +98,11 @@ class Sheet:
         try:
             reader = csv.reader(text, strict=True)
             self.columns = _header(reader)
-            yield from self._walk(reader)
+            yield from self._read(reader)
         finally:
             text.detach()
 
-    def _walk(self, reader: _csv.Reader) -> Iterator[Row]:
+    def _read(self, reader: _csv.Reader) -> Iterator[Row]:
         width = len(self.columns)
         while True:
             first = reader.line_num + 1
@@ -110,14 +111,16 @@ class Sheet:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(first, (), _torn(first, reader.line_num) or _no_csv(error))
+                yield Row(first, (), _broken_quote(first, reader.line_num) or _not_csv(error))
                 continue
             if not any(cell.strip() for cell in cells):
                 self.blank_lines += 1
                 continue
             while len(cells) > width and not cells[-1]:
                 cells.pop()
-            yield Row(first, cells, _torn(first, reader.line_num) or _uneven(len(cells), width))
+            yield Row(
+                first, cells, _broken_quote(first, reader.line_num) or _uneven(len(cells), width)
+            )
 
 
 def _header(reader: _csv.Reader) -> tuple[str, ...]:
@@ -126,39 +129,39 @@ def _header(reader: _csv.Reader) -> tuple[str, ...]:
     except StopIteration:
         raise UserError(f"the file is empty: its first line names {_listed(REQUIRED)}") from None
     except csv.Error as error:
-        raise UserError(f"the first line is no CSV: {error}") from None
+        raise UserError(f"the first line is not CSV: {error}") from None
     while columns and not columns[-1]:
         columns.pop()
     if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|"):
         raise UserError("the columns are not separated by commas: save the file with commas")
-    problems = [f"{name} is there twice" for name in COLUMNS if columns.count(name) > 1]
+    problems = [f"{name} occurs twice" for name in COLUMNS if columns.count(name) > 1]
     problems += [f"{name} is missing" for name in REQUIRED if name not in columns]
     problems += [_unknown(nth, name) for nth, name in enumerate(columns, 1) if name not in COLUMNS]
     if not set(columns) & set(COLUMNS):
         raise UserError(
-            f"the first line names no column of a request: put a line with {_listed(REQUIRED)}"
-            f" before the rows, in any order; allowed are {_listed(OPTIONAL)} too"
+            f"the first line names no column of a request: it must name {_listed(REQUIRED)}, in any"
+            f" order; {_listed(OPTIONAL)} are optional"
         )
     if problems:
         raise UserError(
             f"the columns in the first line are not those of a request: {'; '.join(problems)}."
-            f" Needed are {_listed(REQUIRED)}; allowed are {_listed(OPTIONAL)}"
+            f" Required: {_listed(REQUIRED)}; optional: {_listed(OPTIONAL)}"
         )
     return tuple(columns)
 
 
 def _unknown(nth: int, name: str) -> str:
-    """Names it only where it looks like a name: without a header it may be an account number."""
+    """Show the cell only if it looks like a name: without a header it may be an account."""
     near = difflib.get_close_matches(name, COLUMNS, n=1)
     shown = f"{name} (column {nth})" if _PLAIN_NAME.fullmatch(name) else f"column {nth}"
     return f"{shown} is unknown{f' (is it {near[0]}?)' if near else ''}"
 
 
-def _no_csv(error: csv.Error) -> str:
-    return f"is no CSV ({error}): is a quote not closed, or one too many?"
+def _not_csv(error: csv.Error) -> str:
+    return f"is not CSV ({error}): check the quotes"
 
 
-def _torn(first: int, last: int) -> str | None:
+def _broken_quote(first: int, last: int) -> str | None:
     if last <= first:
         return None
     return (
@@ -168,7 +171,7 @@ def _torn(first: int, last: int) -> str | None:
 
 
 def _uneven(cells: int, width: int) -> str | None:
-    return None if cells == width else f"has {cells} cell(s), and the header has {width}"
+    return None if cells == width else f"has {counted(cells, 'cell')}, and the header has {width}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Holding the rows of a batch against the payouts that are on disk."""
+"""Comparing the rows of a batch with the stored payouts."""
 
 from __future__ import annotations
 
@@ -13,40 +13,35 @@ from shared.storage.bulk_insert import IntakeResult, compare_with_existing, find
 from shared.storage.encryption import AccountCipher
 
 
-def against_history(engine: Engine, vault: AccountCipher, lines: Sequence[Line]) -> list[Line]:
-    """The lines, each with what was asked for before under its order number."""
-    asked = good(lines)
+def compare_with_stored(engine: Engine, cipher: AccountCipher, lines: Sequence[Line]) -> list[Line]:
+    """The lines, each compared with the stored payout of its order number."""
+    requested = good(lines)
     with engine.connect() as connection:
-        there = find_existing(connection, asked, vault)
-    found = {
-        no: compare_with_existing(there[no], payout)
-        for no, payout in by_order(asked)
-        if no in there
-    }
-    return [_seen(line, found) for line in lines]
+        stored = find_existing(connection, requested, cipher)
+    results = [
+        compare_with_existing(stored[payout.merchant_order_no], payout)
+        for payout in requested
+        if payout.merchant_order_no in stored
+    ]
+    return with_results(lines, results)
 
 
-def answered(lines: Sequence[Line], admitted: Sequence[IntakeResult]) -> list[Line]:
-    """The lines after their payouts were taken in, or found taken."""
-    found = {one.payout.merchant_order_no: one for one in admitted}
-    return [_seen(line, found) for line in lines]
+def with_results(lines: Sequence[Line], results: Sequence[IntakeResult]) -> list[Line]:
+    """The lines with the results of the intake."""
+    found = {one.payout.merchant_order_no: one for one in results}
+    return [_with_result(line, found) for line in lines]
 
 
 def good(lines: Sequence[Line]) -> list[PayoutState]:
-    """The payouts of the lines in which nothing is wrong."""
+    """The payouts of the lines without errors."""
     return [line.payout for line in lines if line.payout is not None and not line.problems]
 
 
-def by_order(payouts: Sequence[PayoutState]) -> list[tuple[str, PayoutState]]:
-    """The payouts with their order numbers."""
-    return [(payout.merchant_order_no, payout) for payout in payouts]
-
-
-def _seen(line: Line, found: dict[str, IntakeResult]) -> Line:
+def _with_result(line: Line, found: dict[str, IntakeResult]) -> Line:
     if line.payout is None or line.problems or line.payout.merchant_order_no not in found:
         return line
     one = found[line.payout.merchant_order_no]
     if one.conflicting:
         return conflicting(line, one.payout, one.conflicting)
-    said = RowVerdict.ACCEPTED if one.is_new else RowVerdict.THERE
-    return replace(line, said=said, status=one.payout.status.value)
+    verdict = RowVerdict.ACCEPTED if one.is_new else RowVerdict.THERE
+    return replace(line, verdict=verdict, status=one.payout.status.value)

@@ -1,4 +1,4 @@
-"""What a person, a pipe or a program is told of a batch."""
+"""The output of a batch for people, pipes and programs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from ops.batch.row_validation import Line, Problem
 from ops.batch.totals import Totals
-from ops.console import as_json, err, note, out, say
+from ops.console import as_json, err, note, out, print_table, say
+from ops.wording.plural import counted
 
 SHOWN = 20
-"""Bad rows at most on a terminal: more would push the totals out of sight."""
+"""Bad rows at most on a terminal: more would scroll the totals away."""
 
 
 class BadRows:
-    """The bad rows: printed as they come, or kept for JSON."""
+    """The bad rows: printed at once, or kept for JSON."""
 
     def __init__(self, *, json: bool) -> None:
         self._kept: list[tuple[int, Problem]] | None = [] if json else None
@@ -32,7 +32,7 @@ class BadRows:
         self._rows = 0
 
     def add(self, line: Line) -> None:
-        """Tell of a row, if something is wrong with it."""
+        """Print or keep the problems of a row."""
         if not line.problems:
             return
         self._rows += 1
@@ -43,7 +43,7 @@ class BadRows:
                 say(f"row {line.row}: {problem.column or 'the row'} {problem.reason}")
 
     def end(self) -> None:
-        """Say how many were not shown."""
+        """Print how many were not shown."""
         if self._kept is None and self._limit is not None and self._rows > self._limit:
             say(f"... and {self._rows - self._limit} more: --result FILE or --json has them all")
 
@@ -57,33 +57,32 @@ class BadRows:
 
 def print_totals(totals: Totals, blank_lines: int) -> None:
     """Counts and sums for people."""
-    counts = ", ".join(f"{totals.said[said]} {said.value}" for said in sorted(totals.said))
-    blank = f", and {blank_lines} blank line(s)" if blank_lines else ""
-    say(f"{totals.rows} row(s){blank}{': ' + counts if counts else ''}")
-    if not totals.sums:
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("verdict", "currency", "channel", "payouts", "amount"):
-        table.add_column(name, justify="right" if name in {"payouts", "amount"} else "left")
-    for row in totals.as_rows():
-        table.add_row(*(str(value) for value in row.values()))
-    out.print(table, markup=False, highlight=False)
+    counts = sorted(totals.counts.items())
+    verdicts = ", ".join(f"{count} {verdict.value}" for verdict, count in counts)
+    blank = f", and {counted(blank_lines, 'blank line')}" if blank_lines else ""
+    say(f"{counted(totals.rows, 'row')}{blank}{': ' + verdicts if verdicts else ''}")
+    if totals.sums:
+        print_table(
+            ("verdict", "currency", "channel", "payouts", "amount"),
+            ([str(value) for value in row.values()] for row in totals.as_rows()),
+            right={"payouts", "amount"},
+        )
 
 
 def print_json(
-    totals: Totals, blank_lines: int, bad: BadRows, words: Sequence[str], *, confirmed: bool
+    totals: Totals, blank_lines: int, bad: BadRows, notes: Sequence[str], *, confirmed: bool
 ) -> None:
-    """All of it for a program."""
+    """Everything, for a program."""
     say(
         as_json(
             {
                 "confirmed": confirmed,
                 "rows": totals.rows,
                 "blank_lines": blank_lines,
-                "verdicts": {said.value: count for said, count in sorted(totals.said.items())},
+                "verdicts": dict(sorted(totals.counts.items())),
                 "totals": totals.as_rows(),
                 "problems": bad.as_rows(),
-                "notes": list(words),
+                "notes": list(notes),
             }
         )
     )
@@ -91,7 +90,7 @@ def print_json(
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, and on a terminal alone; call what it gives with how far it has come."""
+    """A progress bar on stderr, on a terminal only; yields a function that sets its count."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal
@@ -100,7 +99,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def print_next_steps(words: Sequence[str]) -> None:
-    """What is to be known beside the answer, on stderr."""
-    for line in words:
+def print_next_steps(notes: Sequence[str]) -> None:
+    """The notes, on stderr."""
+    for line in notes:
         note(line)

@@ -1,6 +1,6 @@
-"""The result of a batch as a CSV file: a line for each row, one more for each further problem.
+"""The result of a batch as a CSV file: a line per row, and one more for each further problem.
 
-No account number and no free text is in it, and of a row that is no request no value at all.
+It holds neither account numbers nor free text, and no value of a row that is not a valid request.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Add = Callable[[Line], None]
 
 @contextmanager
 def result_file(path: Path | None) -> Iterator[Add]:
-    """What writes each line to the file as it comes; without a file it does nothing.
+    """A function that writes a line to the file at once; without a file it does nothing.
 
     Raises:
-        UserError: the file cannot be written, or is something else than an earlier result.
+        UserError: the file cannot be written, or is not the result of an earlier run.
     """
     if path is None:
         yield lambda _line: None
         return
-    _only_a_result(path)
+    _require_result(path)
     try:
         file = path.open("w", encoding="utf-8", newline="")
     except OSError as error:
@@ -53,31 +53,33 @@ def result_file(path: Path | None) -> Iterator[Add]:
 
 def _cells(line: Line) -> Iterator[list[object]]:
     payout = line.payout
-    asked = (
+    request = (
         ["", "", "", ""]
         if payout is None
         else [payout.merchant_order_no, str(payout.amount), payout.currency, payout.channel_code]
     )
-    values = [defused(value) for value in asked]
+    values = [defused(value) for value in request]
     for problem in line.problems or (_NO_PROBLEM,):
         yield [
             line.row,
             *values,
-            line.said.value,
+            line.verdict.value,
             line.status or "",
             problem.column,
             problem.reason,
         ]
 
 
-def _only_a_result(path: Path) -> None:
-    """Refuse to write over what is no result of ours: the batch itself, say."""
+def _require_result(path: Path) -> None:
+    """Refuse to overwrite a file that is not a result, for example the batch itself."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            begins = file.read(len(",".join(COLUMNS)))
+            begin = file.read(len(",".join(COLUMNS)))
     except FileNotFoundError:
         return
     except OSError as error:
         raise UserError(f"the result cannot be written to {path}: {error.strerror}") from error
-    if begins and begins != ",".join(COLUMNS):
-        raise UserError(f"{path} is no result of a batch and is not written over: name another")
+    if begin and begin != ",".join(COLUMNS):
+        raise UserError(
+            f"{path} is not the result of a batch and is not overwritten: name another file"
+        )

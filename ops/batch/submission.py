@@ -1,4 +1,4 @@
-"""Putting the payouts of a batch on disk, a few hundred in a commit, and telling the workers."""
+"""Storing the payouts of a batch, a few hundred per commit, and waking the workers."""
 
 from __future__ import annotations
 
@@ -16,59 +16,59 @@ from shared.domain.payout import PayoutState
 from shared.storage.bulk_insert import IntakeResult, insert_or_compare
 from shared.storage.encryption import AccountCipher
 
-_SURELY_PER_SECOND = 50
-"""So many hints a second the workers surely come to: the sweep looks after them no earlier. Else it
-would hand out a big batch a second time while it waits in the queue, before all that is due."""
+_MIN_PER_SECOND = 50
+"""Payouts per second that the workers process at least. The sweep takes a payout no earlier than
+this allows: else it would dispatch a big batch a second time while its messages are queued."""
 
 
 class Sender:
-    """Sends chunk after chunk; after each one nothing is half done, so it may end anywhere."""
+    """Sends chunk by chunk; it may be stopped after any chunk."""
 
     def __init__(
         self,
         engine: Engine,
-        vault: AccountCipher,
+        cipher: AccountCipher,
         lease: timedelta,
-        hint: Callable[[int], None],
+        wake_up: Callable[[int], None],
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self._engine = engine
-        self._vault = vault
+        self._cipher = cipher
         self._lease = lease
-        self._hint = hint
+        self._wake_up = wake_up
         self._clock = clock
         self._broker_is_away = False
-        self._told = 0
-        self.untold = 0
-        """How many payouts are on disk without a hint: the sweep sends them."""
+        self._notified = 0
+        self.not_notified = 0
+        """The number of stored payouts without a wake-up message: the sweep sends them."""
 
     def send(self, payouts: Sequence[PayoutState]) -> list[IntakeResult]:
-        """Take the payouts in, in one commit; then publish the hints.
+        """Store the payouts in one commit, then publish the wake-up messages.
 
-        With hints under way the sweep waits for a lease, and for the hints before them; without a
-        broker it looks at once.
+        The sweep takes a payout only after its lease and the time for the messages before it;
+        without a broker it takes it at once.
         """
         now = self._clock()
-        asked = [
+        requested = [
             replace(payout, nonce=secrets.token_hex(16), created_at=now, updated_at=now)
             for payout in payouts
         ]
-        hinted = self._lease + timedelta(seconds=self._told / _SURELY_PER_SECOND)
-        due_at = now if self._broker_is_away else now + hinted
+        wait = self._lease + timedelta(seconds=self._notified / _MIN_PER_SECOND)
+        due_at = now if self._broker_is_away else now + wait
         with self._engine.begin() as connection:
-            admitted = insert_or_compare(
-                connection, asked, now=now, due_at=due_at, cipher=self._vault
+            results = insert_or_compare(
+                connection, requested, now=now, due_at=due_at, cipher=self._cipher
             )
-        for one in admitted:
+        for one in results:
             if one.is_new:
-                self._tell(one.payout.id)
-        return admitted
+                self._notify(one.payout.id)
+        return results
 
-    def _tell(self, payout_id: int) -> None:
+    def _notify(self, payout_id: int) -> None:
         if not self._broker_is_away:
             try:
-                self._hint(payout_id)
-                self._told += 1
+                self._wake_up(payout_id)
+                self._notified += 1
             except (OperationalError, RedisError, OSError):
                 self._broker_is_away = True
-        self.untold += self._broker_is_away
+        self.not_notified += self._broker_is_away

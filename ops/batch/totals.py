@@ -1,4 +1,4 @@
-"""What a batch comes to: how many rows of each verdict, and sums per currency and channel."""
+"""The totals of a batch: rows per verdict, sums per currency and channel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.batch.row_validation import Line, RowVerdict
 
 @dataclass
 class Total:
-    """So many payouts, and what they come to."""
+    """A number of payouts, and the sum of their amounts."""
 
     payouts: int = 0
     amount: Decimal = Decimal(0)
@@ -20,18 +20,18 @@ class Total:
 
 @dataclass
 class Totals:
-    """Counts and sums, line by line."""
+    """Counts and sums."""
 
     rows: int = 0
-    said: Counter[RowVerdict] = field(default_factory=Counter)
+    counts: Counter[RowVerdict] = field(default_factory=Counter)
     sums: dict[tuple[RowVerdict, str, str], Total] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
-        """Count one more row; a bad one adds to no sum."""
+        """Count one more row; the sums leave bad rows out."""
         self.rows += 1
-        self.said[line.said] += 1
-        if line.payout is not None and line.said is not RowVerdict.BAD:
-            key = (line.said, line.payout.currency, line.payout.channel_code)
+        self.counts[line.verdict] += 1
+        if line.payout is not None and line.verdict is not RowVerdict.BAD:
+            key = (line.verdict, line.payout.currency, line.payout.channel_code)
             total = self.sums.setdefault(key, Total())
             total.payouts += 1
             total.amount += line.payout.amount
@@ -40,11 +40,11 @@ class Totals:
         """The sums, sorted."""
         return [
             {
-                "verdict": said.value,
+                "verdict": verdict.value,
                 "currency": currency,
                 "channel_code": channel_code,
                 "payouts": total.payouts,
                 "amount": str(total.amount),
             }
-            for (said, currency, channel_code), total in sorted(self.sums.items())
+            for (verdict, currency, channel_code), total in sorted(self.sums.items())
         ]

@@ -1,4 +1,4 @@
-"""`payouts archive`: old journals go to files, and the database stays small."""
+"""`payouts archive`: move old journals from the database to files."""
 
 from __future__ import annotations
 
@@ -8,62 +8,68 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
+from ops.connections import open_database
 from ops.console import say
-from ops.errors import UserError, unreadable
+from ops.errors import UserError
+from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.storage import archive as archives
-from shared.storage.engine import make_engine
 
 _AGE = re.compile(r"([1-9][0-9]{0,4})d")
 _YOUNGEST = timedelta(days=30)
+_STATEMENT_SECONDS = 600
 
 
 def archive(
     older_than: Annotated[
-        str, typer.Option(help="How long ago a payout must have ended, for example 400d.")
+        str, typer.Option(help="Minimum age of a payout's final status, for example 400d.")
     ],
     to: Annotated[
-        Path, typer.Option(help="The folder for the files; keep it as long as the database.")
+        Path, typer.Option(help="Folder for the files; keep it as long as the database.")
     ],
-    confirm: Annotated[bool, typer.Option("--confirm", help="Do it; without it, count.")] = False,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Do it; without this, only count.")
+    ] = False,
 ) -> None:
     """Move the journals of payouts that ended long ago to files (JSON lines, gzip).
 
     The payouts themselves stay, each with its newest event: an order number is taken for ever.
-    What is in review, or was not told to its asking app yet, is left alone.
+    Payouts in review, and those whose requesting app is not yet notified, are left alone.
     """
     before = utcnow() - _age(older_than)
     if not to.is_dir():
-        raise UserError(f"--to names no folder: {to} (make it first: mkdir -p)")
-    settings = load().need("database_url")
-    engine = make_engine(settings.database_url, pool_size=1, statement_timeout_seconds=600)
-    try:
+        raise UserError(f"--to {to} is not a folder: create it first (mkdir -p)")
+    url = load().need("database_url").database_url
+    with open_database(url, statement_timeout_seconds=_STATEMENT_SECONDS) as engine:
         if not confirm:
             payouts, events = archives.count_archivable(engine, before)
             say(
-                f"{payouts} payouts ended before {before:%F}; {events} events would leave the"
-                " database. Nothing was done: add --confirm."
+                f"{counted(payouts, 'payout')} finished before {before:%F};"
+                f" {counted(events, 'event')} would leave the database. Nothing was done: add"
+                " --confirm."
             )
             return
         taken = 0
-        for done in archives.archive(engine, before, to, utcnow()):
-            taken += done.payouts
-            say(f"{done.file.name}: {done.payouts} payouts, {done.events} events")
-    except SQLAlchemyError as error:
-        raise unreadable(error) from error
-    except OSError as error:
-        raise UserError(f"the archive could not be written: {error}") from error
-    finally:
-        engine.dispose()
-    say(f"{taken} payouts archived. Check the files at any time: payouts verify --archive FILE")
+        try:
+            for done in archives.archive(engine, before, to, utcnow()):
+                taken += done.payouts
+                say(
+                    f"{done.file.name}: {counted(done.payouts, 'payout')},"
+                    f" {counted(done.events, 'event')}"
+                )
+        except OSError as error:
+            raise UserError(f"the archive could not be written: {error}") from error
+    say(
+        f"{counted(taken, 'payout')} archived. Check the files at any time:"
+        " payouts verify --archive FILE"
+    )
 
 
 def _age(text: str) -> timedelta:
     found = _AGE.fullmatch(text)
     age = timedelta(days=int(found[1])) if found else timedelta(0)
     if age < _YOUNGEST:
-        raise UserError(f"--older-than takes days, {_YOUNGEST.days}d at least, for example 400d")
+        raise UserError(f"--older-than takes days, at least {_YOUNGEST.days}d, for example 400d")
     return age

@@ -1,4 +1,4 @@
-"""`payouts batch`: many payouts out of a CSV file."""
+"""`payouts batch`: the payouts of a CSV file."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ops.connections import database
 from ops.console import fail, note
 from ops.errors import UserError
 from ops.wording.channels import undocumented
+from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.builders import build_cipher, build_policy
 from shared.config.settings import Settings, load
@@ -28,32 +29,34 @@ from shared.messaging.celery_config import make_celery
 from shared.producer import publish_submit
 
 _CHUNK = 500
-"""Rows in one look at the database, and payouts in one commit."""
+"""Rows per database query, and payouts per commit."""
 _INTERRUPTED = 130
 
 
 def batch(
     file: Annotated[str, typer.Argument(help="A CSV file in UTF-8; - for stdin.")],
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="Send it. Without this nothing is sent.")
+        bool, typer.Option("--confirm", help="Send it. Without this, only check it.")
     ] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Send the good rows although others are bad.")
+        bool, typer.Option("--skip-bad", help="Send the good rows even if others are bad.")
     ] = False,
     result: Annotated[
         Path | None,
-        typer.Option(help="Write a verdict for each row here. With --confirm it is beside FILE."),
+        typer.Option(
+            help="Write a verdict for each row here; with --confirm: by default beside FILE."
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, every bad row in it.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with every bad row.")] = False,
 ) -> None:
     """Check a CSV file of payouts; with --confirm send it.
 
     The first line names the columns: merchant_order_no, amount, currency,
-    channel_code, account_no; if you like remark, epay_account, notify_task,
-    notify_queue. A row is named by its line in the file, the first line being
-    row 1. Amounts are plain decimals: 10.50.
+    channel_code, account_no; optional: remark, epay_account, notify_task,
+    notify_queue. Rows are numbered by the lines of the file; the first line
+    is row 1. Amounts are plain decimals: 10.50.
 
-    Interrupt it and run it again as you like: an order number is paid once.
+    It is safe to interrupt and repeat: an order number is paid once.
 
     Exit codes: 0 every row is good; 1 some are bad; 2 it could not be done;
     130 interrupted.
@@ -72,113 +75,115 @@ def batch(
             fail(f"interrupted: {run.so_far()}")
             raise typer.Exit(_INTERRUPTED) from None
         except SQLAlchemyError:
-            note(f"it broke off: {run.so_far()}")
+            note(f"stopped: {run.so_far()}")
             raise
-    run.tell(confirm=confirm, result=result)
-    if run.totals.said[RowVerdict.BAD]:
+    run.report(confirm=confirm, result=result)
+    if run.totals.counts[RowVerdict.BAD]:
         raise typer.Exit(1)
 
 
 def _beside(file: str) -> Path:
     if file == STDIN:
-        raise UserError("what comes on stdin has no name: say with --result where the result goes")
+        raise UserError("stdin has no name: name the result file with --result")
     return Path(f"{file.removesuffix('.csv')}.result.csv")
 
 
 class _Run:
-    """One run over one file: first all of it is checked, then all of it is sent."""
+    """One run over one file: check all of it, then send all of it."""
 
     def __init__(self, settings: Settings, engine: Engine, sheet: Sheet, *, json: bool) -> None:
         self._settings = settings
         self._engine = engine
-        self._vault = build_cipher(settings)
+        self._cipher = build_cipher(settings)
         self._sheet = sheet
         self._json = json
         self._bad = output.BadRows(json=json)
-        self._words: list[str] = []
+        self._notes: list[str] = []
         self._is_sending = False
         self.totals = Totals()
 
     def check(self, result: Path | None) -> None:
-        """Give each row its verdict; nothing is changed."""
+        """Give each row its verdict; change nothing."""
         totals, bad = Totals(), self._bad
-        with output.progress("checking", None) as come_to, result_file(result) as written:
+        with output.progress("checking", None) as advance, result_file(result) as write:
             for chunk in self._chunks():
-                for line in existing.against_history(self._engine, self._vault, chunk):
+                for line in existing.compare_with_stored(self._engine, self._cipher, chunk):
                     totals.add(line)
                     bad.add(line)
-                    written(line)
-                come_to(totals.rows)
+                    write(line)
+                advance(totals.rows)
         bad.end()
         self.totals = totals
-        if mind := undocumented(channel for _, _, channel in totals.sums):
-            self._words.append(mind)
+        if warning := undocumented(channel for _, _, channel in totals.sums):
+            self._notes.append(warning)
 
     def refused(self, *, skip_bad: bool) -> bool:
-        """Whether nothing may be sent because of bad rows."""
-        bad = self.totals.said[RowVerdict.BAD]
+        """Whether bad rows forbid sending; notes it."""
+        bad = self.totals.counts[RowVerdict.BAD]
         if bad and not skip_bad:
-            self._words.append(
-                f"Nothing was sent: {bad} row(s) are bad. Mend them and run it again, or send the"
-                " others with --skip-bad."
+            self._notes.append(
+                f"Nothing was sent because of {counted(bad, 'bad row')}. Fix the file and run this"
+                " again, or send the other rows with --skip-bad."
             )
             return True
         return False
 
     def send(self, result: Path | None) -> None:
-        """Take in what is good and not there, chunk after chunk."""
+        """Accept the good rows that are new, chunk by chunk."""
         celery = make_celery("payouts-batch", self._settings)
         sender = Sender(
             self._engine,
-            self._vault,
+            self._cipher,
             build_policy(self._settings).lease,
             lambda payout_id: publish_submit(celery, payout_id),
         )
         checked, self.totals, self._is_sending = self.totals, Totals(), True
-        with output.progress("sending", checked.rows) as come_to, result_file(result) as written:
+        with output.progress("sending", checked.rows) as advance, result_file(result) as write:
             for chunk in self._chunks():
-                admitted = sender.send(existing.good(chunk))
-                for line in existing.answered(chunk, admitted):
+                results = sender.send(existing.good(chunk))
+                for line in existing.with_results(chunk, results):
                     self.totals.add(line)
-                    written(line)
-                come_to(self.totals.rows)
-        if turned := self.totals.said[RowVerdict.BAD] - checked.said[RowVerdict.BAD]:
-            self._words.append(f"{turned} row(s) turned bad while it was sent: see the result.")
-        if sender.untold:
-            self._words.append(
-                f"The broker at REDIS_URL took no hint for {sender.untold} payout(s): they are"
-                " accepted, and the sweep sends them."
+                    write(line)
+                advance(self.totals.rows)
+        if turned_bad := self.totals.counts[RowVerdict.BAD] - checked.counts[RowVerdict.BAD]:
+            self._notes.append(
+                f"{counted(turned_bad, 'row')} turned bad while sending: see the result file."
+            )
+        if sender.not_notified:
+            self._notes.append(
+                "The broker at REDIS_URL accepted no wake-up message for"
+                f" {counted(sender.not_notified, 'payout')}: the sweep sends them."
             )
 
     def so_far(self) -> str:
-        """What to say when it ends before its end."""
+        """What was done before it stopped."""
         if not self._is_sending:
             return "nothing was sent"
         return (
-            f"{self.totals.said[RowVerdict.ACCEPTED]} payout(s), or up to {_CHUNK} more, were"
-            " accepted and will be paid. Run the same command again for the rest: none is paid"
-            " twice"
+            f"{counted(self.totals.counts[RowVerdict.ACCEPTED], 'payout')}, or up to {_CHUNK} more,"
+            " were accepted and will be paid. Run the same command again for the rest: no payout"
+            " is paid twice"
         )
 
-    def tell(self, *, confirm: bool, result: Path | None) -> None:
-        """The answer."""
+    def report(self, *, confirm: bool, result: Path | None) -> None:
+        """Print the totals and the next steps."""
         if result is not None:
-            self._words.append(f"A verdict for each row is in {result}.")
+            self._notes.append(f"A verdict for each row is in {result}.")
         if not confirm and self.totals.rows:
-            bad = self.totals.said[RowVerdict.BAD]
-            mend = f" Mend the {bad} bad row(s), or leave them out with --skip-bad." if bad else ""
-            self._words.append(f"Nothing was sent yet: run it again with --confirm.{mend}")
+            bad = self.totals.counts[RowVerdict.BAD]
+            fix = f" Fix {counted(bad, 'bad row')}, or skip with --skip-bad." if bad else ""
+            self._notes.append(f"Nothing was sent yet: run this again with --confirm.{fix}")
         blank = self._sheet.blank_lines
         if self._json:
             output.print_json(
-                self.totals, blank, self._bad, self._words, confirmed=self._is_sending
+                self.totals, blank, self._bad, self._notes, confirmed=self._is_sending
             )
         else:
             output.print_totals(self.totals, blank)
-            output.print_next_steps(self._words)
+            output.print_next_steps(self._notes)
 
     def _chunks(self) -> Iterator[list[Line]]:
-        judge = RowValidator(self._sheet.columns, self._settings.epay_account, utcnow())
-        lines = map(judge.validate, self._sheet.rows())
+        validator = RowValidator(self._sheet.columns, self._settings.epay_account, utcnow())
+        lines = map(validator.validate, self._sheet.rows())
         while chunk := list(islice(lines, _CHUNK)):
             yield chunk

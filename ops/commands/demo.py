@@ -1,4 +1,4 @@
-"""`payouts demo`: from nothing to 200 payouts at their end, through every fault."""
+"""`payouts demo`: from nothing to 200 final payouts, through every fault."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ops.demo.run import run
 from ops.demo.scenario import EACH, FAULTS
 from ops.errors import UserError
 
@@ -17,17 +18,13 @@ def demo(
     logs: Annotated[
         Path | None, typer.Option(help="Keep the logs of all processes in this folder.")
     ] = None,
-    limit: Annotated[float, typer.Option(help="Give up after so many seconds.")] = 55,
+    limit: Annotated[float, typer.Option(help="Stop after so many seconds without progress.")] = 30,
 ) -> None:
-    """Run the whole service on this machine and put payouts through it.
+    """Run the whole service on this machine and put payouts through every fault of a gateway.
 
-    Exit 1 if a law broke, 2 if payouts were not finished in time.
+    Exit 1 if a guarantee is broken, 2 if payouts are not finished in time.
     """
-    try:
-        from ops.demo.run import run  # noqa: PLC0415 - the extra may be missing
-    except ImportError as error:
-        raise UserError(f"{error.name} is missing: pip install 'epay-payouts[local]'") from error
     if count < len(FAULTS) * EACH:
-        raise UserError(f"--count must be at least {len(FAULTS) * EACH}: every fault has its turn")
+        raise UserError(f"--count must be at least {len(FAULTS) * EACH} to meet every fault")
     with tempfile.TemporaryDirectory(prefix="payouts-demo-") as folder:
         raise typer.Exit(run(logs or Path(folder), count=count, limit=limit))

@@ -8,23 +8,24 @@ from typing import Annotated
 
 import typer
 
-from ops.errors import UserError
+from ops.demo.dev import run
 
 
 def dev(
     data: Annotated[
         Path | None,
-        typer.Option(help="Keep the data in this folder from run to run; else it goes at the end."),
+        typer.Option(help="Keep the data in this folder from run to run; default: no data kept."),
     ] = None,
+    env_file: Annotated[
+        Path, typer.Option(help="Write the settings to this file, for a shell to source.")
+    ] = Path(".local/dev.env"),
 ) -> None:
-    """Run every process on embedded servers, with the stand-in gateway, until Ctrl-C.
+    """Run every process on servers of this machine, with the stand-in gateway, until Ctrl-C.
 
-    It prints the settings to use in another terminal. Settings of yours hold for it too:
+    The ports stay the same from run to run. Settings in your environment are used:
     EPAY_CHECK_LIMITS=on payouts dev. How to make the gateway misbehave: docs/trying.md.
+
+    Exit 1 if a process or a server ended by itself.
     """
-    try:
-        from ops.demo.dev import run  # noqa: PLC0415 - the extra may be missing
-    except ImportError as error:
-        raise UserError(f"{error.name} is missing: pip install 'epay-payouts[local]'") from error
     with tempfile.TemporaryDirectory(prefix="payouts-dev-") as logs:
-        run(Path(logs), data)
+        raise typer.Exit(run(Path(logs), data, env_file))

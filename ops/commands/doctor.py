@@ -1,8 +1,7 @@
-"""`payouts doctor`: what is wrong with the service, and how to mend it."""
+"""`payouts doctor`: what is wrong with the service, and how to fix it."""
 
 from __future__ import annotations
 
-import json as jsons
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,13 +10,14 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ops.console import say, when
+from ops.console import as_json, say, when
+from ops.gateway import gateway
+from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.builders import build_epay_config
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
-from shared.epay.client import EpayClient
 from shared.observability import health, startup_checks
 from shared.storage import migrate, pauses
 from shared.storage.engine import make_engine
@@ -28,27 +28,27 @@ _REDIS_TIMEOUT_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     what: str
     ok: bool
     words: str
-    note: bool = False
-    """Nothing is ill, but who runs the service must know it."""
+    warn: bool = False
+    """The check passed, but an operator must know of it."""
 
     @property
     def mark(self) -> str:
-        """How the line begins, where a person runs an eye down."""
+        """The first word of the line."""
         if not self.ok:
-            return "ILL "
-        return "note" if self.note else "ok  "
+            return "FAIL"
+        return "WARN" if self.warn else "ok  "
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Look at settings, servers, queues, schema, clock, sweep, pauses and gateway; exit 1 if ill.
+    """Check settings, servers, queues, schema, clock, sweep, pauses and gateway.
 
-    What is ill says what to do; `note` is nothing ill, but to be known. The gateway is asked for an
-    order that nobody made.
+    FAIL says what to do, and the exit code is 1; WARN is no failure, but you must know of it. The
+    gateway is queried for an order that does not exist.
     """
     settings = load()
     findings = [
@@ -58,8 +58,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         *_gateway(settings),
     ]
     if json:
-        rows = [{"what": one.what, "ok": one.ok, "words": one.words} for one in findings]
-        say(jsons.dumps(rows, indent=2))
+        say(as_json([{"what": one.what, "ok": one.ok, "words": one.words} for one in findings]))
     else:
         for one in findings:
             say(f"{one.mark} {one.what}: {one.words}")
@@ -80,7 +79,7 @@ def _settings(settings: Settings) -> list[Finding]:
             "EPAY_NOT_FOUND_CODES is empty: a payout whose create was not answered waits for a"
             " person (docs/protocol.md)"
         )
-        found.append(Finding("settings", True, words, note=True))
+        found.append(Finding("settings", True, words, warn=True))
     return found
 
 
@@ -97,22 +96,21 @@ def _redis(settings: Settings) -> list[Finding]:
 
 
 def _queues(redis_url: str) -> list[Finding]:
-    working = (QUEUE_PAYOUTS, QUEUE_RECONCILE, QUEUE_NOTIFY)
+    names = (QUEUE_PAYOUTS, QUEUE_RECONCILE, QUEUE_NOTIFY)
     with redis.Redis.from_url(
         redis_url,
         socket_timeout=_REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
     ) as client:
-        lengths = [int(client.llen(name)) for name in (*working, QUEUE_PARKED)]
-    *waiting, parked = lengths
-    words = ", ".join(f"{name} {length}" for name, length in zip(working, waiting, strict=True))
+        waiting = ", ".join(f"{name} {int(client.llen(name))}" for name in names)
+        parked = int(client.llen(QUEUE_PARKED))
     return [
-        Finding("messages waiting", True, words),
+        Finding("messages waiting", True, waiting),
         Finding(
             "parked messages",
             parked == 0,
-            f"{parked} could not be worked on, and wait on {QUEUE_PARKED}: the workers' log says"
-            " why, docs/operations.md what to do"
+            f"{parked} could not be processed, and wait on {QUEUE_PARKED}: the workers' log has the"
+            " reason, docs/operations.md says what to do"
             if parked
             else "none",
         ),
@@ -127,7 +125,7 @@ def _database(settings: Settings) -> list[Finding]:
         unsafe = startup_checks.check_database(engine, utcnow())
         fine = f"answers, schema ({migrate.current(engine)}) and clock agree"
         found = _found("postgresql", unsafe, fine)
-        return found if unsafe else found + _vitals(settings, engine) + _pauses(engine)
+        return found if unsafe else found + _health(settings, engine) + _pauses(engine)
     except SQLAlchemyError as error:
         words = f"does not answer at DATABASE_URL ({type(error).__name__})"
         return [Finding("postgresql", False, words)]
@@ -135,95 +133,88 @@ def _database(settings: Settings) -> list[Finding]:
         engine.dispose()
 
 
-def _vitals(settings: Settings, engine: Engine) -> list[Finding]:
-    vital = health.read(engine, utcnow())
+def _health(settings: Settings, engine: Engine) -> list[Finding]:
+    snapshot = health.read(engine, utcnow())
     stale = 3 * settings.sweep_seconds + 10
-    if vital.sweep_age is None:
-        sweep = Finding("sweep", False, "none ever ran: are beat and a reconcile worker running?")
-    elif vital.sweep_age > stale:
-        words = f"the last ran {vital.sweep_age:.0f} s ago: restart beat and the reconcile workers"
+    if snapshot.sweep_age is None:
+        sweep = Finding("sweep", False, "never ran: are beat and a reconcile worker running?")
+    elif snapshot.sweep_age > stale:
+        words = f"last ran {snapshot.sweep_age:.0f} s ago: restart beat and the reconcile workers"
         sweep = Finding("sweep", False, words)
     else:
-        sweep = Finding("sweep", True, f"the last ran {vital.sweep_age:.0f} s ago")
-    patience = stale + settings.epay_lease_seconds
+        sweep = Finding("sweep", True, f"last ran {snapshot.sweep_age:.0f} s ago")
+    limit = stale + settings.epay_lease_seconds
     return [
         sweep,
         Finding(
             "oldest due payout",
-            vital.oldest_due <= patience,
-            _waits(vital.oldest_due, patience, "payouts and payouts.reconcile", "none is due"),
+            snapshot.oldest_due <= limit,
+            _waiting(snapshot.oldest_due, limit, "payouts and payouts.reconcile", "none is due"),
         ),
         Finding(
             "oldest message to an app",
-            vital.oldest_untold <= patience,
-            _waits(vital.oldest_untold, patience, "payouts.notify", "all are sent"),
+            snapshot.oldest_untold <= limit,
+            _waiting(snapshot.oldest_untold, limit, "payouts.notify", "all are sent"),
         ),
         Finding(
             "review",
             True,
-            f"{vital.in_review} payout(s) need a person: payouts review"
-            if vital.in_review
-            else "no payout needs a person",
-            note=vital.in_review > 0,
+            f"{counted(snapshot.in_review, 'payout')} in review: see `payouts review`"
+            if snapshot.in_review
+            else "no payout is in review",
+            warn=snapshot.in_review > 0,
         ),
     ]
 
 
-def _waits(seconds: float, patience: float, queues: str, nothing: str) -> str:
+def _waiting(seconds: float, limit: float, queues: str, nothing: str) -> str:
     if not seconds:
         return nothing
     words = f"waits for {seconds:.0f} s"
-    if seconds <= patience:
+    if seconds <= limit:
         return words
     return f"{words}: are there enough workers for {queues}, and is beat running?"
 
 
 def _pauses(engine: Engine) -> list[Finding]:
-    """A pause is somebody's will, and no illness; but who wonders must find it here."""
-    standing = pauses.active(engine)
-    if not standing:
-        return [Finding("pauses", True, "none")]
     return [
         Finding(
             "pauses",
             True,
             f"{pause.scope}: nothing new is sent since {when(pause.set_at)} UTC, by"
-            f" {pause.set_by} ({pause.reason}); payouts resume ends it",
-            note=True,
+            f" {pause.set_by} ({pause.reason}); `payouts resume` lifts it",
+            warn=True,
         )
-        for pause in standing
-    ]
+        for pause in pauses.active(engine)
+    ] or [Finding("pauses", True, "none")]
 
 
 def _gateway(settings: Settings) -> list[Finding]:
-    """Ask for an order that nobody made: harmless, and it shows whether we are understood."""
+    """Query an order that does not exist: harmless, and it checks the authentication."""
     try:
-        config = build_epay_config(settings)
+        with gateway(settings) as client:
+            answer = client.query(_HARMLESS_ORDER)
     except SettingsError:
         return []
-    client = EpayClient(config)
-    try:
-        match client.query(_HARMLESS_ORDER):
-            case NeverSent(reason) | OutcomeUnknown(reason):
-                return [Finding("gateway", False, f"no answer that can be used: {reason}")]
-            case Refused(code, message) if code in settings.epay_not_found_codes:
-                words = (
-                    f"understands us: key and signature are right (code {code}: {message}). A query"
-                    f" holds no nested value: whether EPAY_SIGN_NESTED={settings.epay_sign_nested}"
-                    " is right shows in the first payout"
-                )
-                return [Finding("gateway", True, words)]
-            case Refused(code, message):
-                words = (
-                    f"answers code {code}: {message}. If that means `no such order`, add the code"
-                    " to EPAY_NOT_FOUND_CODES; if it means a wrong signature, check EPAY_API_KEY"
-                    " and EPAY_SIGN_NESTED"
-                )
-                return [Finding("gateway", not settings.epay_not_found_codes, words, note=True)]
-            case _:
-                return [Finding("gateway", True, "understands us")]
-    finally:
-        client.close()
+    match answer:
+        case NeverSent(reason) | OutcomeUnknown(reason):
+            return [Finding("gateway", False, f"no usable answer: {reason}")]
+        case Refused(code, message) if code in settings.epay_not_found_codes:
+            words = (
+                f"answers, authentication OK (code {code}: {message}). A query holds no nested"
+                f" value: the first payout shows whether"
+                f" EPAY_SIGN_NESTED={settings.epay_sign_nested} is right"
+            )
+            return [Finding("gateway", True, words)]
+        case Refused(code, message):
+            words = (
+                f"answers code {code}: {message}. If that means `no such order`, add the code to"
+                " EPAY_NOT_FOUND_CODES; if it means a wrong signature, check EPAY_API_KEY and"
+                " EPAY_SIGN_NESTED"
+            )
+            return [Finding("gateway", not settings.epay_not_found_codes, words, warn=True)]
+        case _:
+            return [Finding("gateway", True, "answers, authentication OK")]
 
 
 def _found(what: str, unsafe: list[str], fine: str) -> list[Finding]:

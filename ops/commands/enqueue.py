@@ -1,4 +1,4 @@
-"""`payouts enqueue`: ask for one payout, as another app would."""
+"""`payouts enqueue`: request one payout, as an app does."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from ops.console import note, say
 from ops.errors import UserError
 from ops.wording.channels import NAMED, undocumented
-from ops.wording.request_errors import what_is_wrong
+from ops.wording.request_errors import describe_errors
 from shared.config.settings import load
 from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST, PayoutRequest
 from shared.messaging.celery_config import make_celery
 
 _OPTIONS = {"merchant_order_no": "the order number", "channel_code": "--channel"}
-"""What is typed for a field, where it is not named like the field."""
+"""The arguments that are not named like their field."""
 
 
 def enqueue(
@@ -33,15 +33,17 @@ def enqueue(
     account_no: Annotated[str, typer.Option("--account-no", help="The wallet account to pay.")],
     remark: Annotated[str | None, typer.Option(help="A note for the payee.")] = None,
     extend_fields: Annotated[str | None, typer.Option(help="Your own data, a JSON object.")] = None,
-    notify_task: Annotated[str | None, typer.Option(help="Celery task to tell the end to.")] = None,
+    notify_task: Annotated[
+        str | None, typer.Option(help="Celery task to notify of the outcome.")
+    ] = None,
     notify_queue: Annotated[str | None, typer.Option(help="The queue of that task.")] = None,
 ) -> None:
-    """Ask for one payout. Asking again with the same order number never pays twice.
+    """Request one payout. The same order number is never paid twice.
 
-    It is a message, as an app would send it: `payouts show` says what became of it.
+    It sends the message that an app would send; `payouts show` shows the payout.
     """
     settings = load().need("redis_url")
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "merchant_order_no": merchant_order_no,
         "amount": amount,
         "currency": currency,
@@ -49,26 +51,26 @@ def enqueue(
         "account_no": account_no,
     }
     if remark is not None:
-        asked["remark"] = remark
+        request["remark"] = remark
     if extend_fields is not None:
-        asked["extend_fields"] = _json(extend_fields)
+        request["extend_fields"] = _json(extend_fields)
     if notify_task or notify_queue:
-        asked["notify"] = {"task": notify_task or "", "queue": notify_queue or ""}
+        request["notify"] = {"task": notify_task or "", "queue": notify_queue or ""}
     try:
-        PayoutRequest.model_validate(asked)
+        PayoutRequest.model_validate(request)
     except ValidationError as error:
-        words = (f"{_typed(field)} {reason}" for field, reason in what_is_wrong(error))
-        raise UserError(f"nothing was asked for: {'; '.join(words)}") from None
-    if mind := undocumented([channel_code]):
-        note(mind)
+        errors = (f"{_typed(field)} {text}" for field, text in describe_errors(error))
+        raise UserError(f"nothing was requested: {'; '.join(errors)}") from None
+    if warning := undocumented([channel_code]):
+        note(warning)
     celery = make_celery("payouts-enqueue", settings)
     try:
-        celery.send_task(TASK_REQUEST, kwargs=asked, queue=QUEUE_PAYOUTS)
+        celery.send_task(TASK_REQUEST, kwargs=request, queue=QUEUE_PAYOUTS)
     except OperationalError as error:
         raise UserError(
-            "the broker at REDIS_URL did not take the message; run the same command again"
+            "the broker at REDIS_URL did not accept the message; run the same command again"
         ) from error
-    say(f"Asked for {merchant_order_no}. See how it goes: payouts show {merchant_order_no}")
+    say(f"Requested {merchant_order_no}. Its state: payouts show {merchant_order_no}")
 
 
 def _typed(field: str) -> str:

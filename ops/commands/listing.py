@@ -1,4 +1,4 @@
-"""`payouts list`: many payouts, by what they have in common."""
+"""`payouts list`: payouts by status, review code, day, currency, channel or account."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from itertools import islice
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from ops.connections import database
-from ops.console import as_json, note, out, plain, say, when
+from ops.console import as_json, note, out, plain, print_table, say, when
 from ops.csv_safety import defused
 from ops.errors import UserError
 from shared.clock import utcnow
@@ -26,6 +25,18 @@ from shared.observability.logging import mask
 from shared.storage import queries
 from shared.storage.queries import PayoutFilter
 
+_HEADINGS = (
+    "order",
+    "status",
+    "amount",
+    "review code",
+    "accepted (UTC)",
+    "channel",
+    "account",
+    "next check (UTC)",
+)
+"""By importance: a narrow terminal shows the first ones only."""
+_FEWEST_COLUMNS = 3
 CODES = sorted(
     value for name, value in vars(review).items() if name.isupper() and isinstance(value, str)
 )
@@ -33,14 +44,12 @@ CODES = sorted(
 
 def list_(
     status: Annotated[
-        list[Status] | None, typer.Option(help="Only these; may be given several times.")
+        list[Status] | None, typer.Option(help="Only this status; may be given several times.")
     ] = None,
-    in_review: Annotated[
-        bool, typer.Option("--review", help="Only those that need a person.")
-    ] = False,
+    in_review: Annotated[bool, typer.Option("--review", help="Only payouts in review.")] = False,
     review_code: Annotated[
         list[str] | None,
-        typer.Option(help="Only those in review for this; may be given several times."),
+        typer.Option(help="Only payouts in review for this code; may be given several times."),
     ] = None,
     since: Annotated[
         str | None, typer.Option(help="Accepted on this day or later (UTC): 2026-11-23.")
@@ -56,15 +65,15 @@ def list_(
         str | None, typer.Option("--account", "--epay-account", help="Only of this EPAY account.")
     ] = None,
     due: Annotated[
-        bool, typer.Option("--due", help="Only those that should have been looked at by now.")
+        bool, typer.Option("--due", help="Only payouts whose next check is overdue.")
     ] = False,
     limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """List payouts, those accepted last first. Account numbers are masked."""
+    """List payouts, the newest first. Account numbers are masked."""
     if json and csv:
-        raise UserError("--json and --csv are two ways to print one thing: give one of them")
+        raise UserError("--json and --csv exclude each other: give one of them")
     wanted = PayoutFilter(
         statuses=status or (),
         in_review=in_review,
@@ -77,10 +86,11 @@ def list_(
         due_by=utcnow() if due else None,
     )
     settings = load()
-    asked = limit + 1 if limit else 0
     with (
         database(settings) as engine,
-        closing(queries.newest(engine, build_cipher(settings), wanted, asked)) as found,
+        closing(
+            queries.newest(engine, build_cipher(settings), wanted, limit + 1 if limit else 0)
+        ) as found,
     ):
         shown = islice(found, limit) if limit else found
         if csv:
@@ -96,12 +106,12 @@ def list_(
 def _codes(given: list[str]) -> list[str]:
     for code in given:
         if code not in CODES:
-            raise UserError(f"--review-code {code} is none of {', '.join(CODES)}")
+            raise UserError(f"--review-code {code} is not one of {', '.join(CODES)}")
     return given
 
 
 def _moment(text: str | None, option: str, *, ends_day: bool = False) -> datetime | None:
-    """A day or a time; UTC where it does not say. A day that ends the span belongs to it."""
+    """A day or a time, in UTC unless it has an offset. The last day belongs to the span."""
     if text is None:
         return None
     try:
@@ -111,31 +121,42 @@ def _moment(text: str | None, option: str, *, ends_day: bool = False) -> datetim
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise UserError(
-            f"{option} {text} is no ISO date: write 2026-11-23 or 2026-11-23T14:30:00"
+            f"{option} {text} is not an ISO date: write 2026-11-23 or 2026-11-23T14:30:00"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _print(payouts: list[PayoutState]) -> None:
     if not payouts:
-        say("No payout is like that.")
+        say("No payout matches.")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("order", "status", "amount", "channel", "account", "accepted (UTC)", "next look"):
-        table.add_column(name, justify="right" if name == "amount" else "left", overflow="fold")
-    table.add_column("needs a person for", overflow="fold")
-    for payout in payouts:
-        table.add_row(
-            plain(payout.merchant_order_no),
-            payout.status.value,
-            f"{payout.amount} {payout.currency}",
-            plain(payout.channel_code),
-            mask(payout.account_no),
-            when(payout.created_at),
-            when(payout.due_at),
-            review.code_of(payout.review_reason or ""),
-        )
-    out.print(table, markup=False, highlight=False)
+    rows = [_cells(payout) for payout in payouts]
+    shown = _fitting_columns(rows)
+    print_table(_HEADINGS[:shown], (row[:shown] for row in rows), right={"amount"}, fold={"order"})
+
+
+def _fitting_columns(rows: list[tuple[str, ...]]) -> int:
+    """How many columns fit the terminal side by side, and no fewer than the first three."""
+    width = 0
+    for nth, cells in enumerate(zip(_HEADINGS, *rows, strict=True)):
+        width += max(map(len, cells))
+        if width > out.width and nth >= _FEWEST_COLUMNS:
+            return nth
+        width += len("  ")
+    return len(_HEADINGS)
+
+
+def _cells(payout: PayoutState) -> tuple[str, ...]:
+    return (
+        payout.merchant_order_no,
+        payout.status.value,
+        f"{payout.amount} {payout.currency}",
+        review.code_of(payout.review_reason or ""),
+        when(payout.created_at),
+        payout.channel_code,
+        mask(payout.account_no),
+        when(payout.due_at),
+    )
 
 
 def _print_csv(payouts: Iterable[PayoutState]) -> None:
@@ -146,7 +167,7 @@ def _print_csv(payouts: Iterable[PayoutState]) -> None:
 
 
 def _cell(value: object) -> str:
-    """A value as a cell that no spreadsheet takes for a formula."""
+    """A cell that no spreadsheet takes for a formula."""
     if value is None:
         return ""
     return defused(value.isoformat() if isinstance(value, datetime) else plain(str(value)))

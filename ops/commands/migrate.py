@@ -1,4 +1,4 @@
-"""`payouts migrate`: bring the database to the schema of this code."""
+"""`payouts migrate`: update the database to the schema of this version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.storage import migrate as migrations
 
 
 def migrate() -> None:
-    """Create or update the tables in DATABASE_URL. Safe to run again, and while workers run."""
+    """Create or update the tables in DATABASE_URL. Safe to repeat, and while workers run."""
     settings = load().need("database_url")
     try:
         before, after = migrations.upgrade(settings.database_url)
@@ -20,4 +20,4 @@ def migrate() -> None:
     if before == after:
         say(f"The database is up to date (schema {after}).")
     else:
-        say(f"The database went from schema {before or 'none'} to {after}.")
+        say(f"The database was updated from schema {before or 'none'} to {after}.")

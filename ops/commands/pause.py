@@ -1,27 +1,24 @@
-"""`payouts pause` and `payouts resume`: a person stops new sends, and lets them go on."""
+"""`payouts pause` and `payouts resume`: stop sending new payouts, and continue."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from ops.console import say, when
-from ops.errors import UserError, unreadable
+from ops.connections import database
+from ops.console import note, say, when
+from ops.errors import UserError
+from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.contract import ChannelCode, Currency, EpayAccount
 from shared.storage import pauses
-from shared.storage.engine import make_engine
 from shared.storage.pauses import AlreadyPaused, NotPaused, Pause, Scope
 
-_LONGEST_WORDS = 500
+_LONGEST_TEXT = 500
 _TYPES: dict[str, tuple[TypeAdapter[str], str]] = {
     "--account": (TypeAdapter(EpayAccount), "an EPAY account, for example shop@example.com"),
     "--channel": (TypeAdapter(ChannelCode), "EPAY's code of a wallet system, for example 11"),
@@ -48,24 +45,27 @@ def pause(
     channel: Channel = None,
     currency: OfCurrency = None,
 ) -> None:
-    """Send nothing new: of all payouts, or of those that agree with every option given.
+    """Send nothing new: of all payouts, or of those that match every option given.
 
-    Two seconds after this returns nothing new reaches EPAY. What was sent is followed on, and
-    requests are accepted; they wait. `payouts resume` with the same options ends it.
+    Two seconds after this returns, no new create reaches EPAY. Payouts already sent are still
+    followed; new requests are accepted and wait. `payouts resume` with the same options lifts it.
     """
     scope = _scope(account, channel, currency)
-    by, why = _words("--name", name), _words("--reason", reason)
-    with _database() as engine:
+    by, why = _line("--name", name), _line("--reason", reason)
+    settings = load()
+    with database(settings) as engine:
         try:
             pauses.pause(engine, scope, by, why, utcnow())
         except AlreadyPaused as error:
             raise UserError(
-                f"{_told(error.standing)}. Nothing was changed; `payouts resume` ends it"
+                f"{_describe(error.standing)}. Nothing was changed; `payouts resume` lifts it"
             ) from error
         waiting = pauses.count_waiting(engine, scope)
-    say(f"Paused: {scope}. {waiting} payout(s) that it holds wait now; what was sent is followed.")
-    if account is not None and account != load().epay_account:
-        say(f"Mind: EPAY_ACCOUNT is not {account} here; only workers of that account are held.")
+    say(f"Paused: {scope}. It holds {counted(waiting, 'queued payout')} now.")
+    if not waiting and scope != Scope():
+        note("No queued payout matches: check the options if you expected some.")
+    if account is not None and account != settings.epay_account:
+        note(f"Check --account: EPAY_ACCOUNT is not {account} here.")
 
 
 def resume(
@@ -75,10 +75,10 @@ def resume(
     channel: Channel = None,
     currency: OfCurrency = None,
 ) -> None:
-    """Let go on what `payouts pause` with just these options stopped."""
+    """Lift a pause: the one that was set with exactly these options."""
     scope = _scope(account, channel, currency)
-    by, why = _words("--name", name), _words("--reason", reason)
-    with _database() as engine:
+    by, why = _line("--name", name), _line("--reason", reason)
+    with database(load()) as engine:
         try:
             pauses.resume(engine, scope, by, why, utcnow())
         except NotPaused as error:
@@ -87,19 +87,19 @@ def resume(
         waited = pauses.count_waiting(engine, scope)
         pauses.wake_waiting(engine, scope, utcnow())
         still = pauses.active(engine)
-    say(f"Resumed: {scope}. {waited} payout(s) that waited are looked at now.")
+    say(f"Resumed: {scope}. Sent next: {counted(waited, 'queued payout')}.")
     for standing in still:
-        say(f"Still in force: {_told(standing)}.")
+        say(f"Still in force: {_describe(standing)}.")
 
 
 def _no_such(error: NotPaused) -> str:
     if not error.standing:
         return "nothing is paused"
-    standing = "\n".join(f"  {_told(one)}" for one in error.standing)
-    return f"{error}. Give the options that it was paused with; in force:\n{standing}"
+    standing = "\n".join(f"  {_describe(one)}" for one in error.standing)
+    return f"{error}. Give the options of the pause; in force:\n{standing}"
 
 
-def _told(standing: Pause) -> str:
+def _describe(standing: Pause) -> str:
     return (
         f"{standing.scope}, paused by {standing.set_by} at {when(standing.set_at)} UTC"
         f" ({standing.reason})"
@@ -118,21 +118,10 @@ def _scope(account: str | None, channel: str | None, currency: str | None) -> Sc
     return Scope(account, channel, currency)
 
 
-def _words(option: str, value: str) -> str:
-    words = value.strip()
-    if not words or len(words) > _LONGEST_WORDS or not words.isprintable():
+def _line(option: str, value: str) -> str:
+    line = value.strip()
+    if not line or len(line) > _LONGEST_TEXT or not line.isprintable():
         raise UserError(
-            f"nothing was changed: {option} must be 1 to {_LONGEST_WORDS} characters in one line"
+            f"nothing was changed: {option} must be 1 to {_LONGEST_TEXT} characters in one line"
         )
-    return words
-
-
-@contextmanager
-def _database() -> Iterator[Engine]:
-    engine = make_engine(load().need("database_url").database_url, pool_size=1)
-    try:
-        yield engine
-    except SQLAlchemyError as error:
-        raise unreadable(error) from error
-    finally:
-        engine.dispose()
+    return line

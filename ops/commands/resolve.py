@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated
@@ -12,107 +10,124 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
-from ops.commands.review import proposed
-from ops.connections import database, find, resolution_service
+from ops.commands.review import describe_proposal
+from ops.connections import database, find
 from ops.console import say
-from ops.errors import Forbidden, UserError
-from ops.resolution import actions
-from ops.resolution.actions import ASKS_EPAY, Action, Decision, NotAllowed
+from ops.errors import UserError
+from ops.gateway import resolution_service
+from ops.resolution.actions import ASKS_EPAY, FINAL_BY_EPAY, Action, Decision
 from ops.resolution.approval import is_needed, open_proposal
+from ops.resolution.choices import possible_actions
 from ops.resolution.service import ActionResult, ResolutionService
 from ops.wording.gateway_answers import in_words, was_answered
-from shared.config.settings import Settings, load
+from shared.config.settings import load
 from shared.domain.gateway import OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status
 from shared.storage.queries import PayoutDetail, events_of
 
 _LONGEST = {"--name": 100, "--reason": 1000}
+APPROVE = "approve"
+VERBS = (*(action.verb for action in Action), APPROVE)
 
-
-class Verb(StrEnum):
-    """What can be typed: an act, or the approval of one."""
-
-    RESEND = "resend"
-    REJECT = "reject"
-    ACCEPT_AS = "accept-as"
-    RELEASE = "release"
-    SETTLE = "settle"
-    NOTE = "note"
-    APPROVE = "approve"
-
-
-End = StrEnum("End", {end.name: end.value for end in sorted(actions.FINAL_BY_EPAY)})  # type: ignore[misc]
+End = StrEnum("End", {end.name: end.value for end in sorted(FINAL_BY_EPAY)})  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
-    """What was typed."""
+class _Request:
+    """The command line."""
 
-    verb: Verb
+    verb: str
     name: str
     reason: str
     end: Status | None
     code: str | None
     yes: bool
 
+    @property
+    def asks_first(self) -> bool:
+        """Whether the person is asked to confirm."""
+        return not self.yes and self.verb != Action.NOTE
+
+
+def _parse_verb(text: str) -> str:
+    """A verb; `settle` is the old name of dismiss."""
+    if text == Action.DISMISS:
+        return Action.DISMISS.verb
+    if text not in VERBS:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(VERBS)}")
+    return text
+
+
+def _complete_verb(incomplete: str) -> list[str]:
+    return [verb for verb in VERBS if verb.startswith(incomplete)]
+
 
 def resolve(
-    merchant_order_no: Annotated[str, typer.Argument(help="The order number of the asking app.")],
-    act: Annotated[Verb, typer.Argument(help="What is to be done, as said above.")],
-    name: Annotated[str, typer.Option(help="Who decides; stays on record.")],
-    reason: Annotated[str, typer.Option(help="Why; stays on record.")],
+    merchant_order_no: Annotated[
+        str, typer.Argument(help="The order number of the requesting app.")
+    ],
+    action: Annotated[
+        str,
+        typer.Argument(
+            parser=_parse_verb, autocompletion=_complete_verb, help="One of those above."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Who decides; it goes on record.")],
+    reason: Annotated[str, typer.Option(help="Why; it goes on record.")],
     end: Annotated[
-        End | None, typer.Option("--as", help="The end, for accept-as.", show_choices=True)
+        End | None,
+        typer.Option("--as", help="The final status, for accept-as.", show_choices=True),
     ] = None,
     code: Annotated[
         str | None,
         typer.Option(
-            help="EPAY's code that you take for `no such order`, where EPAY_NOT_FOUND_CODES names"
-            " none. Asked for on a terminal."
+            help="EPAY's code that you take for `no such order`, if EPAY_NOT_FOUND_CODES names"
+            " none. On a terminal you are asked."
         ),
     ] = None,
     epay_account: Annotated[
-        str | None, typer.Option("--account", "--epay-account", help="The EPAY account it is of.")
+        str | None,
+        typer.Option("--account", "--epay-account", help="The EPAY account of the payout."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask to confirm.")] = False,
 ) -> None:
-    """Decide about a payout; what is decided is on record with name and reason.
+    """Decide about a payout; the decision is recorded with name and reason.
 
     resend     EPAY has no such order: send it again, under the same number
     reject     EPAY has no such order: end it unpaid
-    accept-as  EPAY told you how it ended: end it so (--as)
+    accept-as  EPAY told you its final status: record that (--as)
     release    let it pass the cap that holds it
-    settle     you have looked into it: take the reason for review back
-    note       keep your words with it; nothing changes
+    dismiss    you have checked it: close the review
+    note       add a comment to the journal; nothing changes
     approve    do what another person proposed (RESOLVE_SECOND_PERSON)
 
-    resend, reject and accept-as ask EPAY once more, and a rule may forbid them: exit code 3.
+    resend, reject and accept-as query EPAY first, and a rule may forbid them: exit code 3.
     """
-    wish = _Wish(
-        act,
+    request = _Request(
+        action,
         _line(name, "--name"),
         _line(reason, "--reason"),
         None if end is None else Status(end.value),
         code,
         yes,
     )
-    _is_complete(wish)
+    _require_complete(request)
     settings = load()
     with database(settings) as engine:
-        story = _one(find(settings, engine, merchant_order_no, epay_account))
-        with _at_desk(settings, engine, wish) as at:
-            done = _carry_out(at, engine, wish, story.payout)
-    _tell(wish, done)
+        detail = _only(find(settings, engine, merchant_order_no, epay_account))
+        with resolution_service(settings, engine, f"{action} is refused") as service:
+            result = _carry_out(service, engine, request, detail.payout)
+    _report(request, result)
 
 
-def _is_complete(wish: _Wish) -> None:
-    if (wish.verb is Verb.ACCEPT_AS) != (wish.end is not None):
+def _require_complete(request: _Request) -> None:
+    if (request.verb == Action.ACCEPT_AS) != (request.end is not None):
         raise UserError(
-            f"accept-as needs --as with one of {', '.join(sorted(actions.FINAL_BY_EPAY))};"
+            f"accept-as needs --as with one of {', '.join(sorted(FINAL_BY_EPAY))};"
             " no other action does"
         )
-    if not wish.yes and wish.verb is not Verb.NOTE and not _is_terminal():
-        raise UserError("nobody can be asked without a terminal: add --yes to do it all the same")
+    if request.asks_first and not _is_terminal():
+        raise UserError("without a terminal you cannot be asked to confirm: add --yes")
 
 
 def _is_terminal() -> bool:
@@ -120,83 +135,76 @@ def _is_terminal() -> bool:
 
 
 def _line(text: str, option: str) -> str:
-    """What a person types for the record: one printable line, not empty, of bounded length."""
-    words = " ".join(text.split())
-    if not words or not words.isprintable() or len(words) > _LONGEST[option]:
+    """A text for the record: one printable line, not empty, of limited length."""
+    line = " ".join(text.split())
+    if not line or not line.isprintable() or len(line) > _LONGEST[option]:
         raise UserError(f"{option} must be 1 to {_LONGEST[option]} printable characters")
-    return words
+    return line
 
 
-def _one(found: list[PayoutDetail]) -> PayoutDetail:
+def _only(found: list[PayoutDetail]) -> PayoutDetail:
     if len(found) > 1:
-        accounts = ", ".join(story.payout.epay_account for story in found)
-        raise UserError(
-            f"several EPAY accounts have that order: say which by --account: {accounts}"
-        )
+        accounts = ", ".join(detail.payout.epay_account for detail in found)
+        raise UserError(f"several EPAY accounts have that order: add --account, one of {accounts}")
     return found[0]
 
 
-@contextmanager
-def _at_desk(settings: Settings, engine: Engine, wish: _Wish) -> Iterator[ResolutionService]:
-    """The desk, with a rule that forbids something told as such."""
-    try:
-        with resolution_service(settings, engine) as at:
-            yield at
-    except NotAllowed as error:
-        raise Forbidden(f"{wish.verb} is refused: {error}") from error
-
-
 def _carry_out(
-    at: ResolutionService, engine: Engine, wish: _Wish, payout: PayoutState
+    service: ResolutionService, engine: Engine, request: _Request, payout: PayoutState
 ) -> ActionResult:
-    if wish.verb is not Verb.APPROVE:
-        decision = Decision(Action(wish.verb.value), wish.name, wish.reason, wish.end, wish.code)
-        if not wish.yes and wish.verb is not Verb.NOTE:
-            payout, decision = _confirmed(at, payout, decision)
-        return at.act(payout, decision)
-    found = open_proposal(events_of(engine, payout.id))
-    if found is not None:
-        say(proposed(found))
-        if not wish.yes:
-            payout, _ = _confirmed(at, payout, found, approves=True)
-    return at.approve(payout, wish.name, wish.reason, seen=found)
+    if request.verb != APPROVE:
+        action = next(action for action in Action if action.verb == request.verb)
+        decision = Decision(action, request.name, request.reason, request.end, request.code)
+        if request.asks_first:
+            payout, decision = _confirm(service, payout, decision)
+        return service.act(payout, decision)
+    proposal = open_proposal(events_of(engine, payout.id))
+    if proposal is not None:
+        say(describe_proposal(proposal))
+        if request.asks_first:
+            payout, _ = _confirm(service, payout, proposal, approves=True)
+    return service.approve(payout, request.name, request.reason, seen=proposal)
 
 
-def _confirmed(
-    at: ResolutionService, payout: PayoutState, decision: Decision, *, approves: bool = False
+def _confirm(
+    service: ResolutionService,
+    payout: PayoutState,
+    decision: Decision,
+    *,
+    approves: bool = False,
 ) -> tuple[PayoutState, Decision]:
-    """Show the payout and EPAY's answer of this moment, and ask the person at the terminal."""
+    """Show the payout and EPAY's fresh answer, and ask the person at the terminal."""
     answer: OrderAnswer | None = None
     if decision.action in ASKS_EPAY:
-        payout, answer = at.look(payout)
+        payout, answer = service.look(payout)
         say(in_words(answer))
     say(
         f"{payout.merchant_order_no} is {payout.status}, {payout.amount} {payout.currency}"
         f"{', in review for ' + payout.review_reason if payout.review_reason else ''}."
     )
-    does = dict(actions.choices(payout)).get(decision.action, "a rule may forbid it")
-    if at.needs_approval and is_needed(payout, decision) and not approves:
-        does = f"{does}, once a second person approves"
-    takes = ""
-    if isinstance(answer, Refused) and answer.code not in at.policy.not_found_codes:
-        takes = f" No setting says what EPAY's code {answer.code} means: you answer for it."
+    effect = dict(possible_actions(payout)).get(decision.action, "a rule may forbid it")
+    if service.needs_approval and is_needed(payout, decision) and not approves:
+        effect = f"{effect}, once a second person approves"
+    warning = ""
+    if isinstance(answer, Refused) and answer.code not in service.policy.not_found_codes:
+        warning = f" No setting says what EPAY's code {answer.code} means: you answer for it."
         decision = replace(decision, code=decision.code or answer.code)
-    if not typer.confirm(f"{decision.action}: {does}.{takes} Go on?"):
+    if not typer.confirm(f"{decision.action.verb}: {effect}.{warning} Continue?"):
         say("Nothing was done.")
         raise typer.Exit(1)
     return payout, decision
 
 
-def _tell(wish: _Wish, done: ActionResult) -> None:
-    payout = done.payout
-    if done.answer is not None and (wish.yes or not was_answered(done.answer)):
-        say(in_words(done.answer))
-    if done.by_epay:
-        say(f"EPAY itself says so by now: {payout.merchant_order_no} is {payout.status}.")
-    elif done.proposed:
+def _report(request: _Request, result: ActionResult) -> None:
+    payout = result.payout
+    if result.answer is not None and (request.yes or not was_answered(result.answer)):
+        say(in_words(result.answer))
+    if result.by_epay:
+        say(f"EPAY's answer already says so: {payout.merchant_order_no} is {payout.status}.")
+    elif result.proposed:
         say(
             f"Proposed. Another person must approve it: payouts resolve {payout.merchant_order_no}"
             ' approve --name THEIR-NAME --reason "..."'
         )
     else:
-        say(f"Done, and on record. {payout.merchant_order_no} is {payout.status}.")
+        say(f"Done and recorded. {payout.merchant_order_no} is {payout.status}.")

@@ -1,11 +1,10 @@
-"""`payouts review`: what needs a person, why, since when, and what each choice would do."""
+"""`payouts review`: the payouts that wait for a decision, and the effect of each choice."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
 
@@ -14,9 +13,10 @@ from sqlalchemy import Engine
 
 from ops.connections import database
 from ops.console import as_json, note, plain, say, when
-from ops.resolution import actions
 from ops.resolution.actions import Action, Decision
 from ops.resolution.approval import is_needed, open_proposal
+from ops.resolution.choices import possible_actions
+from ops.wording.plural import counted
 from ops.wording.review_help import means
 from shared.clock import utcnow
 from shared.config.builders import build_cipher
@@ -28,20 +28,32 @@ from shared.storage.queries import events_of
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One action that is possible."""
+
+    act: str
+    """Its stored name, for programs."""
+    verb: str
+    """Its name for people."""
+    effect: str
+    command: str
+    """The command to type."""
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One payout that waits for a person."""
 
     payout: PayoutState
     proposal: Decision | None
-    choices: list[tuple[str, str, str]]
-    """Act, what it would do, the command to type."""
+    choices: list[Choice]
 
 
 def review(
     limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what needs a person, the longest waiting first, and the command for each choice."""
+    """Show payouts in review and open proposals, the longest waiting first, with the choices."""
     settings = load()
     with database(settings) as engine:
         found = _cases(settings, engine)
@@ -53,54 +65,56 @@ def review(
         for case in cases:
             _print(case)
         if not cases:
-            say("Nothing needs a person.")
+            say("No payout needs a decision.")
     if more:
         note(f"There are more than {limit}: give --limit (0 for all).")
 
 
 def _cases(settings: Settings, engine: Engine) -> Iterator[Case]:
-    vault = build_cipher(settings)
-    for payout in list(queries.with_proposals(engine, vault)):
+    cipher = build_cipher(settings)
+    for payout in list(queries.with_proposals(engine, cipher)):
         proposal = open_proposal(events_of(engine, payout.id))
         if proposal is not None and payout.review_reason is None:
             yield _case(settings, payout, proposal)
-    for payout in list(queries.in_review(engine, vault)):
+    for payout in list(queries.in_review(engine, cipher)):
         yield _case(settings, payout, open_proposal(events_of(engine, payout.id)))
 
 
 def _case(settings: Settings, payout: PayoutState, proposal: Decision | None) -> Case:
-    choices = [
-        (act.value, _does(settings, payout, act, does), command(settings, payout, act.value))
-        for act, does in actions.choices(payout)
+    found = [
+        (action.value, action.verb, _effect(settings, payout, action, effect))
+        for action, effect in possible_actions(payout)
     ]
     if proposal is not None:
-        does = f"does what {proposal.person} proposed, if it still is allowed"
-        choices.insert(0, ("approve", does, command(settings, payout, "approve")))
+        effect = f"does what {proposal.person} proposed, if it is still allowed"
+        found.insert(0, ("approve", "approve", effect))
+    choices = [
+        Choice(act, verb, effect, _command(settings, payout, verb)) for act, verb, effect in found
+    ]
     return Case(payout, proposal, choices)
 
 
-def _does(settings: Settings, payout: PayoutState, act: Action, does: str) -> str:
-    asked = Decision(act, person="", reason="")
-    if settings.resolve_second_person and is_needed(payout, asked):
-        return f"{does}, once a second person approves"
-    return does
+def _effect(settings: Settings, payout: PayoutState, action: Action, effect: str) -> str:
+    decision = Decision(action, person="", reason="")
+    if settings.resolve_second_person and is_needed(payout, decision):
+        return f"{effect}, once a second person approves"
+    return effect
 
 
-def command(settings: Settings, payout: PayoutState, act: str) -> str:
-    """What to type for an act."""
+def _command(settings: Settings, payout: PayoutState, verb: str) -> str:
     order = shlex.quote(payout.merchant_order_no)
     order = f"-- {order}" if order.startswith("-") else order
-    ends = " --as STATUS" if act == Action.ACCEPT_AS else ""
+    status = " --as STATUS" if verb == Action.ACCEPT_AS else ""
     account = ""
     if payout.epay_account != settings.epay_account:
         account = f" --account {shlex.quote(payout.epay_account)}"
-    return f'payouts resolve{ends}{account} --name YOU --reason "..." {order} {act}'
+    return f'payouts resolve{status}{account} --name YOU --reason "..." {order} {verb}'
 
 
-def proposed(decision: Decision) -> str:
+def describe_proposal(decision: Decision) -> str:
     """A proposal in words."""
-    ending = f" {decision.end}" if decision.end else ""
-    return f"{decision.person} proposed: {decision.action}{ending} ({decision.reason})"
+    status = f" {decision.end}" if decision.end else ""
+    return f"{decision.person} proposed: {decision.action.verb}{status} ({decision.reason})"
 
 
 def _print(case: Case) -> None:
@@ -108,16 +122,16 @@ def _print(case: Case) -> None:
     say(f"{payout.merchant_order_no}  {payout.status}  {payout.amount} {payout.currency}")
     if payout.review_reason is not None:
         days = (utcnow() - (payout.review_since or utcnow())).days
-        age = f", {days} day(s)" if days else ""
+        age = f", {counted(days, 'day')}" if days else ""
         say(f"  why: {payout.review_reason}")
         say(f"  means: {means(payout.review_reason)}")
         say(f"  since: {when(payout.review_since)} UTC{age}")
     if case.proposal is not None:
-        say(f"  waits for a second person: {proposed(case.proposal)}")
+        say(f"  APPROVAL PENDING: {describe_proposal(case.proposal)}")
     say("  choices:")
-    for act, does, typed in case.choices:
-        say(f"    {act}: {does}")
-        say(f"      {typed}")
+    for choice in case.choices:
+        say(f"    {choice.verb}: {choice.effect}")
+        say(f"      {choice.command}")
     say("")
 
 
@@ -132,7 +146,7 @@ def _as_dict(case: Case) -> dict[str, Any]:
         "code": None if payout.review_reason is None else reasons.code_of(payout.review_reason),
         "why": payout.review_reason,
         "means": means(payout.review_reason) or None,
-        "since": _moment(payout.review_since),
+        "since": payout.review_since,
         "proposal": None
         if proposal is None
         else {
@@ -142,10 +156,7 @@ def _as_dict(case: Case) -> dict[str, Any]:
             "reason": plain(proposal.reason),
         },
         "choices": [
-            {"act": act, "does": does, "command": typed} for act, does, typed in case.choices
+            {"act": choice.act, "does": choice.effect, "command": choice.command}
+            for choice in case.choices
         ],
     }
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()

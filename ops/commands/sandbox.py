@@ -1,4 +1,4 @@
-"""`payouts sandbox`: the stand-in gateway, in a process of its own."""
+"""`payouts sandbox`: the stand-in gateway, in its own process."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import typer
 
 
 def sandbox(ctx: typer.Context) -> None:
-    """Run the stand-in EPAY gateway, for trying out. `payouts sandbox --help` lists its options."""
+    """Run the stand-in EPAY gateway. `payouts sandbox --help` lists its options."""
     os.execv(sys.executable, [sys.executable, "-m", "sandbox", *ctx.args])  # noqa: S606

@@ -1,4 +1,4 @@
-"""`payouts schema`: the JSON schema of a request, or of the answer to the asking app."""
+"""`payouts schema`: the JSON schema of a request, or of an outcome message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.json_schema import SCHEMAS
 
 
 class Which(StrEnum):
-    """What there is a schema of."""
+    """The messages that have a schema."""
 
     REQUEST = "request"
     OUTCOME = "outcome"
@@ -20,8 +20,8 @@ class Which(StrEnum):
 
 def schema(
     which: Annotated[
-        Which, typer.Argument(help="The kwargs of `payouts.request`, or those of your own task.")
+        Which, typer.Argument(help="The kwargs of `payouts.request`, or of your outcome task.")
     ],
 ) -> None:
-    """Print a JSON schema; the same is in docs/schema."""
+    """Print a JSON schema; docs/schema has the same."""
     say(as_json(SCHEMAS[which.value]()))

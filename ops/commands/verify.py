@@ -1,4 +1,4 @@
-"""`payouts verify`: whether the journal and the rows are still what was written."""
+"""`payouts verify`: whether the journals and the rows are still what was written."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
+from ops.connections import database
 from ops.console import say
-from ops.errors import UserError, unreadable
+from ops.errors import UserError
+from ops.wording.plural import counted
 from shared.config.builders import build_cipher
 from shared.config.settings import Settings, load
 from shared.storage import archive as archives
 from shared.storage import journal_audit
-from shared.storage.engine import make_engine
+from shared.storage.journal_audit import ChainBreak
 
 
 def verify(
@@ -25,34 +26,31 @@ def verify(
         typer.Option(help="Check a file of `payouts archive` instead; may be given often."),
     ] = None,
 ) -> None:
-    """Walk every payout's chain of events; name each that was changed behind our back (exit 1)."""
-    settings = load().need("database_url")
-    engine = make_engine(settings.database_url, pool_size=1)
-    walked = broken = 0
-    try:
-        for found in _walk(engine, settings, archive or []):
-            walked += 1
-            if found is not None:
-                broken += 1
-                say(
-                    f"BROKEN: payout {found.merchant_order_no} of {found.epay_account},"
-                    f" at event {found.sequence}: {found.what}"
-                )
-    except SQLAlchemyError as error:
-        raise unreadable(error) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"an archive could not be read: {error}") from error
-    finally:
-        engine.dispose()
+    """Check every payout's hash chain; name payouts altered outside the application (exit 1)."""
+    settings = load()
+    checked = broken = 0
+    with database(settings) as engine:
+        try:
+            for found in _chain_breaks(engine, settings, archive or []):
+                checked += 1
+                if found is not None:
+                    broken += 1
+                    say(
+                        f"BROKEN: payout {found.merchant_order_no} of {found.epay_account},"
+                        f" at event {found.sequence}: {found.what}"
+                    )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"an archive could not be read: {error}") from error
     if broken:
-        say(f"{broken} of {walked} payouts were changed behind the journal's back.")
+        say(f"{broken} of {counted(checked, 'payout')}: altered outside the application.")
         raise typer.Exit(1)
-    say(f"{walked} payouts: every chain holds.")
+    say(f"{counted(checked, 'payout')}: journal intact.")
 
 
-def _walk(
+def _chain_breaks(
     engine: Engine, settings: Settings, files: list[Path]
-) -> Iterator[journal_audit.ChainBreak | None]:
+) -> Iterator[ChainBreak | None]:
+    """For each payout its break, or None."""
     if not files:
         yield from journal_audit.audit_chains(engine, build_cipher(settings))
     for file in files:

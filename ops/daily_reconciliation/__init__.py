@@ -1,1 +1,1 @@
-"""A day's payouts, asked for at EPAY while somebody waits: the walk, the sums, the CSV."""
+"""The comparison of a day's payouts with EPAY on demand: queries, totals, CSV."""

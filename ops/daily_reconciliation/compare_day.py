@@ -1,4 +1,4 @@
-"""Asking EPAY for every payout of a day, side by side and at a bounded rate."""
+"""Querying EPAY for every payout of a day, concurrently and at a limited rate."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Line:
     """One payout of the day: our row, EPAY's answer, and how they compare."""
 
     payout: PayoutState
-    """As it stood when the answer was there."""
+    """Its state when the answer arrived."""
     answer: OrderAnswer
     compared: Comparison
 
 
 class Pace:
-    """Lets so many through in a second, evenly; all of them when there is no bound."""
+    """A rate limit with even distances; None: unlimited."""
 
     def __init__(self, per_second: float | None) -> None:
         self._gap = 1 / per_second if per_second else 0.0
@@ -52,27 +52,27 @@ class Pace:
 
 @dataclass(frozen=True)
 class DayComparison:
-    """The comparison of a day. No connection to the database is held while EPAY is asked."""
+    """The comparison of a day. No database connection is held during a query."""
 
-    books: ReconciliationStore
+    days: ReconciliationStore
     store: PayoutStore
     policy: Policy
     query: Callable[[str], OrderAnswer]
     at_once: int
-    """Queries under way at the same time."""
+    """Concurrent queries."""
     record: bool = False
-    """Whether differences become events and reasons for review, as with the daily comparison."""
+    """Whether differences become events and review reasons, as in the daily comparison."""
     pace: Pace = field(default_factory=lambda: Pace(None))
 
     def lines(self, day: date, sample: int | None = None) -> Iterator[Line]:
         """Every payout of the day, or of the sample, in order of acceptance.
 
         Raises:
-            UserError: EPAY answers nothing at all.
+            UserError: EPAY does not answer.
         """
-        last_id, heard = 0, False
+        last_id, answered = 0, False
         with ThreadPoolExecutor(self.at_once, thread_name_prefix="query") as pool:
-            while orders := self.books.orders(day, last_id, _ORDERS_READ, sample):
+            while orders := self.days.orders(day, last_id, _ORDERS_READ, sample):
                 last_id = max(orders)
                 ids = list(orders)
                 for start in range(0, len(ids), self.at_once):
@@ -80,8 +80,10 @@ class DayComparison:
                     asked_at = utcnow()
                     answers = dict(zip(part, pool.map(self._ask, part.values()), strict=True))
                     if not any(map(daily_reconciliation.epay_answered, answers.values())):
-                        _is_away(answers, heard=heard, is_whole=len(part) == self.at_once)
-                    heard = True
+                        _require_answers(
+                            answers, answered=answered, is_whole=len(part) == self.at_once
+                        )
+                    answered = True
                     yield from self._compared(answers, asked_at)
 
     def _ask(self, merchant_order_no: str) -> OrderAnswer:
@@ -108,13 +110,13 @@ class DayComparison:
         return list(found.values())
 
 
-def _is_away(answers: Mapping[int, OrderAnswer], *, heard: bool, is_whole: bool) -> None:
-    """End the walk before a gateway that answers nothing; a few orders may have no answer."""
-    if heard and not is_whole:
+def _require_answers(answers: Mapping[int, OrderAnswer], *, answered: bool, is_whole: bool) -> None:
+    """Stop if the gateway is away; a few orders at the end may have no answer."""
+    if answered and not is_whole:
         return
     last = list(answers.values())[-1]
     reason = last.reason if isinstance(last, NeverSent | OutcomeUnknown) else "no answer"
     raise UserError(
-        f"EPAY answered none of the last {len(answers)} queries ({reason}). Look at"
-        " `payouts doctor`, and run this again when the gateway is well."
+        f"EPAY answered none of the last {len(answers)} queries ({reason}). Run `payouts doctor`,"
+        " and this command again when the gateway answers."
     )

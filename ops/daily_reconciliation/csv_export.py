@@ -1,4 +1,4 @@
-"""The comparison as CSV: one line for each payout, safe to open in a spreadsheet."""
+"""The comparison as CSV: one line per payout, safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOTHING = Report("query", None, None, None, None, None, None)
 
 
 class CsvLines:
-    """Writes lines as they come. Account numbers are not among the columns."""
+    """Writes each line at once. Account numbers are not among the columns."""
 
     def __init__(self, file: TextIO) -> None:
         self._writer = csv.writer(file, lineterminator="\n")

@@ -2,62 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from ops.console import exact, plain, when
+from ops.console import exact, print_table, say, when
 from ops.daily_reconciliation.compare_day import Line
 from ops.daily_reconciliation.totals import DayTotals
+from ops.wording.plural import counted
 from shared.domain.daily_reconciliation import Verdict
 from shared.storage.daily_reconciliation import DayProgress, Total
 
 _UNANSWERED_ADVICE = (
-    "Not answered is neither agreed nor different: run this again. If the words mean `no such"
-    " order`, confirm it with EPAY and add the code to EPAY_NOT_FOUND_CODES."
+    "Not answered means neither agreed nor different: run this again. If EPAY's message means `no"
+    " such order`, confirm that with EPAY and add the code to EPAY_NOT_FOUND_CODES."
 )
-_MONEY = ("count", "amount", "fee")
 
 
 def print_sums(to: Console, day: date, sums: DayTotals, daily: DayProgress | None) -> None:
-    """The sums side by side, what differs, what was not answered, what the daily run found."""
-    if not sums.by:
-        _say(to, _nothing(day))
-        _say(to, _daily_words(daily))
-        return
-    ours, theirs = (tuple(f"{who} {name}" for name in _MONEY) for who in ("our", "EPAY"))
-    table = _table(day, *ours, *theirs)
-    for (status, currency), pair in sorted(sums.by.items()):
-        cells = (cell for side in pair for cell in _cells(side))
-        table.add_row(status, plain(currency), *cells)
-    to.print(table, markup=False, highlight=False)
-    for title, verdict in (("DIFFERS", Verdict.DIFFERS), ("not answered", Verdict.UNANSWERED)):
-        for line in sums.of(verdict):
-            words = "; ".join(line.compared.reasons)
-            _say(to, f"{title}: {line.payout.merchant_order_no}: {words}")
-    counts = sums.verdicts
-    _say(
+    """Both sides' sums, each difference, each payout without an answer, and the daily run."""
+    _print_totals(
         to,
-        f"{counts.total()} payout(s) asked for: {counts[Verdict.AGREED]} agree,"
-        f" {counts[Verdict.DIFFERS]} differ, {counts[Verdict.UNANSWERED]} were not answered.",
+        day,
+        (
+            (status, currency, side, total)
+            for (status, currency), pair in sorted(sums.by.items())
+            for side, total in zip(("ours", "EPAY"), pair, strict=True)
+        ),
     )
-    if counts[Verdict.UNANSWERED]:
-        _say(to, _UNANSWERED_ADVICE)
-    _say(to, _daily_words(daily))
+    if sums.by:
+        for title, verdict in (
+            ("DIFFERS", Verdict.DIFFERS),
+            ("not answered", Verdict.UNANSWERED),
+        ):
+            for line in sums.of(verdict):
+                reasons = "; ".join(line.compared.reasons)
+                say(f"{title}: {line.payout.merchant_order_no}: {reasons}", to)
+        counts = sums.verdicts
+        say(
+            f"{counted(counts.total(), 'payout')} queried: {counts[Verdict.AGREED]} agreed,"
+            f" {counts[Verdict.DIFFERS]} different, {counts[Verdict.UNANSWERED]} not answered.",
+            to,
+        )
+        if counts[Verdict.UNANSWERED]:
+            say(_UNANSWERED_ADVICE, to)
+    say(_daily_run(daily), to)
 
 
 def print_ours(to: Console, day: date, totals: list[Total], daily: DayProgress | None) -> None:
-    """Our own sums, and what the daily run found."""
-    if totals:
-        table = _table(day, *_MONEY)
-        for total in totals:
-            table.add_row(total.status, total.currency, *_cells(total))
-        to.print(table, markup=False, highlight=False)
-    else:
-        _say(to, _nothing(day))
-    _say(to, _daily_words(daily))
+    """Our own sums, and the result of the daily run."""
+    _print_totals(to, day, ((total.status, total.currency, "ours", total) for total in totals))
+    say(_daily_run(daily), to)
 
 
 def as_dict(day: date, sums: DayTotals, daily: DayProgress | None) -> dict[str, Any]:
@@ -69,9 +66,9 @@ def as_dict(day: date, sums: DayTotals, daily: DayProgress | None) -> dict[str, 
             {"status": status, "currency": currency, "ours": _money(ours), "epay": _money(theirs)}
             for (status, currency), (ours, theirs) in sorted(sums.by.items())
         ],
-        "differences": [_line_dict(line) for line in sums.of(Verdict.DIFFERS)],
-        "not_answered": [_line_dict(line) for line in sums.of(Verdict.UNANSWERED)],
-        "daily_run": _daily_dict(daily),
+        "differences": [_line_as_dict(line) for line in sums.of(Verdict.DIFFERS)],
+        "not_answered": [_line_as_dict(line) for line in sums.of(Verdict.UNANSWERED)],
+        "daily_run": _daily_as_dict(daily),
     }
 
 
@@ -81,29 +78,33 @@ def ours_as_dict(day: date, totals: list[Total], daily: DayProgress | None) -> d
         {"status": total.status, "currency": total.currency, "ours": _money(total)}
         for total in totals
     ]
-    return {"day": day.isoformat(), "totals": rows, "daily_run": _daily_dict(daily)}
+    return {"day": day.isoformat(), "totals": rows, "daily_run": _daily_as_dict(daily)}
 
 
-def _nothing(day: date) -> str:
-    return f"No payout was accepted on {day:%F} (UTC)."
+def _print_totals(to: Console, day: date, totals: Iterable[tuple[str, str, str, Any]]) -> None:
+    """One row for each status, currency and side."""
+    rows = [
+        (status, currency, side, f"{total.count}", exact(total.amount), exact(total.fee))
+        for status, currency, side, total in totals
+    ]
+    if not rows:
+        say(f"No payout was accepted on {day:%F} (UTC).", to)
+        return
+    numbers = ("payouts", "amount", "fees")
+    print_table(
+        ("status", "currency", "side", *numbers),
+        rows,
+        title=f"Payouts accepted on {day:%F} (UTC)",
+        right=numbers,
+        to=to,
+    )
 
 
-def _table(day: date, *columns: str) -> Table:
-    table = Table("status", "currency", title=f"Payouts accepted on {day:%F} (UTC)")
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
+def _money(total: Any) -> dict[str, Any]:
+    return {"count": total.count, "amount": f"{total.amount:f}", "fee": f"{total.fee:f}"}
 
 
-def _money(of: Any) -> dict[str, Any]:
-    return {"count": of.count, "amount": f"{of.amount:f}", "fee": f"{of.fee:f}"}
-
-
-def _cells(of: Any) -> tuple[str, ...]:
-    return f"{of.count}", exact(of.amount), exact(of.fee)
-
-
-def _line_dict(line: Line) -> dict[str, Any]:
+def _line_as_dict(line: Line) -> dict[str, Any]:
     return {
         "merchant_order_no": line.payout.merchant_order_no,
         "status": line.payout.status.value,
@@ -111,23 +112,17 @@ def _line_dict(line: Line) -> dict[str, Any]:
     }
 
 
-def _daily_words(daily: DayProgress | None) -> str:
+def _daily_run(daily: DayProgress | None) -> str:
     if daily is None:
-        return "The daily comparison has not looked at this day."
-    counts = (
-        f"{daily.agreed} agreed, {daily.differing} differed, {daily.unanswered} were not answered"
-    )
+        return "The daily comparison has not run for this day."
+    counts = f"{daily.agreed} agreed, {daily.differing} different, {daily.unanswered} not answered"
     if daily.finished_at is None:
-        return f"The daily comparison is at it since {when(daily.started_at)}: {counts} so far."
-    return f"The daily comparison ended {when(daily.finished_at)}: {counts}."
+        return f"The daily comparison runs since {when(daily.started_at)}: {counts} so far."
+    return f"The daily comparison finished {when(daily.finished_at)}: {counts}."
 
 
-def _daily_dict(daily: DayProgress | None) -> dict[str, Any] | None:
+def _daily_as_dict(daily: DayProgress | None) -> dict[str, Any] | None:
     if daily is None:
         return None
     names = ("agreed", "differing", "unanswered", "started_at", "finished_at")
     return {name: getattr(daily, name) for name in names}
-
-
-def _say(to: Console, words: str) -> None:
-    to.print(plain(words), markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""What a day comes to, per status and currency: by our rows, and by EPAY's answers."""
+"""The totals of a day per status and currency: of our rows, and of EPAY's answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_ANSWER = "not answered"
 
 @dataclass(slots=True)
 class Sum:
-    """A count, and the amounts and fees of what was counted."""
+    """A count of payouts, with the sums of their amounts and fees."""
 
     count: int = 0
     amount: Decimal = Decimal(0)
@@ -32,16 +32,16 @@ class Sum:
 
 @dataclass(slots=True)
 class DayTotals:
-    """The day, line by line. The lines that say nothing are not kept."""
+    """The totals, and the lines that did not agree."""
 
     by: dict[tuple[str, str], tuple[Sum, Sum]] = field(default_factory=dict)
     """(status, currency) -> our sum and EPAY's."""
     verdicts: Counter[Verdict] = field(default_factory=Counter)
-    told: list[Line] = field(default_factory=list)
-    """What differs, and what was not answered."""
+    not_agreed: list[Line] = field(default_factory=list)
+    """The lines that differ or were not answered."""
 
     def add(self, line: Line) -> None:
-        """Count a line on both sides."""
+        """Count a payout on both sides."""
         payout = line.payout
         ours, _ = self._of(payout.status.value, payout.currency)
         ours.add(payout.amount, payout.fee)
@@ -53,18 +53,18 @@ class DayTotals:
             theirs.add(None, None)
         self.verdicts[line.compared.verdict] += 1
         if line.compared.verdict is not Verdict.AGREED:
-            self.told.append(line)
+            self.not_agreed.append(line)
 
     def of(self, verdict: Verdict) -> list[Line]:
-        """The lines of a verdict; none are kept of what agreed."""
-        return [line for line in self.told if line.compared.verdict is verdict]
+        """The lines of a verdict; agreed lines are not kept."""
+        return [line for line in self.not_agreed if line.compared.verdict is verdict]
 
     def _of(self, status: str, currency: str) -> tuple[Sum, Sum]:
         return self.by.setdefault((status, currency), (Sum(), Sum()))
 
 
 def _at_epay(line: Line) -> tuple[str, str]:
-    """Under which status and currency EPAY's side is counted, in our words."""
+    """The status, in our terms, and the currency of EPAY's side."""
     match line.answer:
         case Report(status=status, currency=currency):
             return status_from_epay(status or "").value, currency or "-"

@@ -1,4 +1,4 @@
-"""The asking app of the demo: enqueues payouts with plain celery, and hears how they end."""
+"""The requesting app of the demo: it requests payouts with plain Celery, and gets the outcomes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class ClientApp:
         self._redis_url = redis_url
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="outcomes", daemon=True)
-        self.told: dict[str, list[str]] = defaultdict(list)
-        """The final statuses told, by order number."""
+        self.outcomes: dict[str, list[str]] = defaultdict(list)
+        """The final statuses of the outcome messages, by order number."""
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop listening, and let go of the broker."""
+    def close(self) -> None:
+        """Stop listening, and close the connection."""
         self._stop.set()
         self._thread.join(timeout=5)
         self._celery.close()
 
-    def ask(self, planned: Sequence[Planned]) -> None:
-        """Enqueue the payouts."""
+    def request(self, planned: Sequence[Planned]) -> None:
+        """Request the payouts."""
         for payout in planned:
             kwargs: dict[str, Any] = {
                 "merchant_order_no": payout.merchant_order_no,
@@ -55,14 +55,14 @@ class ClientApp:
     def _listen(self) -> None:
         with Connection(self._redis_url) as connection:
             queue = Queue(OUTCOME_QUEUE, routing_key=OUTCOME_QUEUE)
-            with Consumer(connection, [queue], callbacks=[self._hear], accept=["json"]):
+            with Consumer(connection, [queue], callbacks=[self._receive], accept=["json"]):
                 while not self._stop.is_set():
                     try:
                         connection.drain_events(timeout=0.5)
                     except TimeoutError:
                         continue
 
-    def _hear(self, body: Any, message: Any) -> None:
+    def _receive(self, body: Any, message: Any) -> None:
         outcome = body[1]
-        self.told[outcome["merchant_order_no"]].append(outcome["status"])
+        self.outcomes[outcome["merchant_order_no"]].append(outcome["status"])
         message.ack()

@@ -1,4 +1,4 @@
-"""What the demo shows: a live table while it runs, and the closing summary."""
+"""The demo's output: a live table during the run, and the closing summary."""
 
 from __future__ import annotations
 
@@ -7,41 +7,64 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from ops.console import print_facts, print_table, say
+from ops.demo.scenario import FAULTS
 from ops.demo.verify import Verdict
 from shared.domain.payout import Status
 from shared.domain.transitions import FINAL
 
 
 def live_table(
-    asked: int, rows: Mapping[str, Status], told: int, seconds: float, note: str
+    requested: int, rows: Mapping[str, Status], notified: int, seconds: float, breaker: str
 ) -> Table:
-    """How the payouts stand at this moment."""
+    """The state of the payouts at this moment."""
     counts = Counter(rows.values())
-    table = Table(title=f"{asked} payouts, {seconds:.0f} s", caption=note)
+    table = Table(title=f"{requested} payouts, {seconds:.0f} s", caption=breaker or None)
     table.add_column("status")
     table.add_column("payouts", justify="right")
-    table.add_column("", width=40)
-    table.add_row("waiting in the queue", str(asked - len(rows)), "")
+    table.add_column("", width=36)
+    table.add_row("waiting in Redis", str(requested - len(rows)), "")
     for status in Status:
         if counts[status] or status not in FINAL:
-            bar = "█" * round(40 * counts[status] / max(asked, 1))
+            bar = "█" * round(36 * counts[status] / max(requested, 1))
             table.add_row(status.value, str(counts[status]), bar)
-    table.add_row("told to the asking app", str(told), "")
+    table.add_row("requesting app notified", str(notified), "")
     return table
 
 
-def summary(verdict: Verdict, seconds: float) -> Table:
-    """The closing summary."""
-    table = Table(title="Summary", show_header=False)
-    table.add_column("what")
-    table.add_column("payouts", justify="right")
-    table.add_row("asked for", str(verdict.asked))
-    for status, count in sorted(verdict.by_status.items()):
-        table.add_row(f"  {status}", str(count))
-    table.add_row("sent to EPAY", str(verdict.sent))
-    table.add_row("paid once", str(verdict.paid_once))
-    table.add_row("paid twice", str(verdict.paid_twice))
-    table.add_row("still open", str(verdict.still_open))
-    table.add_row("told to the asking app", str(verdict.told))
-    table.add_row("seconds", f"{seconds:.1f}")
-    return table
+def print_summary(verdict: Verdict, seconds: float) -> None:
+    """Print every fault with its result, the totals, and each payout that is not right."""
+    print_table(
+        ("fault", "the gateway", "payouts", "ended"),
+        (
+            (
+                fault or "none",
+                FAULTS[fault].effect if fault else "",
+                str(sum(statuses.values())),
+                ", ".join(f"{count} {status}" for status, count in statuses.items()),
+            )
+            for fault, statuses in sorted(
+                verdict.by_fault.items(), key=lambda item: item[0] is None
+            )
+        ),
+        title="\nFaults",
+        right={"payouts"},
+        fold={"the gateway", "ended"},
+    )
+    say("\nTotals")
+    print_facts(
+        (
+            ("requested", str(verdict.requested)),
+            *((f"  {status}", str(count)) for status, count in sorted(verdict.by_status.items())),
+            ("sent to EPAY", str(verdict.sent)),
+            ("paid once", str(verdict.paid_once)),
+            ("paid twice", str(verdict.paid_twice)),
+            ("still open", str(verdict.still_open)),
+            ("notified", str(verdict.notified)),
+            ("seconds", f"{seconds:.1f}"),
+        )
+    )
+    for breach in verdict.broken:
+        say(f"BROKEN: {breach}")
+    for missing in verdict.unfinished:
+        say(f"not finished in time: {missing}")

@@ -1,26 +1,30 @@
-"""The run of the demo: ask, watch, judge."""
+"""The run of the demo: request payouts, watch them, verify the result."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
+import redis
 import requests
 from rich.live import Live
 from sqlalchemy import Engine, select
 
 from devstack.wait import wait_for
+from ops.connections import open_database
 from ops.console import out, say
 from ops.demo.client_app import ClientApp
-from ops.demo.display import live_table, summary
-from ops.demo.scenario import NOT_FOUND_CODE, REFUSED_CODE, Planned, plan_payouts
+from ops.demo.display import live_table, print_summary
+from ops.demo.scenario import FAULTS, NOT_FOUND_CODE, REFUSED_CODE, Planned, plan_payouts
 from ops.demo.services import Services, running
 from ops.demo.verify import Paid, Verdict, judge
 from ops.errors import UserError
+from ops.wording.plural import counted
+from shared.domain import circuit_breaker
 from shared.domain.payout import Status
 from shared.domain.transitions import FINAL
-from shared.storage.engine import make_engine
 from shared.storage.tables import metadata
 
 _SETTINGS = {
@@ -35,13 +39,10 @@ _SETTINGS = {
     "BREAKER_FAILURES": "1000",
     "SWEEP_SECONDS": "1",
 }
-"""Days in seconds: the demo's settings are the service's, with shorter pauses.
+"""The service's settings with shorter times.
 
-Two of three payouts meet a fault, which to the breaker looks like an outage: it stays out of it.
+One of three payouts meets a fault, which looks like an outage: the breaker's bound is out of reach.
 """
-
-_LEDGER_SECONDS = 30.0
-"""For a gateway that is away at the end to come back: its outages last 2 s each."""
 
 _SANDBOX = {
     "SANDBOX_DUPLICATES": "pay",
@@ -49,7 +50,15 @@ _SANDBOX = {
     "SANDBOX_SILENCE_SECONDS": "8",
     "SANDBOX_LATE_CALLBACK_SECONDS": "10",
 }
-"""The gateway pays a second create of the same order again: only our own care prevents it."""
+"""The gateway pays a second create of the same order again: only the service prevents it."""
+
+_LEDGER_SECONDS = 30.0
+"""How long to wait for a gateway that is away at the end: its outages last 2 s each."""
+_LONGEST_SECONDS = 300.0
+"""The run ends after this time even with progress."""
+
+Seen = tuple[dict[str, list[str]], dict[str, Status], dict[str, Paid]]
+"""The outcome messages, the rows and the ledger, each by order number."""
 
 
 def run(logs: Path, *, count: int, limit: float) -> int:
@@ -58,62 +67,77 @@ def run(logs: Path, *, count: int, limit: float) -> int:
     Args:
         logs: the folder for the logs of all processes.
         count: how many payouts.
-        limit: seconds to wait for the last payout.
+        limit: seconds without progress after which the run ends.
 
     Returns:
-        The exit code: 0 when every payout came to its one true end, 1 when a law was broken, 2
-        when none was and some payouts were not finished in time.
+        The exit code: 0 if every payout has the right final status, 1 if a guarantee is broken, 2
+        if none is and some payouts did not finish in time.
 
     Raises:
         UserError: the gateway was away at the end and did not come back.
     """
     planned = plan_payouts(count)
     began = time.monotonic()
-    say("Starting PostgreSQL, Redis, the stand-in gateway, workers, beat and webhook ...")
+    say(
+        f"{count} payouts, {sum(1 for payout in planned if payout.fault)} of them through"
+        f" {len(FAULTS)} faults. The gateway pays again whatever it is sent twice.\nStarting"
+        " PostgreSQL, Redis, the stand-in gateway, workers, beat and webhook ..."
+    )
     with running(logs, _SETTINGS, _SANDBOX) as services:
         verdict = _watch(services, planned, began, limit)
-    out.print()
-    out.print(summary(verdict, time.monotonic() - began))
-    for fault in verdict.broken:
-        say(f"BROKEN: {fault}")
-    for missing in verdict.unfinished:
-        say(f"not finished in time: {missing}")
+    print_summary(verdict, time.monotonic() - began)
     if verdict.broken:
+        say(f"A guarantee is broken: {counted(len(verdict.broken), 'time')}.")
         return 1
     if verdict.unfinished:
-        say(f"{len(verdict.unfinished)} of {verdict.asked} payouts: not finished in time.")
+        say(f"{len(verdict.unfinished)} of {verdict.requested} payouts: not finished in time.")
         return 2
-    say(f"All {verdict.asked} payouts came to their one true end.")
+    say(f"All {verdict.requested} payouts have the right final status. None was paid twice.")
+    say("Next: `make dev` keeps the service up for your own app; docs/trying.md shows the way.")
     return 0
 
 
 def _watch(services: Services, planned: Sequence[Planned], began: float, limit: float) -> Verdict:
-    engine = make_engine(services.database_url, pool_size=1)
-    asker = ClientApp(services.redis_url)
-    asker.start()
-    faults = sum(1 for payout in planned if payout.fault)
-    note = f"{faults} of them through a fault; the gateway pays whatever is sent twice"
-    try:
-        asker.ask(planned)
-        with Live(console=out, refresh_per_second=4) as live:
-            while True:
-                rows = _rows(engine)
-                seconds = time.monotonic() - began
-                live.update(live_table(len(planned), rows, len(asker.told), seconds, note))
-                if _settled(planned, rows, asker) or seconds > limit:
-                    break
-                time.sleep(0.25)
-        in_time = _settled(planned, rows, asker)
-        told, rows, ledger = _last_look(engine, services.gateway_url, asker)
-        return judge(planned, rows, ledger, told, in_time=in_time)
-    finally:
-        asker.stop()
-        engine.dispose()
+    client = ClientApp(services.redis_url)
+    client.start()
+    with open_database(services.database_url) as engine, closing(client):
+        client.request(planned)
+        finished = _wait(services, engine, client, len(planned), began, limit)
+        outcomes, rows, ledger = _last_look(engine, services.gateway_url, client)
+        return judge(planned, rows, ledger, outcomes, in_time=finished)
 
 
-def _settled(planned: Sequence[Planned], rows: Mapping[str, Status], asker: ClientApp) -> bool:
-    ended = sum(1 for status in rows.values() if status in FINAL)
-    return ended == len(planned) and len(asker.told) == len(planned)
+def _wait(
+    services: Services, engine: Engine, client: ClientApp, count: int, began: float, limit: float
+) -> bool:
+    """Show the payouts until all are finished; False: no progress, or not within the ceiling."""
+    state: tuple[Mapping[str, Status], int] | None = None
+    progress_at = began
+    with (
+        redis.Redis.from_url(services.redis_url, socket_timeout=2) as broker,
+        Live(console=out, refresh_per_second=4) as live,
+    ):
+        while True:
+            now, seen = time.monotonic(), (_rows(engine), len(client.outcomes))
+            if seen != state:
+                state, progress_at = seen, now
+            rows, notified = seen
+            live.update(live_table(count, rows, notified, now - began, _breaker(broker)))
+            if notified == count == sum(1 for status in rows.values() if status in FINAL):
+                return True
+            if now - progress_at > limit or now - began > _LONGEST_SECONDS:
+                return False
+            time.sleep(0.25)
+
+
+def _breaker(broker: redis.Redis) -> str:
+    """A line about the circuit breaker while it is open."""
+    text = broker.get(circuit_breaker.KEY)
+    opening = circuit_breaker.deserialize(text.decode() if isinstance(text, bytes) else None)
+    if opening is None:
+        return ""
+    seconds = max(0.0, opening.retry_at - time.time())
+    return f"circuit breaker open: {opening.reason}; next probe in {seconds:.0f} s"
 
 
 def _rows(engine: Engine) -> dict[str, Status]:
@@ -123,30 +147,28 @@ def _rows(engine: Engine) -> dict[str, Status]:
         return {row.merchant_order_no: Status(row.status) for row in rows}
 
 
-def _last_look(
-    engine: Engine, gateway_url: str, asker: ClientApp
-) -> tuple[dict[str, list[str]], dict[str, Status], dict[str, Paid]]:
-    """What was told, the rows and the ledger, read in this order: each is ahead of the one before.
+def _last_look(engine: Engine, gateway_url: str, client: ClientApp) -> Seen:
+    """The outcomes, the rows and the ledger, read in this order: each is ahead of the one before.
 
-    The gateway may be away for a moment: one of the demo's own faults. A payout that came on record
-    meanwhile may be in the ledger and not in the rows: all is read again.
+    The gateway may be away for a moment, which is one of the faults. A payout that was stored
+    meanwhile may be in the ledger and not in the rows: then all are read again.
 
     Raises:
         UserError: the gateway did not come back.
     """
 
-    def look() -> tuple[dict[str, list[str]], dict[str, Status], dict[str, Paid]] | None:
-        told, rows = dict(asker.told), _rows(engine)
+    def look() -> Seen | None:
+        outcomes, rows = dict(client.outcomes), _rows(engine)
         try:
             ledger = _ledger(gateway_url)
         except requests.RequestException:
             return None
-        return (told, rows, ledger) if _rows(engine).keys() == rows.keys() else None
+        return (outcomes, rows, ledger) if _rows(engine).keys() == rows.keys() else None
 
     try:
         return wait_for(look, _LEDGER_SECONDS, "the gateway's ledger")
     except TimeoutError as error:
-        raise UserError(f"{error}: what the gateway paid is not known") from error
+        raise UserError(f"{error}: the payments of the gateway are not known") from error
 
 
 def _ledger(gateway_url: str) -> dict[str, Paid]:

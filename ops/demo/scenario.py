@@ -1,4 +1,4 @@
-"""Which payouts the demo asks for, which fault each goes through, and how it must end. Pure."""
+"""The payouts of the demo, the fault that each meets, and its right final status. Pure."""
 
 from __future__ import annotations
 
@@ -9,27 +9,54 @@ from shared.domain.payout import Status
 REFUSED_CODE = "2005"
 NOT_FOUND_CODE = "2001"
 ODD_REFUSAL_CODE = "2999"
-"""A refusal that no setting knows: only questions and patience can tell what it meant (law 4)."""
+"""A refusal that is in no setting: only queries and time show what it means (law 4)."""
 
 _LATE = "sandbox:late_callback"
-"""No callback comes to the rescue before our own queries had to do their work."""
+"""The callback comes only after our own queries have found the final status."""
 
-FAULTS: dict[str, tuple[str, Status]] = {
-    "accept_then_silence": (f"sandbox:accept_then_silence {_LATE}", Status.SUCCEEDED),
-    "accept_then_500": (f"sandbox:accept_then_500 {_LATE}", Status.SUCCEEDED),
-    "accept_then_rubbish": (f"sandbox:accept_then_rubbish {_LATE}", Status.SUCCEEDED),
-    "drop_before_accepting": ("sandbox:drop_before_accepting", Status.SUCCEEDED),
-    "refuse": ("sandbox:refuse", Status.REJECTED),
-    "refuse_oddly": (f"sandbox:refuse:{ODD_REFUSAL_CODE}", Status.REJECTED),
-    "fail": ("sandbox:fail", Status.FAILED),
-    "no_callback": ("sandbox:no_callback", Status.SUCCEEDED),
-    "duplicate_callback": ("sandbox:duplicate_callback", Status.SUCCEEDED),
-    "late_callback": ("sandbox:late_callback", Status.SUCCEEDED),
-    "out_of_order_callback": ("sandbox:out_of_order_callback", Status.SUCCEEDED),
-    "hidden": (f"sandbox:accept_then_silence sandbox:hidden:3 {_LATE}", Status.SUCCEEDED),
-    "down": ("sandbox:down:2", Status.SUCCEEDED),
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of the gateway."""
+
+    effect: str
+    """What the gateway does."""
+    remark: str
+    """The marker that orders it."""
+    end: Status = Status.SUCCEEDED
+    """The only right final status."""
+
+
+FAULTS: dict[str, Fault] = {
+    "accept_then_silence": Fault(
+        "accepts the order, never answers", f"sandbox:accept_then_silence {_LATE}"
+    ),
+    "accept_then_500": Fault(
+        "accepts the order, answers HTTP 500", f"sandbox:accept_then_500 {_LATE}"
+    ),
+    "accept_then_rubbish": Fault(
+        "accepts the order, answers HTML", f"sandbox:accept_then_rubbish {_LATE}"
+    ),
+    "drop_before_accepting": Fault(
+        "closes the connection, has no order", "sandbox:drop_before_accepting"
+    ),
+    "refuse": Fault("refuses with a known code", "sandbox:refuse", Status.REJECTED),
+    "refuse_oddly": Fault(
+        "refuses with an unknown code", f"sandbox:refuse:{ODD_REFUSAL_CODE}", Status.REJECTED
+    ),
+    "fail": Fault("reports failed", "sandbox:fail", Status.FAILED),
+    "no_callback": Fault("never calls back", "sandbox:no_callback"),
+    "duplicate_callback": Fault("calls back several times", "sandbox:duplicate_callback"),
+    "late_callback": Fault("calls back late", _LATE),
+    "out_of_order_callback": Fault(
+        "calls back in the wrong order", "sandbox:out_of_order_callback"
+    ),
+    "hidden": Fault(
+        "never answers, hides the order for 3 s",
+        f"sandbox:accept_then_silence sandbox:hidden:3 {_LATE}",
+    ),
+    "down": Fault("is away for 2 s", "sandbox:down:2"),
 }
-"""Every fault of the demo: the marker that orders it, and the only true end."""
 
 EACH = 5
 """Payouts through each fault."""
@@ -63,13 +90,13 @@ def plan_payouts(count: int) -> list[Planned]:
     return [_planned(nth, fault) for nth, fault in enumerate(faults)]
 
 
-def _planned(nth: int, fault: str | None) -> Planned:
-    remark, end = FAULTS[fault] if fault else (None, Status.SUCCEEDED)
+def _planned(nth: int, name: str | None) -> Planned:
+    fault = FAULTS[name] if name else None
     return Planned(
         merchant_order_no=f"demo-{nth:04d}",
         amount=f"{10 + nth}.{nth % 100:02d}",
         account_no=f"4111811{nth:013d}",
-        fault=fault,
-        remark=remark,
-        end=end,
+        fault=name,
+        remark=fault.remark if fault else None,
+        end=fault.end if fault else Status.SUCCEEDED,
     )

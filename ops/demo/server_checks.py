@@ -1,17 +1,15 @@
-"""Servers that were given to the demo: taken only if nobody uses them.
+"""Checks of servers from the environment: the demo uses only empty ones.
 
-The demo asks for payouts on whatever broker it is given. On a broker in use, somebody's real
-workers would pay them.
+On a broker in use, real workers would take the demo's payouts and pay them.
 """
 
 from __future__ import annotations
 
 import redis
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import SQLAlchemyError
 
-from ops.errors import UserError, unreadable
-from shared.storage.engine import make_engine
+from ops.connections import open_database
+from ops.errors import UserError
 
 
 def unused_database(url: str) -> str:
@@ -20,19 +18,14 @@ def unused_database(url: str) -> str:
     Raises:
         UserError: it does, or cannot be read.
     """
-    engine = make_engine(url, pool_size=1)
-    try:
+    with open_database(url) as engine:
         if inspect(engine).has_table("payout"):
             with engine.connect() as connection:
                 if connection.execute(text("SELECT EXISTS (SELECT FROM payout)")).scalar_one():
                     raise UserError(
-                        "the database at DATABASE_URL holds payouts: give an empty one, or unset"
-                        " DATABASE_URL and one is started for you"
+                        "the database at DATABASE_URL holds payouts: name an empty one, or unset"
+                        " DATABASE_URL to have one started"
                     )
-    except SQLAlchemyError as error:
-        raise unreadable(error) from error
-    finally:
-        engine.dispose()
     return url
 
 
@@ -51,7 +44,7 @@ def unused_broker(url: str) -> str:
         ) from error
     if used:
         raise UserError(
-            "the Redis at REDIS_URL is in use: real workers could take the demo's payouts. Give an"
-            " empty one, or unset REDIS_URL and one is started for you"
+            "the Redis at REDIS_URL is in use: real workers could take the demo's payouts. Name"
+            " an empty one, or unset REDIS_URL to have one started"
         )
     return url

@@ -1,4 +1,4 @@
-"""Every process of the service, on embedded servers, for the demo and `payouts dev`."""
+"""Every process of the service, on servers of this machine, for the demo and `payouts dev`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 
 from devstack.ports import free_port
 from devstack.postgres import LocalPostgres
+from devstack.process import ChildProcess
 from devstack.process_group import ProcessGroup
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
@@ -28,23 +30,50 @@ _START_SECONDS = 30
 _STOP_SECONDS = 8
 
 
+class Ports(NamedTuple):
+    """The preferred TCP ports of 127.0.0.1; one that is taken is replaced, 0 is any."""
+
+    gateway: int = 0
+    webhook: int = 0
+    redis: int = 0
+
+
+ANY_PORTS = Ports()
+
+
 @dataclass(frozen=True)
 class Services:
-    """The running service: where to reach it, and its processes."""
+    """The running service: its addresses and its processes."""
 
     environment: Mapping[str, str]
-    """What another process needs to work with it."""
+    """The environment of a process that works with the service."""
     database_url: str
     redis_url: str
     gateway_url: str
     webhook_url: str
     processes: ProcessGroup
+    servers: Mapping[str, ChildProcess]
+    """PostgreSQL and Redis, if they were started here."""
     logs: Path
+
+    def ended(self) -> dict[str, tuple[int, Path]]:
+        """The processes and servers that have ended: exit code and log, by name."""
+        found = {
+            name: (code, self.logs / f"{name}.log") for name, code in self.processes.poll().items()
+        }
+        for name, server in self.servers.items():
+            if (code := server.returncode) is not None:
+                found[name] = code, server.log_path
+        return found
 
 
 @contextlib.contextmanager
 def running(
-    logs: Path, settings: Mapping[str, str], sandbox: Mapping[str, str], data: Path | None = None
+    logs: Path,
+    settings: Mapping[str, str],
+    sandbox: Mapping[str, str],
+    data: Path | None = None,
+    ports: Ports = ANY_PORTS,
 ) -> Iterator[Services]:
     """Start PostgreSQL, Redis, the sandbox, workers, beat and webhook; stop them at the end.
 
@@ -52,24 +81,28 @@ def running(
         logs: the folder for the logs of all processes.
         settings: environment of the service beside its addresses.
         sandbox: settings of the stand-in gateway, as its environment.
-        data: where PostgreSQL and Redis keep their data; None: nowhere for long.
+        data: where PostgreSQL and Redis keep their data; None: in temporary folders.
+        ports: the preferred ports.
 
     Raises:
         UserError: DATABASE_URL or REDIS_URL names a server that is in use.
     """
-    database_given, redis_given = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
+    servers: dict[str, ChildProcess] = {}
     with contextlib.ExitStack() as stack:
-        if database_given:
-            database_url = unused_database(database_given)
+        if given := os.environ.get("DATABASE_URL"):
+            database_url = unused_database(given)
         else:
-            database_url = stack.enter_context(_postgres(data)).url
-        if redis_given:
-            redis_url = unused_broker(redis_given)
+            postgres = stack.enter_context(LocalPostgres(data and data / "postgres"))
+            database_url, servers["PostgreSQL"] = postgres.url, postgres.process
+        if given := os.environ.get("REDIS_URL"):
+            redis_url = unused_broker(given)
         else:
-            redis_url = stack.enter_context(_redis(data)).url
+            port = free_port(ports.redis) if ports.redis else None
+            redis = stack.enter_context(LocalRedis(data and data / "redis", port))
+            redis_url, servers["Redis"] = redis.url, redis.process
         migrate.upgrade(database_url)
         processes = stack.enter_context(ProcessGroup())
-        gateway_port, webhook_port = free_port(), free_port()
+        gateway_port, webhook_port = free_port(ports.gateway), free_port(ports.webhook)
         environment = {
             **os.environ,
             "DATABASE_URL": database_url,
@@ -92,6 +125,7 @@ def running(
             gateway_url=f"http://127.0.0.1:{gateway_port}",
             webhook_url=f"http://127.0.0.1:{webhook_port}",
             processes=processes,
+            servers=servers,
             logs=logs,
         )
         _start(services, webhook_port)
@@ -102,7 +136,7 @@ def running(
 
 
 def commands(webhook_port: int) -> dict[str, list[str]]:
-    """The processes of the service, as in the Procfile; for each its command line."""
+    """The command line of each process of the service, as in the Procfile."""
     python = [sys.executable, "-m"]
     worker = [*python, "celery", "-A", "worker", "worker", "--without-gossip", "--without-mingle"]
     return {
@@ -118,19 +152,6 @@ def commands(webhook_port: int) -> dict[str, list[str]]:
             *("--worker-class", "gthread", "--threads", "16", "--no-control-socket"),
         ],
     }
-
-
-def _postgres(data: Path | None) -> LocalPostgres:
-    return LocalPostgres(data and _made(data / "postgres"))
-
-
-def _redis(data: Path | None) -> LocalRedis:
-    return LocalRedis(data and _made(data / "redis"))
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _start(services: Services, webhook_port: int) -> None:

@@ -1,19 +1,22 @@
-"""What became of the demo's payouts, held against what the gateway really paid. Pure."""
+"""The demo's result: our rows and the outcome messages, held against the gateway's ledger. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ops.demo.scenario import Planned
+from ops.wording.plural import counted
 from shared.domain.payout import Status
 from shared.domain.transitions import FINAL
+
+_LOST = "not on record"
 
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """What the gateway's ledger says of one order."""
+    """One order in the gateway's ledger."""
 
     creates_received: int
     payments: int
@@ -21,19 +24,17 @@ class Paid:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The closing summary.
+    """The result: `broken` names each broken guarantee, `unfinished` each unfinished payout."""
 
-    `broken` names each payout for which a law was broken, `unfinished` each that the time limit
-    left before its end or before its outcome was told.
-    """
-
-    asked: int
+    requested: int
     by_status: Mapping[str, int]
+    by_fault: Mapping[str | None, Mapping[str, int]]
+    """For each fault, the payouts by status."""
     sent: int
     paid_once: int
     paid_twice: int
     still_open: int
-    told: int
+    notified: int
     broken: Sequence[str]
     unfinished: Sequence[str]
 
@@ -42,68 +43,74 @@ def judge(
     planned: Sequence[Planned],
     rows: Mapping[str, Status],
     ledger: Mapping[str, Paid],
-    told: Mapping[str, Sequence[str]],
+    outcomes: Mapping[str, Sequence[str]],
     *,
     in_time: bool = True,
 ) -> Verdict:
-    """Hold the rows, the gateway's ledger and the outcome messages against each other.
+    """Compare the rows, the gateway's ledger and the outcome messages.
 
     Args:
+        planned: the requested payouts.
         rows: our status, by order number.
-        ledger: what the gateway did, by order number.
-        told: the final statuses that the asking app was told, by order number.
-        in_time: whether all ended within the time limit; if not, an end that is missing is
-            unfinished and breaks no law.
+        ledger: the gateway's orders, by order number.
+        outcomes: the final statuses in messages to the requesting app, by order number.
+        in_time: whether the run finished; if not, a missing final status or message is unfinished,
+            and no broken guarantee.
     """
     nothing = Paid(0, 0)
     broken: list[str] = []
     unfinished: list[str] = []
+    by_fault: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
     for payout in planned:
         number = payout.merchant_order_no
         status, paid = rows.get(number), ledger.get(number, nothing)
-        heard = list(told.get(number, ()))
+        messages = list(outcomes.get(number, ()))
+        by_fault[payout.fault][status.value if status else _LOST] += 1
         label = f"{number} ({payout.fault or 'no fault'})"
-        broken += [f"{label}: {fault}" for fault in _broken(payout, status, paid, heard)]
-        if missing := _missing(status, paid, heard):
+        broken += [f"{label}: {breach}" for breach in _breaches(payout, status, paid, messages)]
+        if missing := _missing(status, paid, messages):
             (broken if in_time else unfinished).append(f"{label}: {missing}")
     known = {payout.merchant_order_no for payout in planned}
     for number in sorted((rows.keys() | ledger.keys()) - known):
-        broken.append(f"{number}: nobody asked for it")
+        broken.append(f"{number}: was not requested")
     return Verdict(
-        asked=len(planned),
+        requested=len(planned),
         by_status=Counter(status.value for status in rows.values()),
+        by_fault=by_fault,
         sent=sum(1 for paid in ledger.values() if paid.creates_received),
         paid_once=sum(1 for paid in ledger.values() if paid.payments == 1),
         paid_twice=sum(1 for paid in ledger.values() if paid.payments > 1),
         still_open=sum(1 for status in rows.values() if status not in FINAL),
-        told=len(told),
+        notified=len(outcomes),
         broken=broken,
         unfinished=unfinished,
     )
 
 
-def _broken(payout: Planned, status: Status | None, paid: Paid, told: Sequence[str]) -> list[str]:
+def _breaches(
+    payout: Planned, status: Status | None, paid: Paid, outcomes: Sequence[str]
+) -> list[str]:
     found = []
     if paid.payments > 1:
         found.append(f"PAID {paid.payments} TIMES")
-    if status is None and (paid.creates_received or told):
-        found.append("lost: sent or told, and not on record")
+    if status is None and (paid.creates_received or outcomes):
+        found.append("lost: sent or notified, and not on record")
     if status in FINAL:
         if status is not payout.end:
-            found.append(f"ended as {status}, the truth is {payout.end}")
+            found.append(f"ended as {status}, right is {payout.end}")
         if (status is Status.SUCCEEDED) != (paid.payments > 0):
-            found.append(f"says {status}, the gateway paid {paid.payments} time(s)")
-        if set(told) - {status.value}:
-            found.append(f"is {status}, the asking app was told {', '.join(told)}")
-    elif status is not None and told:
-        found.append(f"still {status}, the app was told {', '.join(told)}")
+            found.append(f"is {status}, the gateway made {counted(paid.payments, 'payment')}")
+        if set(outcomes) - {status.value}:
+            found.append(f"is {status}, the app was notified of {', '.join(outcomes)}")
+    elif status is not None and outcomes:
+        found.append(f"still {status}, the app was notified of {', '.join(outcomes)}")
     return found
 
 
-def _missing(status: Status | None, paid: Paid, told: Sequence[str]) -> str | None:
-    """What only time can still bring, None where nothing is missing."""
-    if told or (status is None and paid.creates_received):
+def _missing(status: Status | None, paid: Paid, outcomes: Sequence[str]) -> str | None:
+    """What more time can still bring; None if nothing is missing."""
+    if outcomes or (status is None and paid.creates_received):
         return None
     if status is None:
-        return "not on record: lost, or still in the queue"
-    return f"is {status}, the app was told nothing" if status in FINAL else f"still {status}"
+        return f"{_LOST}: lost, or still in the queue"
+    return f"is {status}, the app was not notified" if status in FINAL else f"still {status}"

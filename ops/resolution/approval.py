@@ -1,4 +1,4 @@
-"""Two people for what may move money: one proposes an act, another approves it. Pure."""
+"""The four-eyes rule: one person proposes an action, another approves it. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from shared.domain.transitions import make_transition
 
 
 def is_needed(payout: PayoutState, decision: Decision) -> bool:
-    """Whether the act turns on an outcome that nobody knows, or says an end that EPAY does not."""
+    """Whether the action is on an unknown outcome, or sets a status that EPAY did not report."""
     if decision.action is Action.ACCEPT_AS:
         return True
     return payout.status is Status.UNKNOWN and decision.action is not Action.NOTE
 
 
 def proposal(payout: PayoutState, decision: Decision, *, now: datetime) -> Transition:
-    """Put an act on record for a second person to approve; nothing else changes."""
+    """Record an action for a second person to approve; nothing else changes."""
     return make_transition(
         payout,
         payout,
@@ -33,9 +33,9 @@ def proposal(payout: PayoutState, decision: Decision, *, now: datetime) -> Trans
 
 
 def open_proposal(events: Sequence[Mapping[str, Any]]) -> Decision | None:
-    """The proposal that waits for approval, of a payout's events in order.
+    """The proposal that waits for approval, from a payout's events in order.
 
-    A move of the payout or another act has overtaken it; a query that moved nothing has not.
+    A later status change or another person's action voids it; a query without a change does not.
     """
     for event in reversed(events):
         if event["kind"] == PROPOSED:
@@ -47,12 +47,12 @@ def open_proposal(events: Sequence[Mapping[str, Any]]) -> Decision | None:
 
 
 def approved(found: Decision, person: str, reason: str) -> Decision:
-    """A proposal with a second person's name to it.
+    """A proposal with the name of the person who approves it.
 
     Raises:
-        NotAllowed: it is the same person.
+        NotAllowed: the same person proposed it.
     """
-    if _same(person, found.person):
+    if _is_same_name(person, found.person):
         raise NotAllowed(f"{found.person} proposed it: another person must approve")
     return replace(
         found, person=person, reason=f"{found.reason}; {reason}", proposed_by=found.person
@@ -71,10 +71,10 @@ def _proposed(event: Mapping[str, Any]) -> Decision:
     )
 
 
-def _same(one: str, other: str) -> bool:
-    return _plain(one) == _plain(other)
+def _is_same_name(one: str, other: str) -> bool:
+    return _normalised(one) == _normalised(other)
 
 
-def _plain(name: str) -> str:
-    """A name without what does not make it another person's: case, blanks, ways to write it."""
+def _normalised(name: str) -> str:
+    """A name without case, blanks and Unicode variants."""
     return "".join(unicodedata.normalize("NFKC", name).casefold().split())

@@ -1,7 +1,7 @@
-"""A person's act on a payout: taken by the workers' own claim, decided on EPAY's fresh answer.
+"""A person's action on a payout: claimed like by a worker, decided on EPAY's fresh answer.
 
-EPAY is asked with no connection to the database held (law 9). What it answers is recorded first,
-as a worker would record it; the act is recorded only if nobody touched the payout meanwhile.
+No database connection is held during the query (law 9). EPAY's answer is recorded first, as a
+worker would record it; the action is recorded only if the payout did not change meanwhile.
 """
 
 from __future__ import annotations
@@ -26,90 +26,92 @@ from shared.storage.payout_store import PayoutStore
 Journal = Sequence[Mapping[str, Any]]
 
 _CONCURRENT_CHANGE = (
-    "a worker or another person acted on it at the same moment, and nothing was done for you: look"
+    "a worker or another person changed it at the same moment; nothing was done. Check it and try"
     " again"
 )
 
 
 class ConcurrentChange(NotAllowed):
-    """Somebody else acted on the payout at the same moment."""
+    """A worker or another person changed the payout at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What came of an act."""
+    """The result of an action."""
 
     payout: PayoutState
-    """As it stands now."""
+    """Its state now."""
     answer: OrderAnswer | None
-    """What EPAY said, where it was asked."""
+    """EPAY's answer, if it was queried."""
     proposed: bool = False
-    """The act waits for a second person."""
+    """The action waits for a second person."""
     by_epay: bool = False
-    """EPAY's own answer ended the payout as the act would have; there was nothing left to do."""
+    """EPAY's own answer gave the payout the final status that the action would have given."""
 
 
 @dataclass(frozen=True)
 class ResolutionService:
-    """Where people act on payouts of one EPAY account."""
+    """The actions of people on payouts of one EPAY account."""
 
     store: PayoutStore
     ask: Callable[[str], OrderAnswer]
-    """Asks EPAY for an order; whatever happens is the answer."""
+    """Queries EPAY for an order; a failure is an answer too."""
     journal: Callable[[int], Journal]
     """A payout's events in order."""
     account: str
     policy: Policy
     needs_approval: bool = False
-    """Whether an act on an outcome that nobody knows waits for another person's approval."""
+    """Whether an action on an unknown outcome waits for another person's approval."""
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
 
     def refresh(self, payout: PayoutState) -> tuple[PayoutState, OrderAnswer]:
-        """Ask EPAY now, and record its answer as if the sweep had asked.
+        """Query EPAY now, and record its answer as if the sweep had queried.
 
         Raises:
-            NotAllowed: the payout is another EPAY account's.
+            NotAllowed: the payout belongs to another EPAY account.
         """
-        return self._hear(payout, only_reports=False)
+        return self._query(payout, only_reports=False)
 
     def look(self, payout: PayoutState) -> tuple[PayoutState, OrderAnswer]:
-        """Ask EPAY now, for a person who is about to decide; only a report is recorded.
+        """Query EPAY now, for a person who is about to decide; only a report is recorded.
 
         Raises:
-            NotAllowed: the payout is another EPAY account's.
+            NotAllowed: the payout belongs to another EPAY account.
         """
-        return self._hear(payout, only_reports=True)
+        return self._query(payout, only_reports=True)
 
     def act(self, payout: PayoutState, decision: Decision) -> ActionResult:
-        """Do what the person decided, or propose it where a second person must approve.
+        """Do what the person decided, or propose it if a second person must approve.
 
         Raises:
-            NotAllowed: a rule forbids it, EPAY could not be asked, or somebody else was quicker.
+            NotAllowed: a rule forbids it, EPAY could not be queried, or the payout changed.
         """
         return self._act(payout, lambda _journal: decision)
 
     def approve(
         self, payout: PayoutState, person: str, reason: str, seen: Decision | None = None
     ) -> ActionResult:
-        """Do what another person proposed, if it still is allowed.
+        """Do what another person proposed, if it is still allowed.
 
         Args:
-            seen: the proposal that the person was shown; another one is refused.
+            seen: the proposal that the person was shown; another proposal is refused.
 
         Raises:
-            NotAllowed: as for `act`; or nothing is proposed, or by the same person.
+            NotAllowed: as for `act`; or there is no proposal, or the same person made it.
         """
 
         def decision(journal: Journal) -> Decision:
             found = approval.open_proposal(journal)
             if found is None:
                 raise NotAllowed(
-                    "nothing is proposed for it (a proposal ends when the payout moves on):"
-                    " propose what is to be done"
+                    "nothing is proposed for it (a status change voids a proposal): propose an"
+                    " action"
                 )
             if seen not in {None, found}:
-                raise ConcurrentChange("another act was proposed meanwhile: look again")
+                raise ConcurrentChange(
+                    "another action was proposed meanwhile: check it and try again"
+                )
             return approval.approved(found, person, reason)
 
         return self._act(payout, decision)
@@ -118,28 +120,27 @@ class ResolutionService:
         standing = self._as_seen(payout)
         journal = [one for one in self.journal(payout.id) if one["sequence"] <= standing.sequence]
         decision = deciding(journal)
-        asks = decision.action in ASKS_EPAY and standing.status not in FINAL
-        if not asks or standing.status is Status.SUBMITTING:
+        needs_query = decision.action in ASKS_EPAY and standing.status not in FINAL
+        if not needs_query or standing.status is Status.SUBMITTING:
             return self._decide(standing, decision, None, self.clock(), back=standing.due_at)
-        self._is_ours(standing)
+        self._require_own_account(standing)
         claimed = self._claim(standing)
         try:
             return self._decide_with_epay(claimed, decision, back=standing.due_at)
         except NotAllowed:
-            self._give_back(claimed, standing.due_at)
+            self._release_claim(claimed, standing.due_at)
             raise
 
     def _as_seen(self, payout: PayoutState) -> PayoutState:
-        """The payout as it stands; refused if it is not what the person looked at."""
-        fresh = self._lapsed(payout)
-        if payout.status is not Status.SUBMITTING and _looks(fresh) != _looks(payout):
-            raise ConcurrentChange(
-                f"it is {_words(fresh)} now, and was {_words(payout)} when you looked"
-            )
+        """The payout's present state; refused if it is not the state that the person saw."""
+        fresh = self._expire_lease(payout)
+        now, seen = _describe(fresh), _describe(payout)
+        if payout.status is not Status.SUBMITTING and now != seen:
+            raise ConcurrentChange(f"it is {now} now, and was {seen} when you saw it")
         return fresh
 
-    def _lapsed(self, payout: PayoutState) -> PayoutState:
-        """The payout as it stands, a sender's lease that is over taken away, as the sweep would."""
+    def _expire_lease(self, payout: PayoutState) -> PayoutState:
+        """The payout's present state; an expired lease of a worker is ended, as by the sweep."""
         now = self.clock()
         found = self.store.update(
             payout.id, lambda fresh: lifecycle.on_lease_expired(fresh, now=now)
@@ -147,7 +148,7 @@ class ResolutionService:
         return found or payout
 
     def _claim(self, standing: PayoutState) -> PayoutState:
-        """Take the payout as the sweep does: whoever else has it finds that `due_at` moved."""
+        """Claim the payout as the sweep does: any other holder finds that `due_at` moved."""
         until = self.clock() + self.policy.lease
 
         def claim(fresh: PayoutState) -> Transition:
@@ -157,11 +158,11 @@ class ResolutionService:
 
         return self.store.update(standing.id, claim) or standing
 
-    def _give_back(self, claimed: PayoutState, due_at: datetime | None) -> None:
-        """It is followed as if nobody had asked."""
+    def _release_claim(self, claimed: PayoutState, due_at: datetime | None) -> None:
+        """Restore the time of the next check."""
 
         def decide(fresh: PayoutState) -> Transition | None:
-            if not _is_same(fresh, claimed):
+            if not _is_unchanged(fresh, claimed):
                 return None
             return Transition(fresh, replace(fresh, due_at=due_at))
 
@@ -182,15 +183,15 @@ class ResolutionService:
     def _record_report(
         self, claimed: PayoutState, report: Report, asked_at: datetime
     ) -> PayoutState:
-        """What EPAY reports is news whatever a person decides, and is put on record first."""
-        ours = [False]
+        """EPAY's report is recorded first, whatever the person decided."""
+        unchanged = [False]
 
         def decide(fresh: PayoutState) -> Transition | None:
-            ours[:] = [_is_same(fresh, claimed)]
-            return self._heard(fresh, report, asked_at)
+            unchanged[:] = [_is_unchanged(fresh, claimed)]
+            return self._apply_answer(fresh, report, asked_at)
 
         standing = self.store.update(claimed.id, decide)
-        if standing is None or not ours[0]:
+        if standing is None or not unchanged[0]:
             raise ConcurrentChange(_CONCURRENT_CHANGE)
         return standing
 
@@ -203,23 +204,19 @@ class ResolutionService:
         *,
         back: datetime | None,
     ) -> ActionResult:
-        """Record the act, if the payout still is as it was decided on; `back` is its `due_at`."""
+        """Record the action if the payout is unchanged since; `back` becomes its `due_at`."""
         now = self.clock()
         proposes = self._proposes(standing, decision)
 
         def decide(fresh: PayoutState) -> Transition:
-            same = (
-                fresh.sequence == standing.sequence
-                if answer is None
-                else (_is_same(fresh, standing))
-            )
-            if not same:
+            unchanged = fresh.sequence == standing.sequence
+            if not unchanged or (answer is not None and fresh.due_at != standing.due_at):
                 raise ConcurrentChange(_CONCURRENT_CHANGE)
-            given_back = fresh if answer is None else replace(fresh, due_at=back)
+            released = fresh if answer is None else replace(fresh, due_at=back)
             step = actions.decide(
-                given_back, decision, answer, asked_at=asked_at, now=now, policy=self.policy
+                released, decision, answer, asked_at=asked_at, now=now, policy=self.policy
             )
-            return approval.proposal(given_back, decision, now=now) if proposes else step
+            return approval.proposal(released, decision, now=now) if proposes else step
 
         after = self.store.update(standing.id, decide)
         return ActionResult(after or standing, answer, proposed=proposes)
@@ -229,19 +226,21 @@ class ResolutionService:
             return False
         return approval.is_needed(payout, decision)
 
-    def _hear(self, payout: PayoutState, *, only_reports: bool) -> tuple[PayoutState, OrderAnswer]:
-        self._is_ours(payout)
-        standing = self._lapsed(payout)
+    def _query(self, payout: PayoutState, *, only_reports: bool) -> tuple[PayoutState, OrderAnswer]:
+        self._require_own_account(payout)
+        standing = self._expire_lease(payout)
         asked_at = self.clock()
         answer = self.ask(payout.merchant_order_no)
         if isinstance(answer, Refused):
             answer = redact_refusal(answer, payout.account_no)
         if only_reports and not isinstance(answer, Report):
             return standing, answer
-        after = self.store.update(payout.id, lambda fresh: self._heard(fresh, answer, asked_at))
+        after = self.store.update(
+            payout.id, lambda fresh: self._apply_answer(fresh, answer, asked_at)
+        )
         return after or standing, answer
 
-    def _heard(
+    def _apply_answer(
         self, fresh: PayoutState, answer: OrderAnswer, asked_at: datetime
     ) -> Transition | None:
         return reports.on_query_answer(
@@ -253,25 +252,22 @@ class ResolutionService:
             jitter=self.jitter(),
         )
 
-    def _is_ours(self, payout: PayoutState) -> None:
-        """Another account's key would be answered "no such order", whatever the order's fate."""
+    def _require_own_account(self, payout: PayoutState) -> None:
+        """With another account's key EPAY answers `no such order`, whatever the order's state."""
         if payout.epay_account != self.account:
             raise NotAllowed(
                 f"it is a payout of {payout.epay_account}, and EPAY_ACCOUNT is"
-                f" {self.account or 'not set'}: EPAY can only be asked with its own settings"
+                f" {self.account or 'not set'}: EPAY can only be queried with the"
+                " account's own settings"
             )
 
 
-def _is_same(fresh: PayoutState, ours: PayoutState) -> bool:
-    """Whether nobody touched the payout since it was ours: neither its story nor its clock."""
+def _is_unchanged(fresh: PayoutState, ours: PayoutState) -> bool:
+    """Whether the payout has no new event and its `due_at` did not move since the claim."""
     return (fresh.sequence, fresh.due_at) == (ours.sequence, ours.due_at)
 
 
-def _looks(payout: PayoutState) -> tuple[str, str]:
-    """What a person goes by."""
-    return payout.status.value, review.code_of(payout.review_reason or "")
-
-
-def _words(payout: PayoutState) -> str:
-    status, code = _looks(payout)
-    return f"{status}, in review for {code}" if code else status
+def _describe(payout: PayoutState) -> str:
+    """The status and the review code: what a person sees and decides on."""
+    code = review.code_of(payout.review_reason or "")
+    return f"{payout.status}, in review for {code}" if code else payout.status.value

@@ -1,1 +1,1 @@
-"""What the command line says in words: channels, refusals of EPAY, reasons for review."""
+"""Texts of the commands: channels, EPAY's answers, request errors, review codes."""

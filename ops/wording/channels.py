@@ -8,17 +8,17 @@ from types import MappingProxyType
 CHANNELS: Mapping[str, str] = MappingProxyType(
     {"11": "Perfect Money", "12": "Advcash", "16": "Payeer", "18": "FasaPay"}
 )
-"""EPAY's channelCode (epay-gateway 3.1). Others are let through: EPAY may have more by now."""
+"""EPAY's channelCode (epay-gateway 3.1). Other codes are not refused: EPAY may have more by now."""
 
 NAMED = ", ".join(f"{code} {name}" for code, name in CHANNELS.items())
 
 
 def undocumented(codes: Iterable[str]) -> str | None:
-    """What to tell of channels that EPAY's documentation does not have; None where there is none.
+    """A warning about channels that EPAY does not document, or None.
 
-    No reason to refuse, but a mistyped code is seen before it is sent, not when EPAY refuses it.
+    It shows a mistyped code before the payout is sent.
     """
-    strange = sorted(set(codes) - CHANNELS.keys())
-    if not strange:
+    unknown = sorted(set(codes) - CHANNELS.keys())
+    if not unknown:
         return None
-    return f"Mind channel {', '.join(strange)}: EPAY documents {NAMED}."
+    return f"Check channel {', '.join(unknown)}: EPAY documents {NAMED}."

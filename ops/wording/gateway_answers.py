@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from ops.console import exact
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.transitions import STATUS_OF_EPAY_CODE
 
 
 def in_words(answer: OrderAnswer) -> str:
-    """What EPAY answered to a query, in a line."""
+    """EPAY's answer to a query, in one line."""
     match answer:
         case Report(status=code, epay_order_no=order_no):
-            meant = STATUS_OF_EPAY_CODE.get(code or "")
-            amount = "no amount" if answer.amount is None else f"{answer.amount:f}"
-            fee = "" if answer.fee is None else f", fee {answer.fee:f}"
+            status = STATUS_OF_EPAY_CODE.get(code or "", "not documented")
+            amount = "no amount" if answer.amount is None else exact(answer.amount)
+            fee = "" if answer.fee is None else f", fee {exact(answer.fee)}"
             return (
-                f"EPAY says: status {code} ({meant or 'not documented'}), EPAY order"
-                f" {order_no or '-'}, {amount} {answer.currency or 'without currency'}{fee}"
+                f"EPAY answers status {code} ({status}), EPAY order {order_no or '-'},"
+                f" {amount} {answer.currency or 'without currency'}{fee}"
             )
         case Refused(code, message):
             return f"EPAY answers code {code}: {message}"
         case NeverSent(reason) | OutcomeUnknown(reason):
-            return f"EPAY could not be asked: {reason}"
+            return f"EPAY could not be queried: {reason}"
 
 
 def was_answered(answer: OrderAnswer) -> bool:
-    """Whether EPAY said anything at all."""
+    """Whether EPAY answered."""
     return isinstance(answer, Report | Refused)

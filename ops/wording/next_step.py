@@ -1,4 +1,4 @@
-"""What a payout that has not ended waits for, and what a person can do about it. Pure."""
+"""What an open payout waits for, and what a person can do about it. Pure."""
 
 from __future__ import annotations
 
@@ -12,46 +12,45 @@ from shared.storage.pauses import Pause
 
 
 def waits_for(payout: PayoutState, pauses: Sequence[Pause], policy: Policy) -> str | None:
-    """In a line or two; None where nothing is waited for.
+    """One or two sentences; None for a final payout without a review.
 
     Args:
-        payout: as it stands.
+        payout: its present state.
         pauses: those in force.
-        policy: the service's; that of other settings says what is not so.
+        policy: the service's; with other settings the text is wrong.
     """
     if payout.review_reason is not None:
-        return "a person: `payouts review` has the choices and what to type"
+        return "a person: `payouts review` shows the choices and the commands"
     if payout.status in FINAL:
         return None
     match payout.status:
         case Status.QUEUED:
             return _queued(payout, pauses)
         case Status.SUBMITTING:
-            return "the worker that sends it; should that have died, another look is taken"
+            return "the worker that sends it; if that worker died, it is checked again"
         case Status.UNKNOWN:
             return _unknown(payout, policy)
         case _:
-            return "EPAY, which has it and is asked until it names an end"
+            return "EPAY, which has the order and is queried until it reports a final status"
 
 
 def _queued(payout: PayoutState, pauses: Sequence[Pause]) -> str:
     held = [pause for pause in pauses if pause.scope.covers(payout)]
     if not held:
-        return "being sent; what may hold it back: `payouts brakes`"
-    words = "; ".join(
+        return "a worker that sends it; `payouts controls` shows what may hold it back"
+    described = "; ".join(
         f"{pause.scope} paused by {pause.set_by} since {when(pause.set_at)} ({pause.reason})"
         for pause in held
     )
-    return f"the end of a pause: {words}. `payouts resume` ends it"
+    return f"the end of a pause: {described}. `payouts resume` lifts it"
 
 
 def _unknown(payout: PayoutState, policy: Policy) -> str:
     if payout.last_sent_at is None:
-        return "EPAY's word: it is asked about"
+        return "EPAY's answer: it is queried"
     until = when(payout.last_sent_at + policy.visibility_delay)
-    words = "EPAY's word: it may be paid, and is asked about."
+    begin = "EPAY's answer: it may be paid, and is queried."
     if policy.not_found_codes:
-        proof = "`no such order` is believed"
-        after = "it is rejected" if payout.refusal is not None else "it is sent again"
-        return f"{words} From {until} on {proof} when it was answered often enough; then {after}"
-    return f"{words} If EPAY does not show it, a person decides, from {until} on"
+        after = "rejected" if payout.refusal is not None else "sent again"
+        return f"{begin} If EPAY still answers `no such order` after {until}, it is {after}"
+    return f"{begin} If EPAY does not show it, a person decides, after {until}"

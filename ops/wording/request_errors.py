@@ -1,6 +1,6 @@
-"""What is wrong with a request, in words for the person who typed it or wrote it in a file. Pure.
+"""The errors of a request, for the person who typed it or wrote it in a file. Pure.
 
-The words of `shared.contract` are for programs; no value of the request is in either.
+No value of the request is in a text. The texts of `shared.contract` are for programs.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ _NOTIFY = "notify_"
 
 _PATTERNS: Mapping[str, str] = MappingProxyType(
     {
-        "merchant_order_no": "is no order number: letters, digits, '.', '_' and '-', 64 at most",
-        "amount": "is no plain decimal number like 10.50: no sign, exponent, blank or thousands"
+        "merchant_order_no": "is not an order number: up to 64 letters, digits, '.', '_', '-'",
+        "amount": "is not a plain decimal number like 10.50: no sign, exponent, blank or thousands"
         " separator",
-        "currency": "is no currency in capitals like USD",
-        "channel_code": "is no channel code like 11",
+        "currency": "is not a currency in capitals like USD",
+        "channel_code": "is not a channel code like 11",
         "extend_fields": "has a name that is not made of letters, digits, '_', '.' and '-', 64 at"
         " most",
-        "epay_account": "is no EPAY account",
-        "notify_task": "is no name of a task",
-        "notify_queue": "is no name of a queue",
+        "epay_account": "is not an EPAY account",
+        "notify_task": "is not the name of a task",
+        "notify_queue": "is not the name of a queue",
     }
 )
-"""What is wrong where a pattern does not fit."""
+"""The error of a value that its pattern does not match."""
 
 
 _REASONS: Mapping[str, str] = MappingProxyType(
@@ -35,15 +35,15 @@ _REASONS: Mapping[str, str] = MappingProxyType(
         "missing": "is empty",
         "string_type": "is empty",
         "string_too_short": "is empty",
-        "dict_type": "is no JSON object",
+        "dict_type": "is not a JSON object",
         "string_unicode": "is not UTF-8 text: save the file in UTF-8",
     }
 )
-"""What is wrong otherwise, by pydantic's name for it."""
+"""Other errors, by pydantic's name."""
 
 
-def what_is_wrong(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """Each thing that is wrong: the field (`notify_task`, `notify_queue` for notify's), and why."""
+def describe_errors(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Each error: the field (`notify_task`, `notify_queue` for those of notify), and its text."""
     for item in error.errors(include_input=False, include_url=False):
         field = _field(item)
         yield field, _reason(field, item)
@@ -61,7 +61,7 @@ def _reason(field: str, item: ErrorDetails) -> str:
         case "string_too_long":
             reason = f"has more than {item['ctx']['max_length']} characters"
         case "string_type" if field == "extend_fields":
-            reason = "has a value that is no text"
+            reason = "has a value that is not text"
         case kind:
             reason = _REASONS.get(kind, item["msg"].removeprefix("Value error, "))
     return reason

@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     """Off by default. Set it to read the result of `payouts.request`."""
     worker_concurrency: Annotated[int, Field(ge=1)] = 32
     db_pool_size: Annotated[int, Field(ge=1)] = 10
-    """Connections of one process for single statements, and as many again for transactions."""
+    """Connections to PostgreSQL of one worker process."""
     db_patience_seconds: Positive = 20
     """How long a task retries while PostgreSQL is unavailable before its message is requeued."""
     log_format: Literal["console", "json"] = "console"

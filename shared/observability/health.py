@@ -1,4 +1,4 @@
-"""Whether the service does its work, as PostgreSQL shows it: not whether processes live."""
+"""Health of the service by its state in PostgreSQL, not by whether its processes run."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ SELECT
 
 @dataclass(frozen=True, slots=True)
 class HealthSnapshot:
-    """How the service stands; ages in seconds."""
+    """The state of the service; ages in seconds, 0 if there is nothing that ages."""
 
     sweep_age: float | None
-    """Since the last sweep ran through broker and worker; None: never."""
+    """Since the last sweep ran; None if none ever did."""
     oldest_due: float
-    """How long the longest due payout has been waiting to be looked at; 0 when none is due."""
+    """How long the longest due payout has been due."""
     oldest_untold: float
-    """How long the oldest message to an asking app has been waiting; 0 when none is."""
+    """How long the oldest unsent message to an asking app has been waiting."""
     in_review: int
-    """Payouts that need a person."""
+    """The number of payouts in review."""
     clock_ahead: float
-    """By how much our clock is ahead of the database's; negative: behind."""
+    """This machine's clock minus the database's, in seconds."""
 
 
 def read(engine: Engine, now: datetime) -> HealthSnapshot:
-    """Look."""
+    """Read the snapshot; `now` is this machine's time."""
     with engine.connect() as connection:
         row = connection.execute(_READ).one()
     return HealthSnapshot(

@@ -1,12 +1,16 @@
-"""Whether the ground is safe to work on: each finding says what is wrong and how to mend it."""
+"""Checks of settings, Redis and PostgreSQL before a worker starts, and for `payouts doctor`.
+
+Each check returns its problems as text: what is wrong and how to fix it; empty: all is well.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import redis
 from alembic.util import CommandError
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from shared.config.settings import Settings
 from shared.observability import health
@@ -14,10 +18,11 @@ from shared.storage import migrate
 
 CLOCK_TOLERANCE_SECONDS = 5.0
 _REDIS_TIMEOUT_SECONDS = 5
+_MIN_REDIS = (6, 2)
 
 
 def check_settings(settings: Settings) -> list[str]:
-    """What is unsafe in the settings alone."""
+    """Problems of the settings alone."""
     found = []
     if settings.redis_url.startswith(("redis+cluster://", "rediss+cluster://")) or (
         "," in settings.redis_url
@@ -29,31 +34,29 @@ def check_settings(settings: Settings) -> list[str]:
     if settings.broker_visibility_timeout <= settings.longest_task:
         found.append(
             f"BROKER_VISIBILITY_TIMEOUT ({settings.broker_visibility_timeout} s) is not above the"
-            f" longest task ({settings.longest_task:g} s): its message would come again while it"
-            " runs. Raise it, or lower EPAY_LEASE_SECONDS or EPAY_TOTAL_TIMEOUT."
+            f" longest task ({settings.longest_task:g} s): its message would be redelivered while"
+            " it runs. Raise it, or lower EPAY_LEASE_SECONDS or EPAY_TOTAL_TIMEOUT."
         )
     return found
 
 
 def check_redis(redis_url: str) -> list[str]:
-    """What is unsafe in the broker.
+    """Problems of the broker.
 
     Raises:
         redis.RedisError: it does not answer.
     """
-    client = redis.Redis.from_url(
-        redis_url,
-        socket_timeout=_REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
-    )
-    with client:
-        info = client.info()
+    info = _redis_info(redis_url)
     found = []
+    if _version(info) < _MIN_REDIS:
+        found.append(
+            f"{_server_name(info)} is too old: workers need Redis 6.2 or newer, or any Valkey."
+        )
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         found.append(
-            f"Redis evicts when it is full (maxmemory-policy {policy}): messages would vanish."
-            " Set `maxmemory-policy noeviction`."
+            f"Redis evicts keys when it is full (maxmemory-policy {policy}): messages would be"
+            " lost. Set `maxmemory-policy noeviction`."
         )
     if info.get("cluster_enabled"):
         found.append(
@@ -63,8 +66,38 @@ def check_redis(redis_url: str) -> list[str]:
     return found
 
 
+def describe_redis(redis_url: str) -> str:
+    """Name and version of the broker, for example `Valkey 9.1.0`.
+
+    Raises:
+        redis.RedisError: it does not answer.
+    """
+    return _server_name(_redis_info(redis_url))
+
+
+def _redis_info(redis_url: str) -> dict[str, Any]:
+    client = redis.Redis.from_url(
+        redis_url,
+        socket_timeout=_REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+    )
+    with client:
+        info: dict[str, Any] = client.info()
+    return info
+
+
+def _server_name(info: dict[str, Any]) -> str:
+    if "valkey_version" in info:  # its redis_version is the one that it is compatible with
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info['redis_version']}"
+
+
+def _version(info: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
+
+
 def check_database(engine: Engine, now: datetime) -> list[str]:
-    """What is unsafe in the database: its schema, and its clock against ours.
+    """Problems of the database: its schema, and its clock compared with this machine's `now`.
 
     Raises:
         sqlalchemy.exc.OperationalError: it does not answer.
@@ -75,12 +108,23 @@ def check_database(engine: Engine, now: datetime) -> list[str]:
     ahead = health.read(engine, now).clock_ahead
     if abs(ahead) > CLOCK_TOLERANCE_SECONDS:
         side = "ahead of" if ahead > 0 else "behind"
-        words = (
+        problem = (
             f"The clock of this machine is {abs(ahead):.1f} s {side} the database's: leases and"
-            " settle times would not mean what they say. Synchronise both (NTP)."
+            " delays would be wrong. Synchronise both (NTP)."
         )
-        return [words]
+        return [problem]
     return []
+
+
+def describe_database(engine: Engine) -> str:
+    """The version of PostgreSQL, for example `16.4`.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: it does not answer.
+    """
+    with engine.connect() as connection:
+        version = str(connection.execute(text("SHOW server_version")).scalar_one())
+    return version.split(maxsplit=1)[0]
 
 
 def _schema(engine: Engine) -> str | None:
@@ -88,7 +132,7 @@ def _schema(engine: Engine) -> str | None:
     try:
         ready = migrate.has(current)
     except CommandError:
-        return None  # a schema that this code does not know is newer than it
+        return None  # an unknown schema is newer than this code, during a rolling upgrade
     if ready:
         return None
     return (

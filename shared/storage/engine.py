@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext, make_url
@@ -31,27 +29,6 @@ def make_engine(
         pool_size: the maximum number of connections; further threads wait for one, at most 10 s.
         statement_timeout_seconds: 0 for none (migrations).
     """
-    return _engine(database_url, pool_size, statement_timeout_seconds)
-
-
-def make_autocommit_engine(database_url: str, *, pool_size: int = 10) -> Engine:
-    """An engine in autocommit mode: each statement is a transaction.
-
-    A connection returns to its pool without a rollback, because no transaction can be open.
-    """
-    return _engine(
-        database_url,
-        pool_size,
-        _STATEMENT_TIMEOUT_SECONDS,
-        isolation_level="AUTOCOMMIT",
-        pool_reset_on_return=None,
-        skip_autocommit_rollback=True,
-    )
-
-
-def _engine(
-    database_url: str, pool_size: int, statement_timeout_seconds: int, **more: Any
-) -> Engine:
     url = make_url(database_url).set(drivername="postgresql+psycopg")
     options = {
         "statement_timeout": f"{statement_timeout_seconds}s",
@@ -66,6 +43,7 @@ def _engine(
         max_overflow=0,
         pool_timeout=10,
         pool_recycle=1800,
+        skip_autocommit_rollback=True,  # there is no transaction that it could end
         hide_parameters=True,  # an error must not quote an account number
         connect_args={
             "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
@@ -75,7 +53,6 @@ def _engine(
             "tcp_user_timeout": 20_000,
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },
-        **more,
     )
     event.listen(engine, "handle_error", _strip_values)
     return engine

@@ -6,8 +6,7 @@ Transitions are made by `shared.domain.lifecycle`; `shared.storage.write_transit
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -32,12 +31,7 @@ from shared.storage.statements import (
     STORED_ACCOUNTS,
     UNMATCHED_EVENT,
 )
-from shared.storage.write_transitions import (
-    Execute,
-    apply_transitions,
-    insert_transitions,
-    on_connection,
-)
+from shared.storage.write_transitions import apply_transitions, insert_transitions
 
 _CAP_LOCK = 0x63617073
 
@@ -71,17 +65,13 @@ class PayoutStore:
     """The payouts in PostgreSQL. Threads may share it.
 
     Args:
-        engine: for transactions of several statements.
+        engine: its pool serves all calls; those of one statement run in autocommit mode.
         cipher: encrypts account numbers at rest.
-        single: an engine by `make_autocommit_engine` for the calls of one statement, which are the
-            most frequent; None: `engine` serves them too.
     """
 
-    def __init__(
-        self, engine: Engine, cipher: AccountCipher = NO_ENCRYPTION, *, single: Engine | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, cipher: AccountCipher = NO_ENCRYPTION) -> None:
         self.engine = engine
-        self._single = single or engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cipher = cipher
 
     def insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
@@ -90,13 +80,13 @@ class PayoutStore:
         Returns:
             For each transition the payout with its id, or None where the order number is taken.
         """
-        with self._own_transaction() as execute:
-            return insert_transitions(execute, transitions, self._cipher)
+        with self._single.connect() as connection:
+            return insert_transitions(connection, transitions, self._cipher)
 
     def apply(self, transition: Transition) -> PayoutState | None:
         """Write one transition; None if its row has changed since it was made."""
-        with self._own_transaction() as execute:
-            return transition.after if apply_transitions(execute, [transition]) else None
+        with self._single.connect() as connection:
+            return transition.after if apply_transitions(connection, [transition]) else None
 
     def update(self, payout_id: int, decide: Decide) -> PayoutState | None:
         """Lock the payout, decide, write the transition.
@@ -211,12 +201,6 @@ class PayoutStore:
                 connection.execute(REENCRYPT, {"rows": dumps(rows)})
         return (found[-1].id if found else after_id), len(rows)
 
-    @contextmanager
-    def _own_transaction(self) -> Iterator[Execute]:
-        """Execute INSERT or APPLY as a transaction of its own."""
-        with self._single.connect() as connection:
-            yield on_connection(connection)
-
     def _update(
         self, wanted: Select[Any], values: dict[str, Any], decide: Decide
     ) -> list[PayoutState]:
@@ -228,7 +212,7 @@ class PayoutStore:
     ) -> list[PayoutState]:
         found = [payout_from_row(row, self._cipher) for row in connection.execute(wanted, values)]
         transitions = [one for one in map(decide, found) if one is not None]
-        written = apply_transitions(on_connection(connection), transitions) if transitions else {}
+        written = apply_transitions(connection, transitions) if transitions else {}
         after = {payout.id: payout for payout in found}
         for nth, transition in enumerate(transitions):
             if nth in written:

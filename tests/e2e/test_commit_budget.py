@@ -18,8 +18,8 @@ PER_CONNECTION = 4
 what is paused) when it is first prepared outside of a transaction. All of that is fewer than a
 fourth commit a payout would be."""
 WEBHOOK_CONNECTIONS = 1
-WORKER_CONNECTIONS = 10 + 10 + 1
-"""A worker's two pools (`DB_POOL_SIZE` each), and the connection of its startup checks."""
+WORKER_CONNECTIONS = 10 + 1
+"""A worker's pool (`DB_POOL_SIZE`), and the connection of its startup checks."""
 PAUSE_READ_SECONDS = 0.75
 """A process reads what is paused while it sends, and no more often than this."""
 
@@ -70,7 +70,9 @@ def test_three_commits_two_messages_one_request(prepare: Any, postgres: Postgres
 
     Counted over the whole life of a worker: a backend reports its last numbers when it ends.
     """
-    service: Service = prepare(pay_after=1.5)
+    service: Service = prepare(
+        {"EPAY_READ_TIMEOUT": "30", "EPAY_LEASE_SECONDS": "90"}, pay_after=1.5
+    )
     service.start_webhook()
     sessions, commits = _sessions_and_commits(postgres, service.database_url)
     messages = _published(service)
@@ -79,14 +81,14 @@ def test_three_commits_two_messages_one_request(prepare: Any, postgres: Postgres
     for number in range(N):
         service.ask(f"cost-{number}")
 
-    wait_for(lambda: len(service.gateway.state.log.since(0)) >= N, 20, "all to be sent")
+    wait_for(lambda: len(service.gateway.state.log.since(0)) >= N, 60, "all to be sent")
     reads = int((time.monotonic() - began) / PAUSE_READ_SECONDS) + 2
 
     def all_called_back() -> bool:
         totals = service.gateway.ledger()["totals"]
         return bool(totals["callbacks_acknowledged"] == N)
 
-    wait_for(all_called_back, 20, "all callbacks to be taken")
+    wait_for(all_called_back, 60, "all callbacks to be taken")
     service.wait_until_idle()
     messages = _published(service) - messages
     assert service.processes.stop(worker) == 0
@@ -98,7 +100,7 @@ def test_three_commits_two_messages_one_request(prepare: Any, postgres: Postgres
         ended = _clients(postgres, service.database_url) <= WEBHOOK_CONNECTIONS
         return last if last == before[0] and ended else None
 
-    sessions_after, commits_after = wait_for(flushed, 10, "the backends' last numbers")
+    sessions_after, commits_after = wait_for(flushed, 60, "the backends' last numbers")
     connections = sessions_after - sessions
     assert service.sql("SELECT count(*) FROM payout WHERE status = 'succeeded'")[0].count == N
     requests = service.gateway.state.log.since(0)

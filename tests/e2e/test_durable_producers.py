@@ -11,14 +11,15 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from devstack.redis import LocalRedis
-from tests.support.durable_producers import WAYS, Ground, code_with, kwargs_of
+from tests.support.durable_producers import WAYS, Ground, code_with
+from tests.support.factories import request_kwargs
 from tests.support.service import bare_environment
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Prepare
 
 PAYOUTS = 60
-TIMEOUT = 40
+TIMEOUT = 120
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,9 @@ def test_the_loop_outlives_its_broker(
     code: dict[str, Any] = {"__name__": "shop"}
     exec(code_with("# shop.py"), code)
     db = code["database"]()
+    monkeypatch.setitem(code, "database", lambda: db)  # closed below, although the loop is left
     with db:
-        code["ask"](db, **kwargs_of("order-1"))
+        code["ask"](db, **request_kwargs("order-1"))
     monkeypatch.setattr(code["time"], "sleep", mock.Mock(side_effect=Enough))
     away = mock.Mock(
         side_effect=OperationalError("refused")

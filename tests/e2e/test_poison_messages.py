@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from kombu import Connection, Producer
 
+from tests.support.factories import request_kwargs
 from tests.support.servers import flush
-from tests.support.service import Service, asked
+from tests.support.service import Service
 
 ACCOUNT_NO = "U9876543210"
-KWARGS = asked("rubbish") | {"account_no": ACCOUNT_NO}
+KWARGS = request_kwargs("rubbish") | {"account_no": ACCOUNT_NO}
 
 RUBBISH: dict[str, tuple[Any, dict[str, Any]]] = {
     "an object": ({"hello": 1}, {}),
@@ -59,8 +60,8 @@ def test_rubbish_does_not_stop_the_payments(alive: Service, name: str) -> None:
             body, serializer="json", exchange="", routing_key="payouts", headers=headers
         )
     alive.ask(order_no)
-    alive.wait_for_status(order_no, "processing", timeout=4)
-    alive.wait_until_idle(timeout=4)
+    alive.wait_for_status(order_no, "processing", timeout=60)
+    alive.wait_until_idle(timeout=60)
     assert alive.processes.poll() == ended
 
 
@@ -80,8 +81,8 @@ def test_foreign_serialisations_are_refused(alive: Service) -> None:
                 routing_key="payouts",
             )
     alive.ask("after-foreign")
-    alive.wait_for_status("after-foreign", "processing", timeout=4)
-    alive.wait_until_idle(timeout=4)
+    alive.wait_for_status("after-foreign", "processing", timeout=60)
+    alive.wait_until_idle(timeout=60)
 
 
 def test_no_log_repeats_a_message(service: Service) -> None:

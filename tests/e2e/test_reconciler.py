@@ -36,7 +36,7 @@ def _wait_for_event(service: Service, order_no: str, kind: str) -> Any:
     def found() -> Any:
         return next((one for one in service.events(order_no) if one.kind == kind), None)
 
-    return wait_for(found, 10, f"{order_no} to have a {kind}")
+    return wait_for(found, 60, f"{order_no} to have a {kind}")
 
 
 def _strays(service: Service, order_no: str) -> list[str]:
@@ -72,7 +72,7 @@ def test_callback_never_comes(everything: Service) -> None:
 def test_never_arrived_is_sent_again(everything: Service) -> None:
     """A create that EPAY provably does not have is sent again, and paid once."""
     everything.ask("lost-1", remark="sandbox:drop_before_accepting")
-    everything.wait_for_status("lost-1", "succeeded", timeout=25)
+    everything.wait_for_status("lost-1", "succeeded", timeout=60)
     ledger = everything.ledger_of("lost-1")
     assert (ledger["creates_received"], ledger["payments"]) == (2, 1)
     assert _kinds(everything, "lost-1").count("no_such_order") >= 3
@@ -92,29 +92,31 @@ def test_a_pause_amid_payouts(everything: Service) -> None:
     The full size is in tests/resilience/chaos/test_pauses_and_breaker.py.
     """
 
-    def euros(since: float) -> list[float]:
-        logged = everything.gateway.state.log.since(since)
-        return [at for at, call, no in logged if call.startswith("create") and no in orders]
+    def euros() -> list[str]:
+        logged = everything.gateway.state.log.since(0)
+        return [no for _, call, no in logged if call.startswith("create") and no in orders]
 
     orders = [f"euro-{number}" for number in range(30)]
     everything.ask(orders[0], currency="EUR", remark="sandbox:pending=3 sandbox:no_callback")
     everything.wait_for_status(orders[0], "pending_withdrawal")
     paused_at = _payouts(everything, "pause")
     for number, order_no in enumerate(orders[1:]):
+        if order_no == orders[15]:
+            wait_for(lambda: time.time() - paused_at > 2, 60, "every process to read the pause")
         everything.ask(order_no, currency="EUR")
         everything.ask(f"dollar-{number}")
     for number in range(29):
         everything.wait_for_status(f"dollar-{number}", "succeeded")
     everything.wait_for_status(orders[0], "succeeded")
     everything.wait_until_idle()
-    assert all(at - paused_at <= 2 for at in euros(paused_at))
+    assert set(orders[15:]).isdisjoint(euros())
     assert everything.row(orders[-1]).status == "queued"
-    assert len(euros(0)) < 30
+    assert len(euros()) < 30
     _payouts(everything, "resume")
     for order_no in orders:
         everything.wait_for_status(order_no, "succeeded")
         assert everything.ledger_of(order_no)["payments"] == 1
-    assert len(euros(0)) == 30
+    assert len(euros()) == 30
 
 
 def test_wrong_signature_changes_nothing(standing: Service) -> None:
@@ -158,7 +160,7 @@ def test_unknown_order_is_on_record(standing: Service) -> None:
     assert standing.post(forged).status_code == 403
     expected = {"never-asked": "stray_callback", "never-asked-either": "stray_callback_unverified"}
     for order_no, kind in expected.items():
-        wait_for(lambda no=order_no: _strays(standing, no), 10, f"a record of {order_no}")
+        wait_for(lambda no=order_no: _strays(standing, no), 60, f"a record of {order_no}")
         assert _strays(standing, order_no) == [kind]
         assert standing.row(order_no) is None
 
@@ -171,9 +173,9 @@ def test_malformed_is_refused(standing: Service) -> None:
     assert standing.post(unsigned).status_code == 400
     assert standing.post(nameless).status_code == 400
     twice = [*good.items(), ("status", "6")]
-    assert requests.post(standing.callback_url, data=twice, timeout=10).status_code == 400
+    assert requests.post(standing.callback_url, data=twice, timeout=60).status_code == 400
     headers = {"Content-Type": "text/xml"}
-    answer = requests.post(standing.callback_url, data="<a/>", headers=headers, timeout=10)
+    answer = requests.post(standing.callback_url, data="<a/>", headers=headers, timeout=60)
     assert answer.status_code == 415
     huge = good | {"remark": "x" * 100_000}
     assert standing.post(huge).status_code in {400, 413}
@@ -186,11 +188,11 @@ def test_true_callbacks_are_believed_whichever_way_they_come(standing: Service) 
     """A rightly signed end counts, by POST, by GET and as JSON; the mismatch flag stays."""
     assert standing.post(standing.callback("standing-1")).text == "success"
     by_get = requests.get(
-        standing.callback_url, params=standing.callback("standing-0", status="6"), timeout=10
+        standing.callback_url, params=standing.callback("standing-0", status="6"), timeout=60
     )
     assert (by_get.status_code, by_get.text) == (200, "success")
     as_json = requests.post(
-        standing.callback_url, json=standing.callback("standing-4", status="8"), timeout=10
+        standing.callback_url, json=standing.callback("standing-4", status="8"), timeout=60
     )
     assert (as_json.status_code, as_json.text) == (200, "success")
     assert standing.wait_for_status("standing-1", "succeeded").review_reason.startswith("mismatch")
@@ -203,7 +205,7 @@ def test_final_is_final(standing: Service) -> None:
     standing.ask("final-1")
     standing.wait_for_status("final-1", "succeeded")
     assert standing.post(standing.callback("final-1", status="6")).text == "success"
-    wait_for(lambda: standing.row("final-1").review_reason, 10, "final-1 to be flagged")
+    wait_for(lambda: standing.row("final-1").review_reason, 60, "final-1 to be flagged")
     row = standing.row("final-1")
     assert (row.status, row.review_reason.partition(":")[0]) == ("succeeded", "contradiction")
     assert standing.ledger_of("final-1")["creates_received"] == 1
@@ -221,14 +223,14 @@ def test_webhook_without_redis_makes_epay_come_again(prepare: Any) -> None:
         away = alone.post(callback)
         assert away.status_code == 503
         assert away.text != "success"
-        assert away.elapsed.total_seconds() < 10
+        assert away.elapsed.total_seconds() < 15, "two tries of 5 s at the most"
         assert alone.post(callback | {"sign": "0" * 64}).status_code == 503
-        assert requests.get(health + "healthz", timeout=10).status_code == 200
-        assert requests.get(health + "readyz", timeout=10).status_code == 503
+        assert requests.get(health + "healthz", timeout=60).status_code == 200
+        assert requests.get(health + "readyz", timeout=60).status_code == 503
         broker.start()
         again = alone.post(callback)
         assert (again.status_code, again.text) == (200, "success")
-        assert requests.get(health + "readyz", timeout=10).status_code == 200
+        assert requests.get(health + "readyz", timeout=60).status_code == 200
         with redis.Redis.from_url(broker.url) as client:
             assert client.llen("payouts.reconcile") == 2
         alone.processes.stop("webhook")

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from devstack.wait import wait_for
+from tests.support.factories import request_kwargs
 from tests.support.service import (
     ACCOUNT,
     OUTCOME_QUEUE,
@@ -21,7 +22,6 @@ from tests.support.service import (
     PROGRAMS,
     START_SECONDS,
     Service,
-    asked,
     bare_environment,
     send,
 )
@@ -88,7 +88,7 @@ class Shop:
             told = self.told(order_no)
             return told if len(told) >= count else None
 
-        return wait_for(enough, 15, f"the shop to be told {count} time(s) of {order_no}")
+        return wait_for(enough, 60, f"the shop to be told {count} time(s) of {order_no}")
 
 
 @pytest.fixture(scope="module", params=["on", "off"])
@@ -265,10 +265,13 @@ def test_request_that_names_nobody_to_tell_is_dropped(everything: Service) -> No
     ids = [
         send(everything.asker, {}),
         send(everything.asker, {"merchant_order_no": None}),
-        send(everything.asker, asked("bad-notify") | {"notify": {"task": "a b", "queue": "shop"}}),
+        send(
+            everything.asker,
+            request_kwargs("bad-notify") | {"notify": {"task": "a b", "queue": "shop"}},
+        ),
         everything.asker.send_task("payouts.request", args=["order-1"], queue="payouts").id,
     ]
-    wait_for(lambda: all(received(everything, one) for one in ids), 15, "all to be received")
+    wait_for(lambda: all(received(everything, one) for one in ids), 60, "all to be received")
     everything.wait_until_idle()
     assert [received(everything, one) for one in ids] == [1] * 4
     assert everything.row("bad-notify") is None

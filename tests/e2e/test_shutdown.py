@@ -8,12 +8,15 @@ from devstack.wait import wait_for
 from tests.support.service import OUTCOME_QUEUE, OUTCOME_TASK, Outcomes, Service
 
 N = 50
-SLOW = 0.5
+SLOW = 3.0
+"""Of a gateway that takes 8 at a time: five more turns, 15 s, for the signal to come in."""
+PATIENT = {"EPAY_READ_TIMEOUT": "30", "EPAY_LEASE_SECONDS": "90"}
+"""A slow machine makes no answer late."""
 
 
 def test_sigterm_under_load(prepare: Any) -> None:
     """A worker that is told to stop finishes what it has sent, and the next one does the rest."""
-    service: Service = prepare()
+    service: Service = prepare(PATIENT)
     service.gateway.set_faults(latency_seconds=SLOW)
     service.start_webhook()
     first = service.start_worker("-c", "8")
@@ -23,7 +26,7 @@ def test_sigterm_under_load(prepare: Any) -> None:
     def creates() -> int:
         return int(service.gateway.ledger()["totals"]["creates_received"])
 
-    wait_for(lambda: creates() >= 10, 20, "the gateway to be busy")
+    wait_for(lambda: creates() >= 10, 60, "the gateway to be busy")
     assert service.processes.stop(first) == 0
     sent = creates()
     assert 10 <= sent < N
@@ -33,10 +36,11 @@ def test_sigterm_under_load(prepare: Any) -> None:
     waiting = service.waiting()
     assert (rows, rows + waiting["payouts"], waiting["unacked"]) == (sent, N, 0)
 
+    service.gateway.clear_faults()
     service.start_beat()
     service.start_worker()
     with Outcomes(service.redis_url) as outcomes:
-        wait_for(lambda: len(outcomes.heard) >= N, 30, "all outcomes")
+        wait_for(lambda: len(outcomes.heard) >= N, 60, "all outcomes")
         service.wait_until_idle()
     totals = service.gateway.ledger()["totals"]
     assert (totals["paid_orders"], totals["payments"], totals["paid_twice"]) == (N, N, 0)

@@ -21,6 +21,7 @@ from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import request_kwargs
 from worker.context import Context, QueryPool
 from worker.database_retry import DatabaseRetry
 from worker.jobs.request import request
@@ -88,16 +89,6 @@ class World:
             return result.all() if result.returns_rows else []
 
 
-def request_kwargs(order_no: str = "order-1") -> dict[str, Any]:
-    return {
-        "merchant_order_no": order_no,
-        "amount": "10.50",
-        "currency": "USD",
-        "channel_code": "11",
-        "account_no": "U1234567890",
-    }
-
-
 MakeWorld = Callable[..., World]
 
 
@@ -106,7 +97,7 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
     """A world with its own policy: `make_world(visibility_delay=timedelta(...), ...)`."""
     closing: list[Callable[[], None]] = []
 
-    def make(*, notify_url: str | None = None, read_timeout: float = 1.0, **policy: Any) -> World:
+    def make(*, notify_url: str | None = None, read_timeout: float = 30.0, **policy: Any) -> World:
         defaults: dict[str, Any] = {
             "not_found_codes": frozenset({NOT_FOUND}),
             "refused_codes": frozenset({REFUSED}),
@@ -117,9 +108,9 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
                 account=ACCOUNT,
                 api_key=SecretStr(API_KEY),
                 notify_url=notify_url,
-                connect_timeout=1,
+                connect_timeout=30,
                 read_timeout=read_timeout,
-                total_timeout=5,
+                total_timeout=60,
             )
         )
         asking = QueryPool(client, 8)

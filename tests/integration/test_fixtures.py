@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.support import servers
-from tests.support.network import OutsideConnectionError
+from tests.support.isolation import OutsideConnectionError
 
 
 @pytest.mark.parametrize("method", ["connect", "connect_ex"])

@@ -48,7 +48,7 @@ def _start(folder: Path, *command: str, **settings: str) -> Ended:
             start_new_session=True,
         )
     try:
-        code = started.wait(timeout=8)
+        code = started.wait(timeout=60)
     except subprocess.TimeoutExpired:
         code = None
         os.killpg(started.pid, signal.SIGKILL)

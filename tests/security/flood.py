@@ -119,7 +119,7 @@ def _start(
         "LOG_FORMAT": "json",
     }
     processes.start("webhook", command, env=environment, log_path=log)
-    wait_for(partial(_is_up, port), 30, "the webhook")
+    wait_for(partial(_is_up, port), 60, "the webhook")
 
 
 def _is_up(port: int) -> bool:

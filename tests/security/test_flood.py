@@ -61,7 +61,7 @@ def test_answers_in_pieces_are_counted_once() -> None:
         server.listen()
         answering = threading.Thread(target=_answer_in_pieces, args=(server,))
         answering.start()
-        tally = offer(server.getsockname()[1], [b"x"] * 10, 100, 0.4, 1, 1, 10)
+        tally = offer(server.getsockname()[1], [b"x"] * 10, 100, 2.0, 1, 1, 10)
         answering.join()
     assert tally.answers == {429: 2}
 

@@ -17,6 +17,7 @@ from sandbox.settings import Duplicates, SandboxConfig
 from shared.messaging.celery_config import KOMBU_UNACKED_KEYS, UNACKED_KEYS
 from tests.security.request_cases import TEN_MEGABYTES, deep
 from tests.support.databases import fresh_database
+from tests.support.factories import request_kwargs
 from tests.support.servers import PostgresServer, RedisServer, flush
 from tests.support.service import (
     OUTCOME_QUEUE,
@@ -25,7 +26,6 @@ from tests.support.service import (
     SHORT,
     Outcomes,
     Service,
-    asked,
     service,
 )
 
@@ -85,8 +85,11 @@ def next_is_paid(alive: Service) -> None:
     order_no = next(GOOD)
     ended = alive.processes.poll()
     alive.ask(order_no)
-    alive.wait_for_status(order_no, "processing", timeout=5)
-    alive.wait_until_idle(timeout=5)
+    sent = {"processing", "succeeded"}
+    wait_for(
+        lambda: getattr(alive.row(order_no), "status", None) in sent, 60, "the next to be sent"
+    )
+    alive.wait_until_idle(timeout=60)
     assert alive.processes.poll() == ended
 
 
@@ -111,10 +114,10 @@ def test_wrong_requests_are_told_and_gone(alive: Service) -> None:
     ids = {}
     with Outcomes(alive.redis_url) as outcomes:
         for name, change in WRONG.items():
-            kwargs = asked(f"wrong-{name.replace(' ', '-')}") | {"notify": NOTIFY} | change
+            kwargs = request_kwargs(f"wrong-{name.replace(' ', '-')}") | {"notify": NOTIFY} | change
             publish(alive, [[], kwargs, {}], id=name)
             ids[name] = kwargs["merchant_order_no"].replace("\n", "?")
-        publish(alive, [["positional"], asked("wrong-args") | {"notify": NOTIFY}, {}])
+        publish(alive, [["positional"], request_kwargs("wrong-args") | {"notify": NOTIFY}, {}])
         for order_no in [*ids.values(), "wrong-args"]:
             (told,) = outcomes.wait_for(order_no, 1)
             assert (told["status"], told["error"]["code"][:8]) in {
@@ -200,7 +203,7 @@ def test_strange_headers_and_options(alive: Service, name: str) -> None:
     """Paid once or not at all, but never kept and never to come again; no log line is forged."""
     headers, options = STRANGE[name]
     order_no = f"strange-{list(STRANGE).index(name)}"
-    publish(alive, [[], asked(order_no), options], **headers)
+    publish(alive, [[], request_kwargs(order_no), options], **headers)
     next_is_paid(alive)
     assert alive.ledger_of(order_no)["creates_received"] <= 1
     lines = alive.log(f"worker{alive._workers}").splitlines()
@@ -244,4 +247,4 @@ def test_other_apps_do_not_command_the_workers(alive: Service, name: str) -> Non
 def test_what_hangs_in_a_worker_is_shown_to_nobody(alive: Service) -> None:
     """`inspect active` would show kwargs, account numbers among them."""
     assert not alive.asker.control.inspect(timeout=0.5).active()
-    wait_for(lambda: not alive.waiting()["unacked"], 5, "the worker to have nothing in its hands")
+    wait_for(lambda: not alive.waiting()["unacked"], 60, "the worker to have nothing in its hands")

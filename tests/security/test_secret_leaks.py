@@ -37,8 +37,9 @@ from shared.epay.responses import MAX_TEXT
 from shared.epay.signing import NestedForm
 from shared.storage.encryption import new_key
 from tests.support.databases import fresh_database
+from tests.support.factories import request_kwargs
 from tests.support.servers import PostgresServer, RedisServer, flush
-from tests.support.service import ACCOUNT, SHORT, Service, asked, service
+from tests.support.service import ACCOUNT, SHORT, Service, service
 
 PIN = "PIN-30519-4427"
 KEY = "KEY-5f21c9-b07d"
@@ -215,13 +216,13 @@ def _plant(scene: Scene, postgres: PostgresServer) -> None:
     _take_the_database_away(scene, postgres)
     told = "SELECT 1 FROM payout_event e JOIN payout p ON p.id = payout_id WHERE e.kind = %s"
     wait_for(
-        lambda: bool(scene.service.sql(told, "no_such_order")), 15, "queries that were refused"
+        lambda: bool(scene.service.sql(told, "no_such_order")), 60, "queries that were refused"
     )
     wait_for(
-        lambda: bool(scene.service.sql(told, "create_refused")), 15, "creates that were refused"
+        lambda: bool(scene.service.sql(told, "create_refused")), 60, "creates that were refused"
     )
     unsent = "SELECT 1 FROM payout_outbox WHERE sent_at IS NULL"
-    wait_for(lambda: not scene.service.sql(unsent), 10, "all to be told")
+    wait_for(lambda: not scene.service.sql(unsent), 60, "all to be told")
     scene.service.wait_until_idle()
 
 
@@ -266,7 +267,7 @@ def _plant_in_requests(scene: Scene) -> None:
 
 def _plant_in_messages(scene: Scene) -> None:
     number = scene.planted.number
-    kwargs = asked("no-message") | {"account_no": number("no message"), "pinCode": PIN}
+    kwargs = request_kwargs("no-message") | {"account_no": number("no message"), "pinCode": PIN}
     name = "payouts.request"
     scene.put([[], kwargs, {}], task="payouts.nonsense", id="m1")
     scene.put([[], kwargs, {}], task=name)
@@ -325,9 +326,9 @@ def _plant_in_callbacks(scene: Scene) -> None:
         ]
         for form in sent:
             answers = [
-                requests.post(url, data=form, timeout=10),
-                requests.post(url, json=form, timeout=10),
-                requests.get(url, params=form, timeout=10),
+                requests.post(url, data=form, timeout=60),
+                requests.post(url, json=form, timeout=60),
+                requests.get(url, params=form, timeout=60),
             ]
             for answer in answers:
                 scene.keep("answers of the webhook", f"{answer.headers} {answer.text}")
@@ -339,22 +340,22 @@ def _plant_in_http(scene: Scene) -> None:
     body = f'{{"accountNo": "{number("a torn body")}", "pinCode": "{PIN}"'
     query = {"accountNo": number("a query string"), "pinCode": PIN, "key": KEY}
     answers = [
-        requests.post(url, data=body, headers={"Content-Type": "application/json"}, timeout=10),
+        requests.post(url, data=body, headers={"Content-Type": "application/json"}, timeout=60),
         requests.post(
-            url, data=body, headers={"Content-Type": f"text/{number('a type')}"}, timeout=10
+            url, data=body, headers={"Content-Type": f"text/{number('a type')}"}, timeout=60
         ),
-        requests.post(url, data=body.encode() * 2000, timeout=10),
-        requests.post(url, data=body.encode() + b"\xff\x00", timeout=10),
-        requests.put(url, params=query, data=body, timeout=10),
-        requests.delete(f"{root}/{number('a path')}", params=query, timeout=10),
-        requests.get(f"{root}/nowhere/{PIN}", params=query, timeout=10),
+        requests.post(url, data=body.encode() * 2000, timeout=60),
+        requests.post(url, data=body.encode() + b"\xff\x00", timeout=60),
+        requests.put(url, params=query, data=body, timeout=60),
+        requests.delete(f"{root}/{number('a path')}", params=query, timeout=60),
+        requests.get(f"{root}/nowhere/{PIN}", params=query, timeout=60),
         *(
-            requests.get(f"{root}/{name}", params=query, timeout=10)
+            requests.get(f"{root}/{name}", params=query, timeout=60)
             for name in ("healthz", "readyz")
         ),
-        requests.get(url, headers={"User-Agent": number("an agent"), "X-Pin": PIN}, timeout=10),
+        requests.get(url, headers={"User-Agent": number("an agent"), "X-Pin": PIN}, timeout=60),
         requests.get(
-            url, headers={"X-Forwarded-For": number("a proxy"), "Cookie": KEY}, timeout=10
+            url, headers={"X-Forwarded-For": number("a proxy"), "Cookie": KEY}, timeout=60
         ),
     ]
     for answer in answers:
@@ -374,7 +375,7 @@ def _plant_in_http(scene: Scene) -> None:
 
 
 def _raw(running: Service, request: str) -> str:
-    with socket.create_connection(("127.0.0.1", running.webhook_port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", running.webhook_port), timeout=60) as connection:
         connection.sendall(request.encode())
         connection.shutdown(socket.SHUT_WR)
         pieces = iter(lambda: connection.recv(65_536), b"")
@@ -392,7 +393,7 @@ def _let_a_constraint_fail(scene: Scene) -> None:
             parked = client.llen("payouts.parked")
         scene.ask("check-1", remark=f"{scene.planted.number('remark of a refused row')} {PIN}")
         with redis.Redis.from_url(scene.service.redis_url) as client:
-            wait_for(lambda: client.llen("payouts.parked") > parked, 10, "the request to be parked")
+            wait_for(lambda: client.llen("payouts.parked") > parked, 60, "the request to be parked")
             connection.execute("ALTER TABLE payout DROP CONSTRAINT planted")
             client.lmove("payouts.parked", "payouts")
     scene.service.wait_for_status("check-1", "succeeded")
@@ -408,18 +409,18 @@ def _take_the_database_away(scene: Scene, postgres: PostgresServer) -> None:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
             )
             scene.ask("away-1", remark=PIN)
-            wait_for(lambda: "database_away" in scene.service.log("worker1"), 10, "an outage")
-            scene.keep("answers of the webhook", requests.get(f"{root}/readyz", timeout=10).text)
+            wait_for(lambda: "database_away" in scene.service.log("worker1"), 60, "an outage")
+            scene.keep("answers of the webhook", requests.get(f"{root}/readyz", timeout=60).text)
             _run_all(scene, [("show", "paid-1"), ("doctor",), ("verify",)])
         finally:
             admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
-    scene.service.wait_for_status("away-1", "succeeded", timeout=20)
+    scene.service.wait_for_status("away-1", "succeeded", timeout=60)
 
 
 def _collect(scene: Scene) -> None:
     running = scene.service
     root = running.callback_url.removesuffix("/epay/callback")
-    scene.keep("metrics", requests.get(f"{root}/metrics", timeout=10).text)
+    scene.keep("metrics", requests.get(f"{root}/metrics", timeout=60).text)
     every = [("show", order_no) for order_no in ("paid-1", "refused-1", "refused-2", "wrong-1")]
     every += [("show", "paid-1", "--json"), ("show", "paid-1", "--export"), ("verify",)]
     every += [("show", "refused-2", "--export"), ("doctor",), ("doctor", "--json")]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.simulation.mutations import BREAKS, broken
-from tests.simulation.runner import run, shrunk
+from tests.simulation.runner import run, run_seeds, shrunk
 
 _CHUNK = 100
 
@@ -48,7 +48,7 @@ def _many(first: int, seeds: int) -> int:
     played: Counter[str] = Counter()
     with multiprocessing.Pool(os.cpu_count()) as pool:
         chunks = _chunks(first, seeds)
-        for size, failing, counted in pool.imap_unordered(_chunk, chunks):
+        for size, failing, counted in pool.imap_unordered(run_seeds, chunks):
             done += size
             played += counted
             if failing is not None:
@@ -69,12 +69,6 @@ def _many(first: int, seeds: int) -> int:
 def _chunks(first: int, seeds: int) -> Iterator[range]:
     for start in range(first, first + seeds, _CHUNK):
         yield range(start, min(start + _CHUNK, first + seeds))
-
-
-def _chunk(seeds: range) -> tuple[int, int | None, Counter[str]]:
-    played: Counter[str] = Counter()
-    failing = next((seed for seed in seeds if run(seed, played=played) is not None), None)
-    return len(seeds), failing, played
 
 
 def _until_caught(law: str, seeds: int) -> int:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
 
-from ops.resolution import actions
 from ops.resolution.actions import Action, Decision, NotAllowed
+from ops.resolution.choices import possible_actions
 from ops.resolution.service import ResolutionService
 from shared.domain.payout import JournalEvent, PayoutState, Status
 from shared.domain.transitions import STATUS_OF_EPAY_CODE
@@ -72,7 +72,7 @@ class Person:
     def _choose(self, payout: PayoutState) -> Action:
         """Mostly one that `payouts review` offers; at times what comes to mind."""
         choices = self.world.choices
-        offered = [act for act, _ in reversed(actions.choices(payout))]
+        offered = [act for act, _ in reversed(possible_actions(payout))]
         every = list(_ACTS) if choices.pick((4, 1)) == 1 else offered
         return every[choices.between(0, len(every) - 1)]
 

@@ -41,6 +41,16 @@ def run(
     return None
 
 
+def run_seeds(seeds: range) -> tuple[int, int | None, Counter[str]]:
+    """The number of these worlds, the first seed that broke a law, and the faults gone through.
+
+    Not in `__main__`, which a process started by multiprocessing does not import.
+    """
+    played: Counter[str] = Counter()
+    failing = next((seed for seed in seeds if run(seed, played=played) is not None), None)
+    return len(seeds), failing, played
+
+
 def shrunk(failure: Failure) -> Failure:
     """The same failure with as few harmful choices as can be found in a bounded search."""
     best = failure

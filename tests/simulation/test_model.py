@@ -15,31 +15,20 @@ from sqlalchemy import text
 from shared.domain import lifecycle, reports
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused, Report
 from shared.domain.notifications import Message
-from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.payout import PayoutState, Transition
 from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from tests.simulation.memory_store import MemoryStore
+from tests.support.factories import make_payout, make_report
 
 POLICY = Policy(not_found_codes=frozenset({"2001"}), refused_codes=frozenset({"2005"}))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def new(no: str, now: datetime) -> PayoutState:
-    return PayoutState(
-        epay_account="shop@epay.com",
-        merchant_order_no=no,
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no="U1234567",
-        remark=None,
-        extend_fields=None,
-        notify={"task": "t", "queue": "q", "on": ["accepted", "final"]},
-        status=Status.QUEUED,
-        due_at=now,
-        created_at=now,
-        updated_at=now,
+    return make_payout(
+        now, epay_account="shop@epay.com", merchant_order_no=no, amount=Decimal("10.50")
     )
 
 
@@ -176,15 +165,7 @@ class Pair:
 
     @staticmethod
     def _report(payout: PayoutState, status: str, source: str) -> Report:
-        return Report(
-            source,
-            payout.epay_account,
-            payout.merchant_order_no,
-            "E1",
-            status,
-            payout.amount,
-            payout.currency,
-        )
+        return make_report(status, source, payout=payout, epay_order_no="E1", fee=None)
 
 
 @pytest.mark.parametrize("seed", range(12))

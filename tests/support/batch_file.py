@@ -37,7 +37,7 @@ def _with(column: str, value: str) -> Callable[[Cells], Cells]:
 
 
 _WAYS: list[tuple[Callable[[Cells], Cells], str, str]] = [
-    (_with("amount", "1e5"), "amount", "no plain decimal"),
+    (_with("amount", "1e5"), "amount", "not a plain decimal"),
     (_with("amount", "0.00"), "amount", "above zero"),
     (_with("amount", "1.005"), "amount", "decimal places"),
     (_with("currency", "usd"), "currency", "capitals"),
@@ -46,7 +46,7 @@ _WAYS: list[tuple[Callable[[Cells], Cells], str, str]] = [
     (_with("channel_code", "1 1"), "channel_code", "channel code"),
     (_with("epay_account", "other@epay.com"), "epay_account", "not the account"),
     (_with("remark", "to\u202eme"), "remark", "cannot be printed"),
-    (lambda cells: cells, "merchant_order_no", "is the order number of row 2 too"),
+    (lambda cells: cells, "merchant_order_no", "is also the order number of row 2"),
 ]
 
 

@@ -23,7 +23,8 @@ from shared.messaging.celery_config import UNACKED_KEYS
 from shared.storage import journal_audit, migrate
 from shared.storage.encryption import AccountCipher
 from shared.storage.engine import make_engine
-from tests.support.service import NOT_FOUND, QUEUES, Service, asked, send, service
+from tests.support.factories import request_kwargs
+from tests.support.service import NOT_FOUND, QUEUES, Service, send, service
 from tests.support.tcp_proxy import Proxy
 
 LEASE = 4
@@ -124,7 +125,7 @@ class Drill:
     ) -> None:
         """Ask for these payouts, maybe not for the first time."""
         for order in orders:
-            kwargs = asked(order) | ({"remark": remark} if remark else {})
+            kwargs = request_kwargs(order) | ({"remark": remark} if remark else {})
             send(app or self.service.asker, kwargs)
 
     def ask_again(

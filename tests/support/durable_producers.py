@@ -22,6 +22,7 @@ from devstack.process_group import ProcessGroup
 from devstack.wait import wait_for
 from sandbox.server import Gateway
 from shared.storage.engine import make_engine
+from tests.support.factories import request_kwargs
 from tests.support.lossy_broker import EVERY, LossyHop
 from tests.support.paths import PROGRAMS, ROOT
 
@@ -35,17 +36,6 @@ def code_with(mark: str) -> str:
     """The piece of Python on the page that has this text in it."""
     (found,) = [block for block in _BLOCK.findall(DOC.read_text()) if mark in block]
     return str(found)
-
-
-def kwargs_of(order_no: str) -> dict[str, Any]:
-    """What the apps ask for."""
-    return {
-        "merchant_order_no": order_no,
-        "amount": "10.50",
-        "currency": "USD",
-        "channel_code": "11",
-        "account_no": "U1234567890",
-    }
 
 
 @dataclass
@@ -117,7 +107,7 @@ def by_receipt(ground: Ground, orders: list[str], timeout: float) -> None:
             db = code["database"]()
             with db:
                 for no in orders:
-                    code["ask"](db, **kwargs_of(no))
+                    code["ask"](db, **request_kwargs(no))
         ground.wait_until_paid(orders, timeout)
         wait_for(
             lambda: heard(db) == {"succeeded": len(orders)}, timeout, "the app to know every end"
@@ -133,7 +123,7 @@ def by_neither(ground: Ground, orders: list[str], timeout: float) -> None:
     lost = len(orders) // EVERY
     with ground.hop("payouts.request") as hop:
         for no in orders:
-            app.send_task("payouts.request", kwargs=kwargs_of(no), queue="payouts")
+            app.send_task("payouts.request", kwargs=request_kwargs(no), queue="payouts")
         wait_for(lambda: hop.lost + hop.carried == len(orders), timeout, "all to be sent")
     app.close()
     wait_for(

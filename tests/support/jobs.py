@@ -6,15 +6,15 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from devstack.wait import wait_for
 from shared.contract import TASK_QUERY, TASK_SUBMIT
 from shared.domain import lifecycle
 from shared.domain.gateway import CreateOrder, OrderAnswer, OutcomeUnknown
-from shared.domain.payout import PayoutState, Status
+from shared.domain.payout import PayoutState
 from shared.messaging.callback_message import CallbackMessage
+from tests.support.factories import make_service_payout
 from worker.jobs.query import query
 from worker.jobs.submit import submit
 from worker.jobs.sweep import sweep
@@ -67,23 +67,7 @@ def claim_id() -> str:
 
 
 def new(world: World, order_no: str, **changes: Any) -> PayoutState:
-    now = world.context.clock()
-    payout = PayoutState(
-        epay_account=ACCOUNT,
-        merchant_order_no=order_no,
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no="U1234567890",
-        remark=None,
-        extend_fields=None,
-        notify=None,
-        status=Status.QUEUED,
-        due_at=now,
-        created_at=now,
-        updated_at=now,
-    )
-    return replace(payout, **changes)
+    return make_service_payout(order_no, world.context.clock(), **changes)
 
 
 def put_queued(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
@@ -163,7 +147,7 @@ def of_ledger(world: World, order_no: str = "order-1") -> dict[str, Any]:
 
 def until_epay_says(world: World, status: str, order_no: str = "order-1") -> None:
     """Wait until the gateway has moved an order."""
-    wait_for(lambda: of_ledger(world, order_no)["status"] == status, 5, f"EPAY to say {status}")
+    wait_for(lambda: of_ledger(world, order_no)["status"] == status, 60, f"EPAY to say {status}")
 
 
 def outbox(world: World) -> list[Any]:

@@ -19,7 +19,7 @@ from shared.epay.signing import NestedForm, sign, verify
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 8.0) -> T:
+def until(condition: Callable[[], T], seconds: float = 60) -> T:
     """Wait until the condition holds and give its value; fail after so many seconds."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -34,7 +34,7 @@ class Merchant:
 
     gateway: Gateway
     session: requests.Session
-    timeout: float = 5.0
+    timeout: float | tuple[float, float] = 60.0
 
     def call(
         self, name: str, param: dict[str, Any], signature: str | None = None
@@ -80,7 +80,7 @@ class Merchant:
         return verify(answer["data"], answer["sign"], keys, NestedForm.COMMA)
 
     def ledger(self, no: str) -> dict[str, Any]:
-        return self.session.get(f"{self.gateway.root_url}/_ledger/{no}", timeout=5).json()
+        return self.session.get(f"{self.gateway.root_url}/_ledger/{no}", timeout=60).json()
 
 
 @dataclass

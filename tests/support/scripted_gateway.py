@@ -97,7 +97,7 @@ class Gateway:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60)
         for sock in self._sockets:
             sock.close()
 

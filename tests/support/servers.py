@@ -1,4 +1,4 @@
-"""The PostgreSQL and the Redis of a test run: ours out of wheels, or those that were named."""
+"""The PostgreSQL and the Redis of a test run: local ones, or those named by URL."""
 
 from __future__ import annotations
 
@@ -11,20 +11,11 @@ from urllib.parse import urlsplit
 
 import redis
 
-from devstack import databases
+from devstack.databases import PostgresServer
 from devstack.postgres import FAST_UNSAFE, LocalPostgres
 from devstack.redis import LocalRedis
 
 MAX_CONNECTIONS = "200"
-
-
-class PostgresServer(Protocol):
-    """A server on which tests may make and drop databases."""
-
-    @property
-    def url(self) -> str: ...
-    def create_database(self, name: str, template: str | None = None) -> str: ...
-    def drop_database(self, name: str) -> None: ...
 
 
 class RedisServer(Protocol):
@@ -34,17 +25,15 @@ class RedisServer(Protocol):
     def url(self) -> str: ...
 
 
-@dataclass(frozen=True)
-class NamedPostgres:
-    """A server that somebody else runs. Only databases made here are touched."""
+class NamedPostgres(PostgresServer):
+    """The server of TEST_DATABASE_URL. Only databases made here are touched."""
 
-    url: str
+    def __init__(self, url: str) -> None:
+        self._url = url
 
-    def create_database(self, name: str, template: str | None = None) -> str:
-        return databases.create_database(self.url, name, template)
-
-    def drop_database(self, name: str) -> None:
-        databases.drop_database(self.url, name)
+    @property
+    def url(self) -> str:
+        return self._url
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from sandbox.settings import SandboxConfig
 from shared.epay.callbacks import sign_callback
 from shared.epay.signing import NestedForm
 from shared.messaging.celery_config import UNACKED_KEYS
+from tests.support.factories import request_kwargs
 from tests.support.paths import PROGRAMS
 
 ACCOUNT = "test2020@epay.com"
@@ -49,8 +50,8 @@ SHORT = {
 }
 """Days in seconds: what the service is started with, beside its addresses."""
 
-START_SECONDS = 30
-STOP_SECONDS = 20
+START_SECONDS = 90
+STOP_SECONDS = 60
 
 
 def bare_environment() -> dict[str, str]:
@@ -109,8 +110,8 @@ class Service:
 
     def _webhook_is_ready(self) -> bool:
         try:
-            return requests.get(self.callback_url.replace("epay/callback", "readyz"), timeout=5).ok
-        except requests.ConnectionError:
+            return requests.get(self.callback_url.replace("epay/callback", "readyz"), timeout=60).ok
+        except requests.RequestException:
             return False
 
     def log(self, name: str) -> str:
@@ -119,7 +120,7 @@ class Service:
 
     def ask(self, order_no: str, **changes: Any) -> str:
         """Ask for a payout with plain celery; the message's id."""
-        return send(self.asker, asked(order_no) | changes)
+        return send(self.asker, request_kwargs(order_no) | changes)
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
         """Read from the service's database."""
@@ -140,7 +141,7 @@ class Service:
             order_no,
         )
 
-    def wait_for_status(self, order_no: str, status: str, timeout: float = 15) -> Any:
+    def wait_for_status(self, order_no: str, status: str, timeout: float = 60) -> Any:
         """The payout's row, once it has that status."""
 
         def found() -> Any:
@@ -170,7 +171,7 @@ class Service:
 
     def post(self, fields: Mapping[str, str]) -> requests.Response:
         """Post a callback to the webhook as EPAY does."""
-        return requests.post(self.callback_url, data=dict(fields), timeout=30)
+        return requests.post(self.callback_url, data=dict(fields), timeout=60)
 
     def waiting(self) -> dict[str, int]:
         """How many messages wait in each queue, and how many are in a worker's hands."""
@@ -178,20 +179,9 @@ class Service:
             lengths = {name: int(client.llen(name)) for name in QUEUES}
             return lengths | {"unacked": int(client.hlen(UNACKED_KEYS["unacked_key"]))}
 
-    def wait_until_idle(self, timeout: float = 15) -> None:
+    def wait_until_idle(self, timeout: float = 60) -> None:
         """Wait until no message waits or is being worked on."""
         wait_for(lambda: not any(self.waiting().values()), timeout, "all queues to be empty")
-
-
-def asked(order_no: str) -> dict[str, Any]:
-    """The kwargs of a request, as docs/producers.md has them."""
-    return {
-        "merchant_order_no": order_no,
-        "amount": "10.50",
-        "currency": "USD",
-        "channel_code": "11",
-        "account_no": "U1234567890",
-    }
 
 
 def send(app: Celery, kwargs: Mapping[str, Any]) -> str:
@@ -250,7 +240,7 @@ class Outcomes:
         """The messages about one order, as they came."""
         return [heard for heard in list(self.heard) if heard["merchant_order_no"] == order_no]
 
-    def wait_for(self, order_no: str, count: int, timeout: float = 15) -> list[dict[str, Any]]:
+    def wait_for(self, order_no: str, count: int, timeout: float = 60) -> list[dict[str, Any]]:
         """The messages about one order, once there are so many."""
 
         def enough() -> list[dict[str, Any]] | None:

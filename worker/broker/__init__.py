@@ -15,6 +15,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_create_client",
         "_flush_brpop_reauth",
         "_in_poll",
+        "_lookup",
         "_q_for_pri",
         "_queue_cycle",
         "active_queues",

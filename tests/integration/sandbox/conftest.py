@@ -18,12 +18,10 @@ FAST: dict[str, Any] = {
     "pay_after": 0.05,
     "callback_scale": 0.001,
     "pending_seconds": 0.2,
-    "hidden_seconds": 0.3,
     "slow_seconds": 0.3,
-    "down_seconds": 0.4,
     "silence_seconds": 0.4,
     "contradict_after": 0.1,
-    "late_callback_seconds": 20.0,
+    "late_callback_seconds": 600.0,
 }
 
 Start = Callable[..., Merchant]

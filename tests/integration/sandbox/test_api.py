@@ -96,7 +96,7 @@ def test_bad_create_is_refused(merchant: Merchant, changes: dict[str, Any], code
 def test_rubbish_is_refused(merchant: Merchant, body: bytes) -> None:
     """A body that is no envelope gets bad_request_code."""
     url = f"{merchant.gateway.base_url}/payoutApi/createEwalletTransaction"
-    assert merchant.session.post(url, data=body, timeout=5).json()["code"] == 2003
+    assert merchant.session.post(url, data=body, timeout=60).json()["code"] == 2003
 
 
 def test_unknown_order_is_not_found(merchant: Merchant) -> None:
@@ -155,19 +155,19 @@ def test_ledger_and_log_of_calls(merchant: Merchant) -> None:
     root, session = merchant.gateway.root_url, merchant.session
     merchant.create("A1")
     until(lambda: merchant.status("A1") == "7")
-    log = session.get(f"{root}/_requests", timeout=5).json()
+    log = session.get(f"{root}/_requests", timeout=60).json()
     assert [entry[1:] for entry in log[:2]] == [
         ["createEwalletTransaction", "A1"],
         ["queryTransaction", "A1"],
     ]
-    later = session.get(f"{root}/_requests", params={"since": log[0][0]}, timeout=5).json()
+    later = session.get(f"{root}/_requests", params={"since": log[0][0]}, timeout=60).json()
     assert later == log[1:]
-    changed = session.post(f"{root}/_orders/A1/report", json={"status": "6"}, timeout=5)
+    changed = session.post(f"{root}/_orders/A1/report", json={"status": "6"}, timeout=60)
     assert changed.json()["status"] == "6"
     assert merchant.status("A1") == "6"
     assert merchant.ledger("A1")["payments"] == 1
-    session.post(f"{root}/_reset", timeout=5)
-    assert session.get(f"{root}/_ledger", timeout=5).json()["orders"] == {}
-    assert session.get(f"{root}/_ledger/A1", timeout=5).status_code == 404
-    gone = session.post(f"{root}/_orders/A1/report", json={"status": "6"}, timeout=5)
+    session.post(f"{root}/_reset", timeout=60)
+    assert session.get(f"{root}/_ledger", timeout=60).json()["orders"] == {}
+    assert session.get(f"{root}/_ledger/A1", timeout=60).status_code == 404
+    gone = session.post(f"{root}/_orders/A1/report", json={"status": "6"}, timeout=60)
     assert gone.status_code == 404

@@ -21,7 +21,8 @@ from shared.domain import lifecycle
 from shared.producer import Conflict, Producer
 from shared.storage.encryption import AccountCipher, new_key
 from shared.storage.payout_store import PayoutStore
-from tests.integration.conftest import World, request_kwargs
+from tests.integration.conftest import World
+from tests.support.factories import request_kwargs
 from tests.support.jobs import ACCOUNT, claim_id, kinds, new, of_ledger, tick
 from worker.jobs.submit import submit
 
@@ -280,7 +281,7 @@ def test_two_transactions_with_one_order_number(
     with ThreadPoolExecutor(1) as pool, Session(shop) as session:
         producer.enqueue(session, **request_kwargs())
         answer = pool.submit(second)
-        wait_for(lambda: waits(shop), 5, "the second to wait for the first")
+        wait_for(lambda: waits(shop), 60, "the second to wait for the first")
         getattr(session, ends)()
         assert answer.result() is duplicate
     assert (count(shop, "payout"), count(shop, "payout_event"), len(hints.seen)) == (1, 1, 1)

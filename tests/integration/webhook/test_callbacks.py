@@ -28,6 +28,8 @@ from tests.support.logs import root_logger_restored, written_logs
 from webhook import create_app
 
 ACCOUNT = "test2020@epay.com"
+GIVEN_UP = 15
+"""Two tries of a publish, 5 s each: a third one would take that long."""
 KEY, PREVIOUS = "TESTKEY123", "OLDKEY456"
 SECRETS = (KEY, PREVIOUS, "pin-90210", "U1234567890", "payer@epay.com", "birthday money")
 FORM = "application/x-www-form-urlencoded"
@@ -308,7 +310,7 @@ def test_without_redis_epay_has_to_come_again() -> None:
     for callback in (signed(), fields(sign="0" * 64)):
         begun = time.monotonic()
         response = post(client, callback)
-        assert (response.status_code, time.monotonic() - begun < 6) == (503, True)
+        assert (response.status_code, time.monotonic() - begun < GIVEN_UP) == (503, True)
     ready = client.get("/readyz")
     assert ready.status_code == 503
     assert ready.json == {"ready": False, "broker": "Redis does not answer"}
@@ -321,7 +323,7 @@ def test_a_redis_that_says_nothing_is_given_up() -> None:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         begun = time.monotonic()
         response = post(create_app(settings(url)).test_client(), signed())
-        assert (response.status_code, time.monotonic() - begun < 10) == (503, True)
+        assert (response.status_code, time.monotonic() - begun < GIVEN_UP) == (503, True)
 
 
 def test_with_redis_it_is_ready(client: FlaskClient) -> None:

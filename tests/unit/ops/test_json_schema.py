@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
@@ -20,18 +20,13 @@ from shared.domain.intake import conflict, payout_from_request
 from shared.domain.payout import Status
 from shared.domain.policy import Policy
 from shared.domain.transitions import finish, make_transition
+from tests.support.factories import request_kwargs
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "docs" / "schema"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOTIFY: dict[str, Any] = {"task": "shop.told", "queue": "shop", "on": ["accepted", "final"]}
-LEAST: dict[str, Any] = {
-    "merchant_order_no": "0702001122",
-    "amount": "10.50",
-    "currency": "USD",
-    "channel_code": "11",
-    "account_no": "41111810111111111111",
-}
+LEAST = request_kwargs("0702001122", account_no="41111810111111111111")
 WHOLE = LEAST | {
     "remark": "thank you, Zoë",
     "extend_fields": {"order.id": "7", "empty": ""},
@@ -114,6 +109,7 @@ def test_a_missing_field_is_missed(name: str) -> None:
     assert not REQUEST.is_valid(kwargs)
 
 
+@settings(deadline=None)
 @given(st.text("0123456789.", max_size=24))
 def test_of_amounts_both_say_the_same(amount: str) -> None:
     """The pattern is the code's rule, not a weaker one."""

@@ -1,11 +1,10 @@
-"""Procfile, compose, Dockerfile, Makefile and locks: what nothing checks until it is late."""
+"""Procfile, compose, Dockerfile and locks: what nothing checks until it is late."""
 
 from __future__ import annotations
 
 import itertools
 import re
 import shlex
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -62,17 +61,6 @@ def test_node_names_differ() -> None:
     names = [words(PROCFILE[name])[5] for name in ("worker", "reconciler")]
 
     assert names == ["worker@%h", "reconciler@%h"]
-
-
-def test_procfile_is_understood_by_the_shell() -> None:
-    """Defaults apply when nothing is set, and honcho hands the text to a shell as it is."""
-    for command in PROCFILE.values():
-        script = f"set -u; printf '%s\\n' {command.removeprefix('exec ')}"
-        shown = subprocess.run(
-            ["/bin/sh", "-c", script], env={}, capture_output=True, text=True, check=True
-        ).stdout.split("\n")
-        assert "${" not in "".join(shown)
-        assert "32" in shown or "8" in shown or "beat" in shown or "127.0.0.1:8000" in shown
 
 
 def test_nothing_is_published_beyond_this_machine() -> None:
@@ -153,6 +141,15 @@ def test_image_has_every_package() -> None:
     assert set(packages) <= copied
     assert copied == let_through
     assert all((ROOT / source).exists() for source in copied)
+
+
+def test_every_package_is_typed_and_there_is_a_licence() -> None:
+    """Type checkers of other programs use the annotations; the wheel carries its licence."""
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+
+    assert all((ROOT / package / "py.typed").exists() for package in packages)
+    assert PROJECT["project"]["license-files"] == ["LICENSE"]
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
 
 
 def test_image_is_unprivileged_and_hashed() -> None:
@@ -238,15 +235,3 @@ def test_honcho_reads_the_example_as_the_settings_do() -> None:
     ours = dotenv.dotenv_values(ROOT / ".env.example")
 
     assert {**dict.fromkeys(ours, ""), **environ.parse(EXAMPLE)} == ours
-
-
-def test_make_says_what_there_is() -> None:
-    """`make` alone lists every target that a person may call."""
-    makefile = (ROOT / "Makefile").read_text()
-    shown = subprocess.run(
-        ["make", "-C", str(ROOT)], capture_output=True, text=True, check=True
-    ).stdout
-
-    assert re.findall(r"^  make (\w+)", shown, re.MULTILINE) == re.findall(
-        r"^\.PHONY: (\w+)", makefile, re.MULTILINE
-    )

@@ -11,16 +11,11 @@ from hypothesis import strategies as st
 
 from shared import contract
 from shared.contract import InvalidRequest, Notify, PayoutRequest, parse_notify, parse_request
+from tests.support.factories import request_kwargs
 
 SECRET = "41111810111111111111"
 BIG = 10_000_000
-GOOD: dict[str, Any] = {
-    "merchant_order_no": "0702001122",
-    "amount": "10.50",
-    "currency": "USD",
-    "channel_code": "11",
-    "account_no": SECRET,
-}
+GOOD = request_kwargs("0702001122", account_no=SECRET)
 NOTIFY: dict[str, Any] = {"task": "shop.told", "queue": "shop"}
 TEXTS = ["merchant_order_no", "amount", "currency", "channel_code", "account_no"]
 NO_TEXT = [None, 12, 12.5, float("nan"), True, b"12", ["12"], {"a": "12"}]

@@ -48,13 +48,13 @@ def told(logs: list[Any]) -> list[str]:
 
 def test_nothing_wrong(logs: list[Any]) -> None:
     """A body that works is run once, and nothing is told."""
-    assert DatabaseRetry(5).run(failing()) == "done"
+    assert DatabaseRetry(60).run(failing()) == "done"
     assert told(logs) == []
 
 
 def test_away_for_a_moment(logs: list[Any]) -> None:
     """A body that finds PostgreSQL away is run again; the outage is told once, and its end."""
-    assert DatabaseRetry(5).run(failing(gone(), gone())) == "done"
+    assert DatabaseRetry(60).run(failing(gone(), gone())) == "done"
     assert told(logs) == ["database_away", "database_back"]
 
 
@@ -69,7 +69,7 @@ def test_away_for_too_long(logs: list[Any]) -> None:
 def test_other_errors_are_not_waited_for(logs: list[Any]) -> None:
     """A mistake of ours comes out at once."""
     with pytest.raises(DataError):
-        DatabaseRetry(5).run(failing(DataError("SELECT", None, Exception())))
+        DatabaseRetry(60).run(failing(DataError("SELECT", None, Exception())))
     assert told(logs) == []
 
 

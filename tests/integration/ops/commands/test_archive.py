@@ -14,11 +14,10 @@ from sqlalchemy import Engine
 
 from shared.clock import utcnow
 from shared.domain import lifecycle
-from shared.domain.gateway import Report
-from shared.domain.payout import PayoutState, Status
 from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_report, make_service_payout
 
 LONG_AGO = utcnow() - timedelta(days=500)
 
@@ -34,27 +33,11 @@ def engine(database_url: str) -> Iterator[Engine]:
 def paid_long_ago(engine: Engine) -> None:
     """One payout that ended 500 days ago."""
     store = PayoutStore(engine)
-    new = PayoutState(
-        epay_account="test2020@epay.com",
-        merchant_order_no="order-1",
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no="U1234567890",
-        remark=None,
-        extend_fields=None,
-        notify=None,
-        status=Status.QUEUED,
-        due_at=LONG_AGO,
-        created_at=LONG_AGO,
-        updated_at=LONG_AGO,
-    )
+    new = make_service_payout("order-1", LONG_AGO)
     step = lifecycle.accept(new, claim_id="c", now=LONG_AGO, policy=Policy())
     [payout] = store.insert([step])
     assert payout is not None
-    paid = Report(
-        "create", "test2020@epay.com", "order-1", "E1", "7", Decimal("10.50"), "USD", Decimal(0)
-    )
+    paid = make_report("7", "create", payout=payout, epay_order_no="E1", fee=Decimal(0))
     store.apply(
         lifecycle.on_create_answer(
             payout, paid, claim_id="c", now=LONG_AGO, policy=Policy(), jitter=0
@@ -69,24 +52,24 @@ def test_it_counts_first_and_moves_when_told(
     call = ("archive", "--older-than", "400d", "--to", str(tmp_path))
     counted = payouts(*call, DATABASE_URL=database_url)
     assert counted.code == 0
-    assert "1 payouts ended before" in counted.out
+    assert "1 payout finished before" in counted.out
     assert list(tmp_path.iterdir()) == []
     done = payouts(*call, "--confirm", DATABASE_URL=database_url)
     assert done.code == 0
     [file] = tmp_path.iterdir()
-    assert f"{file.name}: 1 payouts, 1 events" in done.out
+    assert f"{file.name}: 1 payout, 1 event" in done.out
     assert b"U1234567890" not in gzip.decompress(file.read_bytes())
     for checked in (("verify",), ("verify", "--archive", str(file))):
         found = payouts(*checked, DATABASE_URL=database_url)
-        assert (found.code, "1 payouts: every chain holds" in found.out) == (0, True)
+        assert (found.code, "1 payout: journal intact" in found.out) == (0, True)
 
 
 @pytest.mark.parametrize(
     ("age", "folder", "words"),
     [
-        ("29d", ".", "30d at least"),
+        ("29d", ".", "at least 30d"),
         ("1 year", ".", "takes days"),
-        ("400d", "nowhere", "names no folder"),
+        ("400d", "nowhere", "is not a folder"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

@@ -81,10 +81,10 @@ def test_a_dry_run_changes_nothing(desk: Desk, tmp_path: Path) -> None:
     """Counts, exact sums, what to do next, and no file left behind."""
     ran = desk.batch(GOOD)
     assert ran.code == 0
-    assert "3 row(s), and 1 blank line(s): 3 new" in ran.out
+    assert "3 rows, and 1 blank line: 3 new" in ran.out
     assert "10.60" in ran.out
     assert "7.00" in ran.out
-    assert "Nothing was sent yet: run it again with --confirm." in ran.err
+    assert "Nothing was sent yet: run this again with --confirm." in ran.err
     assert SECRET not in ran.out + ran.err
     assert desk.sql("SELECT id FROM payout") == []
     assert desk.hinted() == []
@@ -125,7 +125,7 @@ def test_run_again_it_asks_for_nothing_twice(desk: Desk) -> None:
     assert {row["status"] for row in results(desk.file.with_suffix(".result.csv"))} == {"queued"}
     other = desk.batch(GOOD.replace("10.50", "11.50"))
     assert other.code == 1
-    assert "row 2: merchant_order_no stands for a payout with another amount\n" in other.out
+    assert "row 2: merchant_order_no belongs to a payout with another amount\n" in other.out
     assert "2 already there, 1 bad" in other.out
     assert len(desk.sql("SELECT id FROM payout_event")) == 3
 
@@ -135,8 +135,8 @@ def test_one_bad_row_keeps_all_back_unless_skipped(desk: Desk) -> None:
     content = GOOD + "a-4,1e5,USD,11,U1\n"
     ran = desk.batch(content, "--confirm")
     assert ran.code == 1
-    assert "row 6: amount is no plain decimal number" in ran.out
-    assert "Nothing was sent: 1 row(s) are bad" in ran.err
+    assert "row 6: amount is not a plain decimal number" in ran.out
+    assert "Nothing was sent because of 1 bad row" in ran.err
     assert desk.sql("SELECT id FROM payout") == []
     assert len(results(desk.file.with_suffix(".result.csv"))) == 4
     skipped = desk.batch(content, "--confirm", "--skip-bad")
@@ -164,7 +164,7 @@ def test_on_a_terminal_bad_rows_are_bounded(desk: Desk, monkeypatch: pytest.Monk
     assert desk.batch(f"{HEADER}\n{rows}").out.count("row ") == output.SHOWN + 10
     monkeypatch.setattr(output.out, "_force_terminal", True)
     ran = desk.batch(None)
-    assert ran.out.count("no plain decimal") == output.SHOWN
+    assert ran.out.count("not a plain decimal") == output.SHOWN
     assert "... and 10 more: --result FILE or --json has them all" in ran.out
 
 
@@ -172,8 +172,8 @@ def test_a_channel_that_epay_does_not_document_is_mentioned(desk: Desk) -> None:
     """Seen before it is sent; it is no reason to refuse the row."""
     ran = desk.batch(f"{HEADER}\na-1,10.50,USD,11,U1\na-2,10.50,USD,99,U1\n")
     assert ran.code == 0
-    assert "Mind channel 99: EPAY documents 11 Perfect Money" in ran.err
-    assert "Mind" not in desk.batch(GOOD).err
+    assert "Check channel 99: EPAY documents 11 Perfect Money" in ran.err
+    assert "Check channel" not in desk.batch(GOOD).err
 
 
 def test_from_stdin(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_from_stdin(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert given().code == 0
     nameless = given("--confirm")
     assert nameless.code == 2
-    assert "say with --result" in nameless.err
+    assert "with --result" in nameless.err
     result = tmp_path / "stdin.csv"
     assert given("--confirm", "--result", str(result)).code == 0
     assert [row["verdict"] for row in results(result)] == ["accepted"] * 3
@@ -210,7 +210,7 @@ def test_the_batch_itself_is_never_written_over(desk: Desk) -> None:
     """Whatever --result says."""
     ran = desk.batch(GOOD, "--result", str(desk.file))
     assert ran.code == 2
-    assert "is not written over" in ran.err
+    assert "is not overwritten" in ran.err
     assert desk.file.read_text() == GOOD
 
 
@@ -229,7 +229,7 @@ def test_without_a_broker_all_is_accepted_and_due(desk: Desk) -> None:
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
     ran = desk.batch(GOOD, "--confirm", REDIS_URL=nowhere)
     assert ran.code == 0
-    assert "took no hint for 3 payout(s)" in ran.err
+    assert "accepted no wake-up message for 3 payouts" in ran.err
     assert len(desk.sql("SELECT id FROM payout WHERE due_at IS NOT NULL")) == 3
 
 
@@ -273,7 +273,7 @@ def test_interrupted_and_run_again_each_good_row_is_there_once(
     monkeypatch.setattr(command, "publish_submit", impatient)
     ran = desk.batch(None, "--confirm", "--skip-bad")
     assert ran.code == 130
-    assert "Run the same command again for the rest: none is paid twice" in ran.err
+    assert "Run the same command again for the rest: no payout is paid twice" in ran.err
     accepted = len(desk.sql("SELECT id FROM payout"))
     assert 0 < accepted < len(two_thousand.good)
     monkeypatch.setattr(
@@ -319,7 +319,7 @@ def test_with_the_broker_gone_in_the_middle_the_rest_is_due_at_once(
 
     monkeypatch.setattr(command, "publish_submit", failing)
     ran = desk.batch(None, "--confirm", "--skip-bad")
-    assert f"took no hint for {len(two_thousand.good) - 699} payout(s)" in ran.err
+    assert f"accepted no wake-up message for {len(two_thousand.good) - 699} payouts" in ran.err
     assert len(tried) == 700
     assert len(desk.sql("SELECT id FROM payout WHERE due_at = created_at")) > 900
 

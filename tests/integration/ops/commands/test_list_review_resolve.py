@@ -9,9 +9,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +26,14 @@ from shared.config.builders import build_epay_config
 from shared.config.settings import Settings
 from shared.domain import lifecycle, review
 from shared.domain.gateway import CreateOrder, OutcomeUnknown
-from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.payout import PayoutState, Transition
 from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.storage import pauses
 from shared.storage.engine import make_engine
 from shared.storage.pauses import Scope
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_service_payout
 from tests.support.paths import PROGRAMS
 
 ACCOUNT = "test2020@epay.com"
@@ -74,23 +73,8 @@ def run(payouts: Any, service: dict[str, str]) -> Callable[..., Any]:
 
 
 def new(order_no: str, age: timedelta = OLD, **changes: Any) -> PayoutState:
-    at = utcnow() - age
-    payout = PayoutState(
-        epay_account=ACCOUNT,
-        merchant_order_no=order_no,
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no=ACCOUNT_NO,
-        remark=None,
-        extend_fields=None,
-        notify=None,
-        status=Status.QUEUED,
-        due_at=at,
-        created_at=at,
-        updated_at=at,
-    )
-    return replace(payout, **changes)
+    fields = {"account_no": ACCOUNT_NO} | changes
+    return make_service_payout(order_no, utcnow() - age, **fields)
 
 
 def queued(engine: Engine, order_no: str, **changes: Any) -> PayoutState:
@@ -129,7 +113,7 @@ def shown_by_epay(gateway: Gateway, order_no: str) -> None:
     client = EpayClient(build_epay_config(settings))
     client.create(CreateOrder(order_no, "10.50", "USD", "11", ACCOUNT_NO))
     client.close()
-    wait_for(lambda: gateway.ledger()["orders"][order_no]["status"] == "7", 5, "EPAY to say 7")
+    wait_for(lambda: gateway.ledger()["orders"][order_no]["status"] == "7", 60, "EPAY to say 7")
 
 
 def status_of(engine: Engine, order_no: str) -> str:
@@ -199,7 +183,7 @@ def test_list_masks_and_prints_a_table(run: Any, engine: Engine) -> None:
     assert "*******7890" in ran.out
     assert "above_cap" in ran.out
     assert ACCOUNT_NO not in ran.out
-    assert run("list", "--currency", "XXX").out == "No payout is like that.\n"
+    assert run("list", "--currency", "XXX").out == "No payout matches.\n"
 
 
 def test_list_as_csv_is_safe_in_a_spreadsheet(run: Any, engine: Engine) -> None:
@@ -214,12 +198,12 @@ def test_list_as_csv_is_safe_in_a_spreadsheet(run: Any, engine: Engine) -> None:
 
 
 WRONG_LISTS: list[tuple[list[str], str]] = [
-    (["--since", "23.11.2026"], "--since 23.11.2026 is no ISO date"),
+    (["--since", "23.11.2026"], "--since 23.11.2026 is not an ISO date"),
     (["--until", "2026-13-01"], "--until"),
-    (["--review-code", "misprint"], "is none of abnormal, above_cap, "),
+    (["--review-code", "misprint"], "is not one of abnormal, above_cap, "),
     (["--status", "lost"], "lost"),
     (["--limit", "-1"], "--limit"),
-    (["--json", "--csv"], "one of them"),
+    (["--json", "--csv"], "exclude each other"),
 ]
 
 
@@ -244,7 +228,7 @@ def test_review_says_why_since_when_and_what_to_type(run: Any, engine: Engine) -
     assert "nothing-wrong" not in ran.out
     assert "why: above_cap: in words" in ran.out
     assert "CAP_PER_PAYOUT" in ran.out
-    assert "2 day(s)" in ran.out
+    assert "2 days" in ran.out
     [typed] = [line for line in ran.out.splitlines() if "release" in line and "--name" in line]
     arguments = shlex.split(typed.replace("YOU", "Ann"))
     assert arguments[0] == "payouts"
@@ -255,7 +239,7 @@ def test_review_says_why_since_when_and_what_to_type(run: Any, engine: Engine) -
 
 
 def test_review_of_nothing(run: Any, engine: Engine) -> None:
-    assert run("review").out == "Nothing needs a person.\n"
+    assert run("review").out == "No payout needs a decision.\n"
     assert run("review", "--json").out == "[]\n"
 
 
@@ -300,7 +284,7 @@ def test_an_answer_that_epay_gives_itself_is_taken(
     shown_by_epay(gateway, "order-1")
     ran = run("resolve", "order-1", "accept-as", "--as", "succeeded", *BY, "--yes")
     assert ran.code == 0
-    assert "EPAY itself says so by now: order-1 is succeeded" in ran.out
+    assert "EPAY's answer already says so: order-1 is succeeded" in ran.out
 
 
 def test_a_person_at_a_terminal_is_asked(
@@ -346,7 +330,7 @@ def test_two_people(run: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch) -
     assert "Ann Smith proposed: resend (EPAY says so, ticket 7)" in listed
     assert "order-1 approve" in listed
     assert "once a second person approves" in listed
-    assert "SECOND PERSON" in run("show", "order-1", **two).out
+    assert "APPROVAL PENDING" in run("show", "order-1", **two).out
     same = run("resolve", "order-1", "approve", *BY, "--yes", **two)
     assert (same.code, "another person must approve" in same.err) == (3, True)
     bob = ["--name", "Bob", "--reason", "checked"]
@@ -371,6 +355,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["order-1", "resend", "--as", "failed", *BY, "--yes"], 2, "--as"),
     (["order-1", "accept-as", "--as", "rejected", *BY, "--yes"], 2, "rejected"),
     (["order-1", "release", *BY, "--yes"], 3, "no cap holds it"),
+    (["order-1", "dismiss", *BY, "--yes"], 3, "dismiss is refused: it is not in review"),
     (["order-1", "settle", *BY, "--yes"], 3, "it is not in review"),
     (["order-1", "note", "--account", "other@example.com", *BY], 2, "there is no payout"),
 ]
@@ -415,12 +400,12 @@ def test_show_asks_epay_now(run: Any, engine: Engine, gateway: Gateway) -> None:
     shown_by_epay(gateway, "order-1")
     ran = run("show", "order-1", "--refresh", "--json")
     assert ran.code == 0
-    assert "EPAY says: status 7 (succeeded)" in ran.err
+    assert "EPAY answers status 7 (succeeded)" in ran.err
     assert json.loads(ran.out)[0]["payout"]["status"] == "succeeded"
     unknown(engine, "order-2")
     away = run("show", "order-2", "--refresh", EPAY_BASE_URL="http://127.0.0.1:1/capi/openapi")
     assert away.code == 2
-    assert "EPAY could not be asked" in away.err
+    assert "EPAY could not be queried" in away.err
     assert "unknown" in away.out
 
 
@@ -443,10 +428,10 @@ def test_doctor_tells_of_pauses_and_messages(run: Any, engine: Engine, redis_url
     assert found["messages waiting"]["words"].startswith("payouts 2, ")
     assert found["parked messages"] == {"what": "parked messages", "ok": True, "words": "none"}
     assert "payouts review" in found["review"]["words"]
-    assert "key and signature are right" in found["gateway"]["words"]
+    assert "authentication OK" in found["gateway"]["words"]
     assert "schema (0" in found["postgresql"]["words"]
     assert ill.code == 1
-    assert "ILL  parked messages: 1 could not be worked on" in ill.out
+    assert "FAIL parked messages: 1 could not be processed" in ill.out
     assert "docs/operations.md" in ill.out
 
 

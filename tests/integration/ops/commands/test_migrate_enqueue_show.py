@@ -14,10 +14,10 @@ from kombu import Connection
 from shared.clock import utcnow
 from shared.domain import lifecycle, reports
 from shared.domain.gateway import Report
-from shared.domain.payout import PayoutState, Status
 from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_payout, make_report
 
 ACCOUNT = "merchant@example.com"
 ACCOUNT_NO = "U12345678901234567890"
@@ -43,32 +43,19 @@ def story(database_url: str) -> str:
     """A payout that was sent, paid, and then contradicted; its order number."""
     now, policy = utcnow(), Policy()
     common: dict[str, Any] = {"now": now, "policy": policy, "jitter": 0.0}
-    wanted = PayoutState(
+    wanted = make_payout(
+        now,
         epay_account=ACCOUNT,
         merchant_order_no="order-1",
         amount=Decimal("1234567890.50"),
-        currency="USD",
-        channel_code="11",
         account_no=ACCOUNT_NO,
         remark="for [bold]May[/bold]",
-        extend_fields=None,
         notify={"task": WIDE, "queue": "shop", "on": ["accepted", "final"]},
-        status=Status.QUEUED,
-        due_at=now,
-        created_at=now,
-        updated_at=now,
     )
 
     def report(status: str) -> Report:
-        return Report(
-            source="callback",
-            epay_account=ACCOUNT,
-            merchant_order_no="order-1",
-            epay_order_no=EPAY_ORDER_NO,
-            status=status,
-            amount=Decimal("1234567890.5"),
-            currency="USD",
-            fee=Decimal("0.10"),
+        return make_report(
+            status, "callback", payout=wanted, epay_order_no=EPAY_ORDER_NO, fee=Decimal("0.10")
         )
 
     engine = make_engine(database_url, pool_size=1)
@@ -168,7 +155,7 @@ def test_enqueue_puts_the_documented_message_on_the_queue(payouts: Any, redis_ur
     assert "payouts show order-1" in ran.out
     assert ACCOUNT_NO not in ran.out
     with Connection(redis_url) as connection, connection.SimpleQueue("payouts") as queue:
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=60)
         assert message.headers["task"] == "payouts.request"
         assert message.payload[0] == []
         assert message.payload[1] == {
@@ -189,19 +176,19 @@ def test_enqueue_puts_the_documented_message_on_the_queue(payouts: Any, redis_ur
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"amount": "10,50"}, "--amount is no plain decimal number like 10.50"),
-        ({"amount": "-1"}, "--amount is no plain decimal"),
-        ({"amount": "1", "currency": "usd", "channel": "1 1"}, "like USD; --channel is no"),
+        ({"amount": "10,50"}, "--amount is not a plain decimal number like 10.50"),
+        ({"amount": "-1"}, "--amount is not a plain decimal"),
+        ({"amount": "1", "currency": "usd", "channel": "1 1"}, "like USD; --channel is not"),
         ({"amount": "1.005"}, "decimal places"),
         ({"amount": "9" * 30}, "amount"),
-        ({"currency": "usd"}, "--currency is no currency in capitals like USD"),
+        ({"currency": "usd"}, "--currency is not a currency in capitals like USD"),
         ({"account_no": ""}, "--account-no is empty"),
         ({"extend_fields": "{"}, "not JSON"),
-        ({"extend_fields": "[1]"}, "--extend-fields is no JSON object"),
-        ({"extend_fields": '{"a": 1}'}, "--extend-fields has a value that is no text"),
+        ({"extend_fields": "[1]"}, "--extend-fields is not a JSON object"),
+        ({"extend_fields": '{"a": 1}'}, "--extend-fields has a value that is not text"),
         ({"extend_fields": '{"a b": "1"}'}, "--extend-fields has a name"),
-        ({"notify_task": "shop.told"}, "--notify-queue is no name of a queue"),
-        ({"notify_queue": "shop"}, "--notify-task is no name of a task"),
+        ({"notify_task": "shop.told"}, "--notify-queue is not the name of a queue"),
+        ({"notify_queue": "shop"}, "--notify-task is not the name of a task"),
     ],
 )
 def test_enqueue_refuses_what_would_be_refused(
@@ -220,7 +207,7 @@ def test_enqueue_minds_a_channel_that_epay_does_not_document(payouts: Any, redis
     """It is asked for all the same: EPAY may have more by now."""
     ran = payouts(*enqueue(channel="99"), REDIS_URL=redis_url)
     assert ran.code == 0
-    assert "Mind channel 99: EPAY documents 11 Perfect Money" in ran.err
+    assert "Check channel 99: EPAY documents 11 Perfect Money" in ran.err
     assert payouts(*enqueue(), REDIS_URL=redis_url).err == ""
 
 
@@ -230,7 +217,7 @@ def test_enqueue_says_when_the_broker_is_away(payouts: Any) -> None:
     assert ran.code == 2
     assert "broker" in ran.err
     assert "again" in ran.err
-    assert "Asked for" not in ran.out
+    assert "Requested" not in ran.out
 
 
 def test_show_tells_the_story_in_order(payouts: Any, database_url: str, story: str) -> None:
@@ -241,7 +228,7 @@ def test_show_tells_the_story_in_order(payouts: Any, database_url: str, story: s
     places = [ran.out.index(kind) for kind in kinds]
     assert places == sorted(places)
     assert "contradiction" in ran.out
-    assert "NEEDS A PERSON" in ran.out
+    assert "ACTION REQUIRED" in ran.out
     assert "1234567890.50 USD" in ran.out
     assert ACCOUNT_NO not in ran.out
     assert ACCOUNT_NO[-4:] in ran.out

@@ -1,4 +1,4 @@
-"""`payouts pause`, `resume`, `brakes`, `balance`, `limits`: what they do, and what they refuse."""
+"""`payouts pause`, `resume`, `controls`, `balance`, `limits`: what they do and refuse."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_pause_and_resume_leave_a_record(payouts: Any, env: dict[str, str]) -> N
     """The words are what was typed; JSON has it all."""
     ran = payouts("pause", "--currency", "USD", "--channel", "11", *WHO, **env)
     assert ran.code == 0
-    assert "Paused: channel 11, currency USD. 0 payout(s)" in ran.out
-    shown = payouts("brakes", **env)
+    assert "Paused: channel 11, currency USD. It holds 0 queued payouts" in ran.out
+    shown = payouts("controls", **env)
     assert "audit of [bold]May[/bold]" in shown.out
     assert "lifted" not in shown.out
     assert "\x1b" not in shown.out
@@ -74,13 +74,13 @@ def test_pause_and_resume_leave_a_record(payouts: Any, env: dict[str, str]) -> N
     )
     assert ended.code == 0
     assert "Still in force: all payouts, paused by Ann" in ended.out
-    assert "lifted why" in payouts("brakes", "--history", **env).out
-    state = json.loads(payouts("brakes", "--json", "--history", **env).out)
+    assert "UTC by Bob: done" in payouts("controls", "--history", **env).out
+    state = json.loads(payouts("controls", "--json", "--history", **env).out)
     everything, one = state["pauses"]
     assert everything["lifted_at"] is None
     assert (one["channel_code"], one["currency"], one["epay_account"]) == ("11", "USD", None)
     assert (one["set_by"], one["lifted_by"], one["lifted_reason"]) == ("Ann", "Bob", "done")
-    assert len(json.loads(payouts("brakes", "--json", **env).out)["pauses"]) == 1
+    assert len(json.loads(payouts("controls", "--json", **env).out)["pauses"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -117,28 +117,28 @@ def test_nothing_is_paused(payouts: Any, env: dict[str, str]) -> None:
 
 def test_an_account_that_is_not_ours_is_mentioned(payouts: Any, env: dict[str, str]) -> None:
     assert (
-        "Mind: EPAY_ACCOUNT is not b@example.com"
-        in payouts("pause", "--account", "b@example.com", *WHO, **env).out
+        "Check --account: EPAY_ACCOUNT is not b@example.com"
+        in payouts("pause", "--account", "b@example.com", *WHO, **env).err
     )
 
 
-def test_brakes_shows_settings_and_breaker(payouts: Any, env: dict[str, str]) -> None:
+def test_controls_show_settings_and_breaker(payouts: Any, env: dict[str, str]) -> None:
     """Open, closed, or not to be known."""
-    closed = json.loads(payouts("brakes", "--json", **env).out)
+    closed = json.loads(payouts("controls", "--json", **env).out)
     assert closed["breaker"] == {"state": "closed"}
     assert closed["max_per_second"] is None
     opening = circuit_breaker.open_breaker(time.time(), "5 creates in a row", BreakerRules())
     with redis.Redis.from_url(env["REDIS_URL"]) as client:
         client.set(circuit_breaker.KEY, circuit_breaker.serialize(opening))
     caps = {"EPAY_MAX_PER_SECOND": "50", "CAP_PER_PAYOUT": "USD:1000.50"}
-    told = payouts("brakes", **env, **caps).out
-    assert "5 creates in a row; 0 probe(s)" in told
+    told = payouts("controls", **env, **caps).out
+    assert "5 creates in a row; 0 probes" in told
     assert "50 requests a second" in told
     assert "1000.50 USD" in told
-    state = json.loads(payouts("brakes", "--json", **env, **caps).out)
+    state = json.loads(payouts("controls", "--json", **env, **caps).out)
     assert state["breaker"]["pause_seconds"] == 5
     assert state["cap_per_payout"] == {"USD": "1000.50"}
-    away = payouts("brakes", "--json", **(env | {"REDIS_URL": "redis://127.0.0.1:1/0"}))
+    away = payouts("controls", "--json", **(env | {"REDIS_URL": "redis://127.0.0.1:1/0"}))
     assert "does not answer" in json.loads(away.out)["breaker"]["state"]
 
 

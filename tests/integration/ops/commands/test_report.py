@@ -6,10 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from shared.clock import utcnow
 from shared.domain import lifecycle, reports
 from shared.domain.daily_reconciliation import Comparison, Verdict
 from shared.domain.gateway import CreateOrder, Report
-from shared.domain.payout import PayoutState, Status
+from shared.domain.payout import PayoutState
 from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
@@ -35,31 +36,19 @@ from shared.storage import journal_audit
 from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_service_payout
 
 ACCOUNT = "test2020@epay.com"
 ACCOUNT_NO = "U1234567890"
 POLICY = Policy(not_found_codes=frozenset({"2001"}), refused_codes=frozenset({"2005"}))
-YESTERDAY = utcnow().replace(hour=12) - timedelta(days=1)
+NOW = utcnow().replace(hour=12)
+"""What the command takes for now: its days do not end while the tests run."""
+YESTERDAY = NOW - timedelta(days=1)
 DAY = f"{YESTERDAY:%F}"
 
 
 def a_payout(order_no: str, **changes: Any) -> PayoutState:
-    payout = PayoutState(
-        epay_account=ACCOUNT,
-        merchant_order_no=order_no,
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no=ACCOUNT_NO,
-        remark=None,
-        extend_fields=None,
-        notify=None,
-        status=Status.QUEUED,
-        due_at=YESTERDAY,
-        created_at=YESTERDAY,
-        updated_at=YESTERDAY,
-    )
-    return replace(payout, **changes)
+    return make_service_payout(order_no, YESTERDAY, **({"account_no": ACCOUNT_NO} | changes))
 
 
 @dataclass
@@ -79,7 +68,7 @@ class Shop:
         assert claimed is not None
         order = CreateOrder(order_no, f"{payout.amount}", payout.currency, "11", ACCOUNT_NO)
         self.client.create(order)
-        wait_for(lambda: self.order(order_no).status == "7", 5, f"{order_no} to be paid")
+        wait_for(lambda: self.order(order_no).status == "7", 60, f"{order_no} to be paid")
         step = reports.on_query_answer(
             claimed,
             self.client.query(order_no),
@@ -107,7 +96,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(database_url: str) -> Iterator[Shop]:
+def shop(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setattr("ops.commands.report.utcnow", lambda: NOW)
     engine = make_engine(database_url, pool_size=1)
     with Gateway(SandboxConfig(pay_after=0.01)) as gateway:
         config = EpayConfig(gateway.base_url, ACCOUNT, SecretStr("TESTKEY123"))
@@ -132,17 +122,16 @@ def test_books_that_agree(shop: Shop, payouts: Callable[..., Any]) -> None:
     events = shop.count("payout_event")
     ran = payouts("report", **shop.environment)
     assert (ran.code, ran.err) == (0, "")
-    rows = [line.split() for line in ran.out.splitlines() if "│" in line]
-    cells = [[cell for cell in row if cell != "│"] for row in rows]
-    assert ["succeeded", "USD", "1", "10.50", "0.10", "1", "10.50", "0.10"] in cells
-    assert ["succeeded", "EUR", "1", "1.25", "0.10", "1", "1.25", "0.10"] in cells
-    assert ["queued", "USD", "1", "10.50", "0.00", "0", "0.00", "0.00"] in cells
-    assert ["no", "such", "order", "USD", "0", "0.00", "0.00", "1", "0.00", "0.00"] in cells
-    assert "3 payout(s) asked for: 3 agree, 0 differ, 0 were not answered." in ran.out
-    assert "The daily comparison has not looked at this day." in ran.out
+    rows = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert {"succeeded USD ours 1 10.50 0.10", "succeeded USD EPAY 1 10.50 0.10"} <= set(rows)
+    assert {"succeeded EUR ours 1 1.25 0.10", "succeeded EUR EPAY 1 1.25 0.10"} <= set(rows)
+    assert {"queued USD ours 1 10.50 0.00", "queued USD EPAY 0 0.00 0.00"} <= set(rows)
+    assert {"no such order USD ours 0 0.00 0.00", "no such order USD EPAY 1 0.00 0.00"} <= set(rows)
+    assert "3 payouts queried: 3 agreed, 0 different, 0 not answered." in ran.out
+    assert "The daily comparison has not run for this day." in ran.out
     assert DAY in ran.out
     assert shop.count("payout_event") == events
-    assert payouts("report", "--day", f"{utcnow():%F}", **shop.environment).code == 0
+    assert payouts("report", "--day", f"{NOW:%F}", **shop.environment).code == 0
 
 
 def test_books_that_differ(
@@ -197,8 +186,8 @@ def test_csv_on_stdout_stands_alone(shop: Shop, payouts: Callable[..., Any]) -> 
     assert ran.code == 0
     (line,) = csv.DictReader(io.StringIO(ran.out))
     assert (line["merchant_order_no"], line["amount"]) == ("order-1", "10.50")
-    assert "1 agree" in ran.err
-    assert "asking EPAY" not in ran.err
+    assert "1 agreed" in ran.err
+    assert "querying EPAY" not in ran.err
 
 
 def test_a_sample_and_our_own_sums(shop: Shop, payouts: Callable[..., Any]) -> None:
@@ -230,7 +219,7 @@ def test_what_the_daily_comparison_found_is_told(shop: Shop, payouts: Callable[.
             {"account": ACCOUNT, "day": YESTERDAY.date()},
         )
     ran = payouts("report", **shop.environment)
-    assert "7 agreed, 2 differed, 1 were not answered." in ran.out
+    assert "7 agreed, 2 different, 1 not answered." in ran.out
     found = json.loads(payouts("report", "--json", **shop.environment).out)
     assert found["daily_run"]["differing"] == 2
 
@@ -255,8 +244,8 @@ def test_without_an_answer_the_books_are_not_called_good(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--day", "23.11.2026"], "--day 23.11.2026 is no day: write it as "),
-        (["--day", "2999-01-01"], "--day 2999-01-01 is not yet: today is "),
+        (["--day", "23.11.2026"], "--day 23.11.2026 is not a day: write it as "),
+        (["--day", "2999-01-01"], "--day 2999-01-01 is in the future: today is "),
         (["--csv", "-", "--json"], "both want stdout"),
         (["--ours-only", "--record"], "leave --csv, --sample and --record out"),
         (["--csv", "no/such/folder/day.csv"], "cannot be written: No such file or directory"),
@@ -286,15 +275,17 @@ def test_no_cell_is_a_formula(text_: str) -> None:
     assert row["epay_amount"] == "-1"
 
 
-def test_the_pace_is_kept() -> None:
+def test_the_pace_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """EPAY_MAX_PER_SECOND holds for one command too: evenly, whoever waits."""
-    import time
-
-    pace, begin = Pace(50), time.monotonic()
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: 100 + sum(slept), sleep=slept.append)
+    monkeypatch.setattr("ops.daily_reconciliation.compare_day.time", clock)
+    pace = Pace(50)
     for _ in range(6):
         pace.wait()
-    assert 0.1 <= time.monotonic() - begin < 1
-    free, begin = Pace(None), time.monotonic()
+    assert slept == pytest.approx([0, *[0.02] * 5])
+    slept.clear()
+    free = Pace(None)
     for _ in range(1000):
         free.wait()
-    assert time.monotonic() - begin < 0.1
+    assert slept == []

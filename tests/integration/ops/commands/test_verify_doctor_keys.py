@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,11 +14,12 @@ from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
 from shared.domain import lifecycle
-from shared.domain.payout import PayoutState, Status
+from shared.domain.payout import PayoutState
 from shared.domain.policy import Policy
 from shared.storage.encryption import new_key
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_service_payout
 
 ACCOUNT_NO = "U1234567890"
 
@@ -35,21 +35,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 def payout(engine: Engine) -> PayoutState:
     """One payout on disk."""
     now = datetime.now(UTC)
-    new = PayoutState(
-        epay_account="test2020@epay.com",
-        merchant_order_no="order-1",
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no=ACCOUNT_NO,
-        remark=None,
-        extend_fields=None,
-        notify=None,
-        status=Status.QUEUED,
-        due_at=now,
-        created_at=now,
-        updated_at=now,
-    )
+    new = make_service_payout("order-1", now, account_no=ACCOUNT_NO)
     step = lifecycle.accept(new, claim_id="c", now=now, policy=Policy())
     accepted = PayoutStore(engine).insert([step])[0]
     assert accepted is not None
@@ -75,10 +61,10 @@ def service(database_url: str, redis_url: str, gateway: Gateway) -> dict[str, st
 def test_verify_names_a_changed_payout(
     payouts: Any, payout: PayoutState, engine: Engine, database_url: str
 ) -> None:
-    """Whole chains: exit 0. An amount changed behind our back: its name, and exit 1."""
+    """Whole chains: exit 0. An amount altered outside the application: its name, and exit 1."""
     assert payout.id
     whole = payouts("verify", DATABASE_URL=database_url)
-    assert (whole.code, "every chain holds" in whole.out) == (0, True)
+    assert (whole.code, "journal intact" in whole.out) == (0, True)
     with engine.begin() as connection:
         connection.execute(text("UPDATE payout SET amount = 99"))
     broken = payouts("verify", DATABASE_URL=database_url)
@@ -96,18 +82,20 @@ def test_doctor_finds_a_healthy_service_healthy(
     )
     findings = {one["what"]: one for one in json.loads(ran.out)}
     assert ran.code == 0, findings
-    assert "understands us" in findings["gateway"]["words"]
+    assert "authentication OK" in findings["gateway"]["words"]
     assert "ago" in findings["sweep"]["words"]
 
 
-def test_doctor_names_what_is_ill(payouts: Any, empty_database_url: str, gateway: Gateway) -> None:
+def test_doctor_names_every_failure(
+    payouts: Any, empty_database_url: str, gateway: Gateway
+) -> None:
     """No sweep, no tables, no Redis, a wrong key: each in words that say what to do, and exit 1."""
     environment = service(empty_database_url, "redis://127.0.0.1:1/0", gateway)
     ran = payouts(
         "doctor", **(environment | {"EPAY_API_KEY": "wrong"}), EPAY_NOT_FOUND_CODES="2001"
     )
     assert ran.code == 1
-    assert "ILL  redis: does not answer" in ran.out
+    assert "FAIL redis: does not answer" in ran.out
     assert "payouts migrate" in ran.out
     assert "EPAY_SIGN_NESTED" in ran.out
     assert "wrong" not in ran.out.replace("a wrong signature", "")
@@ -120,7 +108,7 @@ def test_doctor_misses_the_sweep(
     assert payout.due_at
     ran = payouts("doctor", **service(database_url, redis_url, gateway))
     assert ran.code == 1
-    assert "ILL  sweep: none ever ran" in ran.out
+    assert "FAIL sweep: never ran" in ran.out
 
 
 def test_keys_are_made_and_changed(
@@ -130,7 +118,7 @@ def test_keys_are_made_and_changed(
     assert payout.id
     key = payouts("new-key").out.strip()
     ran = payouts("rotate-keys", DATABASE_URL=database_url, ACCOUNT_ENCRYPTION_KEYS=key)
-    assert "1 account number(s)" in ran.out
+    assert ": 1 account number." in ran.out
     with engine.connect() as connection:
         stored = connection.execute(text("SELECT account_no FROM payout")).scalar_one()
     assert ACCOUNT_NO not in stored

@@ -63,12 +63,12 @@ def test_a_gateway_that_is_away_at_the_end_is_waited_for(
 ) -> None:
     """An outage is one of the demo's faults; a gateway that stays away is told in words."""
     engine = make_engine(database_url, pool_size=1)
-    asker = ClientApp("redis://127.0.0.1:1/0")
+    client = ClientApp("redis://127.0.0.1:1/0")
     with Gateway() as gateway:
         gateway.set_faults(down_seconds=0.5, mode="refuse")
-        assert run._last_look(engine, gateway.root_url, asker) == ({}, {}, {})
+        assert run._last_look(engine, gateway.root_url, client) == ({}, {}, {})
         gateway.set_faults(down_seconds=600, mode="refuse")
         monkeypatch.setattr(run, "_LEDGER_SECONDS", 0.1)
         with pytest.raises(UserError, match="ledger"):
-            run._last_look(engine, gateway.root_url, asker)
+            run._last_look(engine, gateway.root_url, client)
     engine.dispose()

@@ -126,7 +126,7 @@ def test_a_resend_is_refused_where_epay_shows_the_order(world: World, clock: Clo
 
 def test_an_order_under_way_is_followed_and_not_sent_again(world: World, clock: Clock) -> None:
     """EPAY's report is news: it moves the payout before the act is looked at."""
-    assert world.ask(remark="sandbox:accept_then_close sandbox:pending=60")["status"] == "unknown"
+    assert world.ask(remark="sandbox:accept_then_close sandbox:pending=600")["status"] == "unknown"
     clock.forward(700)
     until_epay_says(world, "19")
     words = refused(at_desk(world), world.row(), REJECT)
@@ -166,7 +166,7 @@ def test_with_epay_away_nothing_changes(world: World, clock: Clock, act: Decisio
     """Not even when the payout is looked at next."""
     before = settled(world, clock)
     at = at_desk(world, ask=lambda _: OutcomeUnknown("read timeout"))
-    assert "EPAY could not be asked (read timeout)" in refused(at, before, act)
+    assert "EPAY could not be queried (read timeout)" in refused(at, before, act)
     assert world.row() == before
 
 
@@ -282,7 +282,7 @@ def test_a_worker_acts_while_a_person_asks(world: World, clock: Clock) -> None:
     """A query's answer comes in between: nothing is done for the person."""
     payout = settled(world, clock)
     at = at_desk(world, ask=meanwhile(world, lambda: query(world.context, [payout.id], None)))
-    with pytest.raises(ConcurrentChange, match="look again"):
+    with pytest.raises(ConcurrentChange, match="Check it and try again"):
         at.act(payout, RESEND)
     assert world.row().status is Status.UNKNOWN
     assert kinds(world)[-1] == "no_such_order"
@@ -298,7 +298,7 @@ def test_the_sweep_leaves_to_a_person_what_a_person_has(world: World, clock: Clo
 
 
 def test_a_worker_sends_what_a_person_is_about_to_reject(world: World, clock: Clock) -> None:
-    """It comes first, so the person is told to look again, and it is not rejected."""
+    """It comes first, so the person is told so, and it is not rejected."""
     [payout] = put_queued(world, "order-1")
     at = at_desk(
         world, ask=meanwhile(world, lambda: submit(world.context, payout.id, None, claim_id()))
@@ -361,22 +361,22 @@ def test_at_one_moment_either_a_worker_or_a_person(world: World) -> None:
     at = at_desk(world)
 
     def person(payout: PayoutState) -> bool:
-        together.wait(timeout=5)
+        together.wait(timeout=60)
         try:
             return isinstance(at.act(payout, REJECT), ActionResult)
         except NotAllowed:
             return False
 
     def worker(payout: PayoutState) -> None:
-        together.wait(timeout=5)
+        together.wait(timeout=60)
         submit(world.context, payout.id, None, claim_id())
 
     rejected = {}
     with ThreadPoolExecutor(2) as pool:
         for payout in payouts:
             decided = pool.submit(person, payout)
-            pool.submit(worker, payout).result(timeout=10)
-            rejected[payout.merchant_order_no] = decided.result(timeout=10)
+            pool.submit(worker, payout).result(timeout=60)
+            rejected[payout.merchant_order_no] = decided.result(timeout=60)
     for order_no, was_rejected in rejected.items():
         received = of_ledger(world, order_no)["creates_received"]
         status = world.row(order_no).status
@@ -439,7 +439,7 @@ def test_a_second_person_approves(world: World, clock: Clock) -> None:
 
 def test_what_is_no_longer_allowed_is_not_approved(world: World, clock: Clock) -> None:
     """EPAY shows the order by now: the proposal is over, and the payout followed."""
-    assert world.ask(remark="sandbox:accept_then_close sandbox:hidden=60")["status"] == "unknown"
+    assert world.ask(remark="sandbox:accept_then_close sandbox:hidden=600")["status"] == "unknown"
     clock.forward(700)
     at = at_desk(world, needs_approval=True)
     assert at.act(world.row(), RESEND).proposed
@@ -465,7 +465,7 @@ def test_only_the_proposal_that_was_shown_is_approved(world: World, clock: Clock
     at = at_desk(world, needs_approval=True)
     at.act(settled(world, clock), RESEND)
     at.act(world.row(), REJECT)
-    with pytest.raises(ConcurrentChange, match="another act was proposed"):
+    with pytest.raises(ConcurrentChange, match="another action was proposed"):
         at.approve(world.row(), "Bob", "yes", seen=RESEND)
     assert at.approve(world.row(), "Bob", "yes", seen=REJECT).payout.status is Status.REJECTED
 

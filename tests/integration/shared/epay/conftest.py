@@ -48,9 +48,9 @@ def client_for() -> Iterator[Callable[..., EpayClient]]:
             "base_url": target if isinstance(target, str) else target.url,
             "account": "test2020@epay.com",
             "api_key": SecretStr(KEY),
-            "connect_timeout": 3.0,
-            "read_timeout": 3.0,
-            "total_timeout": 10.0,
+            "connect_timeout": 30.0,
+            "read_timeout": 30.0,
+            "total_timeout": 60.0,
             **changes,
         }
         made.append(EpayClient(EpayConfig(**settings)))

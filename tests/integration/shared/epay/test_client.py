@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from devstack.wait import wait_for
 from shared.domain.gateway import Balance, CreateOrder, Limit, OutcomeUnknown, Refused, Report
 from shared.epay.client import EpayClient
 from shared.epay.signing import NestedForm, sign
@@ -217,7 +217,7 @@ def test_connection_that_ended_while_idle_is_replaced_before_anything_is_sent(
     client = client_for(server)
     for _ in range(3):
         assert isinstance(client.query("1"), Report)
-        time.sleep(0.05)
+        wait_for(lambda: all(one.fileno() < 0 for one in server._sockets), 60, "the end")
     assert server.connections == 3
     assert len(server.requests) == 3
 
@@ -227,7 +227,7 @@ def test_32_threads_share_the_client_and_each_gets_its_own_answer(
 ) -> None:
     """No answer is mixed up, no request is lost or doubled, connections are pooled."""
     server = gateway(echo)
-    client = client_for(server, read_timeout=5, connect_timeout=5, total_timeout=10)
+    client = client_for(server)
     numbers = [str(number) for number in range(640)]
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(client.query, numbers))

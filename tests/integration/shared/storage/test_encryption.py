@@ -12,7 +12,8 @@ from shared.config.settings import Settings, SettingsError
 from shared.storage import encryption, journal_audit
 from shared.storage.encryption import AccountCipher, CipherError, new_key
 from shared.storage.payout_store import PayoutStore
-from tests.integration.conftest import World, request_kwargs
+from tests.integration.conftest import World
+from tests.support.factories import request_kwargs
 
 OLD, NEW = new_key(), new_key()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -16,36 +17,24 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from shared.domain import lifecycle, reports
-from shared.domain.gateway import OutcomeUnknown, Report
+from shared.domain.gateway import OutcomeUnknown
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.storage import migrate
-from shared.storage.engine import is_transient, make_autocommit_engine
+from shared.storage.engine import is_transient, make_engine
 from shared.storage.payout_store import PayoutStore
 from shared.storage.tables import metadata
+from tests.support.factories import make_report, make_service_payout
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = Policy()
+NOTIFY = {"task": "t", "queue": "q", "on": ["accepted", "final"]}
 
 
-def new(order_no: str = "o-1", **changes: object) -> PayoutState:
-    payout = PayoutState(
-        epay_account="shop@epay.com",
-        merchant_order_no=order_no,
-        amount=Decimal("10.50"),
-        currency="USD",
-        channel_code="11",
-        account_no="U1234567",
-        remark=None,
-        extend_fields={"a": "b"},
-        notify={"task": "t", "queue": "q", "on": ["accepted", "final"]},
-        status=Status.QUEUED,
-        due_at=NOW,
-        created_at=NOW,
-        updated_at=NOW,
-    )
-    return replace(payout, **changes)  # type: ignore[arg-type]
+def new(order_no: str = "o-1", **changes: Any) -> PayoutState:
+    fields = {"epay_account": "shop@epay.com", "extend_fields": {"a": "b"}, "notify": NOTIFY}
+    return make_service_payout(order_no, NOW, **(fields | changes))
 
 
 def accepted(store: PayoutStore, order_no: str = "o-1", **changes: object) -> PayoutState:
@@ -60,16 +49,7 @@ def accepting(order_no: str) -> Transition:
 
 
 def succeeded(payout: PayoutState) -> Transition:
-    report = Report(
-        "query",
-        payout.epay_account,
-        payout.merchant_order_no,
-        "E1",
-        "7",
-        payout.amount,
-        payout.currency,
-        Decimal("0.125"),
-    )
+    report = make_report("7", payout=payout, epay_order_no="E1", fee=Decimal("0.125"))
     return reports.on_callback(payout, report, now=NOW, policy=POLICY, jitter=0)
 
 
@@ -290,29 +270,21 @@ def test_an_unknown_payout_is_none(store: PayoutStore) -> None:
     assert store.update(99, never) is None
 
 
-@pytest.fixture
-def direct(engine: Engine, database_url: str) -> Iterator[PayoutStore]:
-    """The store as a worker has it: single statements on a pool of their own."""
-    single = make_autocommit_engine(database_url)
-    yield PayoutStore(engine, single=single)
-    single.dispose()
-
-
-def test_what_comes_at_the_same_moment_is_accepted_one_by_one(direct: PayoutStore) -> None:
+def test_what_comes_at_the_same_moment_is_accepted_one_by_one(store: PayoutStore) -> None:
     """64 threads, half of them with a number that another has too: each gets its own answer."""
     numbers = [f"order-{nth % 48}" for nth in range(64)]
     with ThreadPoolExecutor(64) as pool:
-        found = list(pool.map(lambda no: direct.insert([accepting(no)])[0], numbers))
+        found = list(pool.map(lambda no: store.insert([accepting(no)])[0], numbers))
     taken = [(no, payout) for no, payout in zip(numbers, found, strict=True) if payout]
     assert sorted(no for no, _ in taken) == sorted(set(numbers))
     for no, payout in taken:
-        standing = direct.find(payout.epay_account, no)
+        standing = store.find(payout.epay_account, no)
         assert standing is not None
         assert standing.id == payout.id
         assert standing.journal_hash == payout.journal_hash
 
 
-def test_an_amount_that_would_be_rounded_fails_alone(direct: PayoutStore) -> None:
+def test_an_amount_that_would_be_rounded_fails_alone(store: PayoutStore) -> None:
     """Whoever goes with it is accepted all the same."""
 
     def accept(nth: int) -> str:
@@ -320,7 +292,7 @@ def test_an_amount_that_would_be_rounded_fails_alone(direct: PayoutStore) -> Non
         if nth % 8 == 0:
             step = replace(step, after=replace(step.after, amount=Decimal("1.005")))
         try:
-            return "accepted" if direct.insert([step])[0] else "duplicate"
+            return "accepted" if store.insert([step])[0] else "duplicate"
         except ValueError:
             return "refused"
 
@@ -329,12 +301,8 @@ def test_an_amount_that_would_be_rounded_fails_alone(direct: PayoutStore) -> Non
     assert answers == ["refused" if nth % 8 == 0 else "accepted" for nth in range(32)]
 
 
-@pytest.mark.parametrize("made", ["direct", "store"])
-def test_an_error_of_the_driver_is_one_of_sqlalchemys(
-    made: str, request: pytest.FixtureRequest
-) -> None:
+def test_an_error_of_the_driver_is_one_of_sqlalchemys(store: PayoutStore) -> None:
     """And it repeats no value: an account number could stand there."""
-    store: PayoutStore = request.getfixturevalue(made)
     step = accepting("order-1")
     wrong = replace(step, after=replace(step.after, nonce="secret-\x00"))
     with pytest.raises(DataError) as caught:
@@ -344,17 +312,19 @@ def test_an_error_of_the_driver_is_one_of_sqlalchemys(
     assert store.insert([step])[0] is not None
 
 
-def test_a_connection_that_was_cut_is_not_used_again(direct: PayoutStore) -> None:
+def test_a_connection_that_was_cut_is_not_used_again(store: PayoutStore, database_url: str) -> None:
     """The error says that it may go again, and it does on another connection."""
-    assert direct.insert([accepting("order-1")])[0] is not None
-    with direct.engine.begin() as connection:
+    assert store.insert([accepting("order-1")])[0] is not None
+    other = make_engine(database_url, pool_size=1)
+    with other.begin() as connection:
         connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
+    other.dispose()
     with pytest.raises(OperationalError) as caught:
-        direct.insert([accepting("order-2")])
+        store.insert([accepting("order-2")])
     assert is_transient(caught.value)
-    assert direct.insert([accepting("order-2")])[0] is not None
+    assert store.insert([accepting("order-2")])[0] is not None

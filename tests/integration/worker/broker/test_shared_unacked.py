@@ -13,12 +13,13 @@ import pytest
 import redis
 from celery import Celery
 from kombu import Connection, Consumer, Queue
+from worker.broker.transport import Transport
 
 from devstack.wait import wait_for
 from shared.messaging.celery_config import KOMBU_UNACKED_KEYS
 from tests.support.broker import make_older, put_among_unacked
+from worker.broker.channel import Transport
 from worker.broker.shared_unacked import restore_expired
-from worker.broker.transport import Transport
 
 VISIBILITY = 60
 UNACKED, INDEX = KOMBU_UNACKED_KEYS["unacked_key"], KOMBU_UNACKED_KEYS["unacked_index_key"]

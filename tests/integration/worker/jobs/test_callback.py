@@ -291,7 +291,7 @@ def test_from_the_gateway_to_the_row(
         messages.extend(taken(redis_url))
         return len(messages) >= callbacks
 
-    wait_for(all_there, 5, f"{callbacks} callbacks")
+    wait_for(all_there, 60, f"{callbacks} callbacks")
     for message in messages:
         callback(world.context, message)
     payout = world.row()
@@ -310,7 +310,7 @@ def test_a_wrong_amount_all_the_way(
     world = make_world(notify_url=webhook_url)
     clock = controlled(world)
     world.ask(remark=f"sandbox:{Fault.WRONG_AMOUNT_CALLBACK}")
-    [message] = wait_for(lambda: taken(redis_url) or None, 5, "a callback")
+    [message] = wait_for(lambda: taken(redis_url) or None, 60, "a callback")
     assert callback(world.context, message) == "processing"
     payout = until_due(world, clock)
     assert payout.status is Status.SUCCEEDED
@@ -325,7 +325,7 @@ def test_a_late_callback_after_the_query_changes_nothing(
     world.ask(remark=f"sandbox:{Fault.LATE_CALLBACK}")
     until_epay_says(world, "7")
     ended = ask_epay(world)
-    [message] = wait_for(lambda: taken(redis_url) or None, 5, "a callback")
+    [message] = wait_for(lambda: taken(redis_url) or None, 60, "a callback")
     assert callback(world.context, message) == "succeeded"
     assert kinds(world)[-2:] == ["query_report", "callback_report"]
     assert world.row().finished_at == ended.finished_at

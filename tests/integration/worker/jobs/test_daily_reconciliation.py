@@ -264,7 +264,7 @@ def test_two_ticks_at_once_count_and_flag_once(
         world.gateway.report(f"order-{number}", "6", callback=False)
     day_is_over(clock)
     monkeypatch.setattr(ReconciliationStore, "claim", lambda *_: True)
-    asking, meet = world.context.query_many, threading.Barrier(2, timeout=10)
+    asking, meet = world.context.query_many, threading.Barrier(2, timeout=60)
 
     def together(orders: Mapping[int, str], patience: timedelta) -> Iterator[Any]:
         found = list(asking(orders, patience))
@@ -348,7 +348,7 @@ def test_a_gateway_that_is_away_is_waited_for(world: World, clock: Clock) -> Non
     """The day stands still, asked for once a minute, and goes on as if nothing had been."""
     paid(world, "order-1", "order-2", "order-3")
     day_is_over(clock)
-    world.gateway.set_faults(down_seconds=60)
+    world.gateway.set_faults(down_seconds=600)
     assert reconcile_day(world.context) == 0
     assert result(world) == (0, 0, 0, False)
     world.gateway.clear_faults()
@@ -367,7 +367,7 @@ def test_a_gateway_that_stays_away_does_not_hold_the_books_for_ever(
     """After a day the books are closed, and say how much was not answered."""
     paid(world, "order-1", "order-2")
     day_is_over(clock)
-    world.gateway.set_faults(down_seconds=60)
+    world.gateway.set_faults(down_seconds=600)
     reconcile_day(world.context)
     clock.forward(86_400)
     with capture_logs() as logs:

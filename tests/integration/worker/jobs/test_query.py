@@ -44,7 +44,7 @@ from worker.jobs.sweep import sweep
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World
 
-NO_ANSWER = "accept_then_close sandbox:hidden=60"
+NO_ANSWER = "accept_then_close sandbox:hidden=600"
 """Accepted, the answer lost, and not to be found for as long as the test lasts."""
 
 
@@ -146,7 +146,7 @@ def test_a_batch_is_asked_side_by_side_and_recorded_in_few_commits(world: World)
     orders = [f"order-{nth}" for nth in range(16)]
     ids = [payout.id for payout in put_unknown(world, *orders)]
     together = threading.Barrier(8)
-    meeting = Between(world.context.gateway, lambda _: together.wait(timeout=5))
+    meeting = Between(world.context.gateway, lambda _: together.wait(timeout=60))
     asking = QueryPool(meeting, 8)
     commits: list[object] = []
     event.listen(world.engine, "commit", commits.append)
@@ -369,7 +369,7 @@ def replace_gateway(world: World, gateway: Gateway) -> list[Any]:
 def test_an_order_that_vanishes_is_for_a_person(world: World) -> None:
     """EPAY had it and says that it does not: followed further, flagged, never sent again."""
     clock = controlled(world)
-    world.ask(remark="sandbox:pending=60")
+    world.ask(remark="sandbox:pending=600")
     until_epay_says(world, "19")
     until_due(world, clock)
     order = world.gateway.state.book.find("order-1")

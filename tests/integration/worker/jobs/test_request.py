@@ -20,6 +20,7 @@ from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support.factories import request_kwargs
 from tests.support.jobs import (
     ACCOUNT,
     NOTIFY,
@@ -39,13 +40,7 @@ from worker.jobs.request import request
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World
 
-KWARGS = {
-    "merchant_order_no": "order-1",
-    "amount": "10.50",
-    "currency": "USD",
-    "channel_code": "11",
-    "account_no": "U1234567890",
-}
+KWARGS = request_kwargs()
 
 
 def rows(world: World) -> int:
@@ -346,7 +341,7 @@ NOT_SENT = {Fault.DROP_BEFORE_ACCEPTING, Fault.DOWN}
 @pytest.mark.parametrize("fault", list(Fault))
 def test_what_a_request_comes_to_under_each_fault(make_world: MakeWorld, fault: Fault) -> None:
     """Law 2: whatever may have arrived is unknown, is asked about, and is never sent again."""
-    world = make_world(read_timeout=0.3)
+    world = make_world(read_timeout=0.3 if UNKNOWN_AFTER.get(fault) == "read timeout" else 30)
     status = world.ask(remark=f"sandbox:{fault}")["status"]
     if fault is Fault.REFUSE:
         assert status == "rejected"

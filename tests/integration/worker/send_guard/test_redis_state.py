@@ -21,7 +21,7 @@ from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
 from shared.config.settings import Settings
-from shared.domain.circuit_breaker import KEY, BreakerRules, deserialize
+from shared.domain.circuit_breaker import KEY, BreakerRules, deserialize, serialize
 from shared.domain.gateway import NeverSent, OrderAnswer, Report
 from shared.domain.payout import PayoutState
 from shared.epay.client import EpayClient
@@ -98,10 +98,10 @@ def calls(redis: RedisClient) -> int:
 
 def test_turns_of_many_processes_are_evenly_spaced(connect: Callable[[], RedisClient]) -> None:
     """100 a second, four processes of eight threads: 150 turns last a second and a half."""
-    paces = [RateLimiter(connect(), 100) for _ in range(4)]
+    paces, began = [RateLimiter(connect(), 100) for _ in range(4)], time.monotonic()
     with ThreadPoolExecutor(32) as pool:
         turns = sorted(pool.map(lambda nth: paces[nth % 4].reserve(5), range(150)))
-    assert turns[-1] - turns[0] >= 1.4
+    assert all(turn - began >= nth * 0.01 for nth, turn in enumerate(turns))
 
 
 def test_idle_time_is_not_saved_up(connect: Callable[[], RedisClient]) -> None:
@@ -110,19 +110,19 @@ def test_idle_time_is_not_saved_up(connect: Callable[[], RedisClient]) -> None:
     pace.reserve(0)
     time.sleep(0.5)
     began = time.monotonic()
-    turns = [pace.reserve(5) - began for _ in range(5)]
-    assert turns[0] <= 0.03
-    assert turns[4] >= 0.19
+    assert RateLimiter(connect(), 20, clock=lambda: 0.0).reserve(5) == 0
+    turns = [pace.reserve(5) - began for _ in range(4)]
+    assert all(turn >= nth * 0.05 for nth, turn in enumerate(turns, start=1))
 
 
 def test_no_slot_within_the_wait_reserves_none(connect: Callable[[], RedisClient]) -> None:
-    pace = RateLimiter(connect(), 1)
+    pace = RateLimiter(connect(), 0.01)
     first = pace.reserve(0)
     with pytest.raises(RateLimited) as caught:
-        pace.reserve(0.5)
-    apart = 1 / SHARE
-    assert 0.5 < caught.value.seconds <= apart
-    assert pace.reserve(2) - first == pytest.approx(apart, abs=0.2), "the refused took no turn"
+        pace.reserve(30)
+    apart = 100 / SHARE
+    assert 30 < caught.value.seconds <= apart
+    assert pace.reserve(200) - first == pytest.approx(apart, rel=0.5), "the refused took no turn"
 
 
 def test_a_clock_that_went_back_stops_nobody(connect: Callable[[], RedisClient]) -> None:
@@ -149,7 +149,7 @@ def test_creates_and_queries_take_turns(world: World, connect: Callable[[], Redi
     """Eight creates and eight queries at ten a second last one and a half."""
     gate_of(world, connect(), epay_max_per_second=10)
     ids = [row.id for row in put_unknown(world, *[f"asked-{nth}" for nth in range(8)])]
-    began = time.monotonic()
+    began, sent_after = time.monotonic(), time.time()
     with ThreadPoolExecutor(9) as pool:
         answered = pool.submit(query, world.context, ids, None)
         sent = list(pool.map(lambda nth: world.ask(f"sent-{nth}"), range(8)))
@@ -157,7 +157,7 @@ def test_creates_and_queries_take_turns(world: World, connect: Callable[[], Redi
     assert {each["status"] for each in sent} == {"processing"}
     assert time.monotonic() - began >= 1.4
     at = sorted(moment for moment, _, _ in world.gateway.state.log.since(0))
-    assert max(sum(one <= other < one + 0.5 for other in at) for one in at) <= 6
+    assert all(moment - sent_after >= nth * 0.1 for nth, moment in enumerate(at)), "none is early"
 
 
 def test_redis_away_with_a_rate_nothing_is_sent_unpaced(world: World, nowhere: RedisClient) -> None:
@@ -181,18 +181,19 @@ def test_a_turn_that_passed_is_taken_anew(world: World, connect: Callable[[], Re
     """Ten senders held up between turn and send do not leave together."""
     gate = gate_of(world, connect(), epay_max_per_second=20)
     payouts = put_unknown(world, *[f"order-{nth}" for nth in range(10)])
-    barrier, left = threading.Barrier(10), []
+    barrier, begun, left = threading.Barrier(10), [], []
 
     def late(payout: Any) -> None:
         permit = permitted(gate, payout)
         barrier.wait()
         time.sleep(0.3)
+        begun.append(time.monotonic())
         assert permit.confirm() is None
         left.append(time.monotonic())
 
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(late, payouts))
-    assert max(left) - min(left) >= 0.3
+    assert all(at - min(begun) >= nth * 0.05 for nth, at in enumerate(sorted(left)))
 
 
 # Breaker
@@ -243,11 +244,13 @@ def test_all_processes_wait_and_one_probes(connect: Callable[[], RedisClient]) -
 def test_what_is_open_outlives_the_process(connect: Callable[[], RedisClient]) -> None:
     """A worker that starts anew does not begin with a crowd of sends."""
     clock, redis = Clock(), connect()
-    fails(breaker_on(redis, clock), clock)
+    fails(breaker_on(redis, clock, pause=60), clock)
     kept = deserialize(redis.client.get(KEY))
     assert kept is not None
     assert "5 creates in a row" in kept.reason
-    assert breaker_on(connect(), clock).wait() == pytest.approx(5, abs=0.5)
+    wait = breaker_on(connect(), clock).wait()
+    assert wait is not None
+    assert 0 < wait <= 60
 
 
 def test_without_redis_each_goes_by_what_it_saw() -> None:
@@ -297,9 +300,10 @@ def test_new_sends_wait_while_epay_is_away(
     world: World, connect: Callable[[], RedisClient]
 ) -> None:
     """Five creates find it out; the others wait; queries are asked; the probe lets all go on."""
-    gate = gate_of(world, connect(), breaker_pause_seconds=0.5)
+    redis = connect()
+    gate = gate_of(world, redis, breaker_pause_seconds=60)
     [asked] = put_unknown(world, "asked")
-    world.gateway.set_faults(down_seconds=60, mode="drop")
+    world.gateway.set_faults(down_seconds=600, mode="drop")
     for nth in range(12):
         world.ask(f"order-{nth}")
     tried = [nth for nth in range(12) if world.row(f"order-{nth}").attempts]
@@ -307,7 +311,10 @@ def test_new_sends_wait_while_epay_is_away(
     assert all(world.row(f"order-{nth}").status == "queued" for nth in range(5, 12))
     world.gateway.clear_faults()
     assert query(world.context, [asked.id], None) == 1, "queries are never held"
-    time.sleep(0.6)
+    standing = deserialize(redis.client.get(KEY))
+    assert standing is not None
+    redis.client.set(KEY, serialize(replace(standing, retry_at=0)))
+    time.sleep(1.1)  # a process looks once a second
     [waiting] = [world.row("order-5")]
     assert isinstance(gate.check(waiting, max_wait=timedelta(0)), Defer), "no wait, no probe"
     assert world.ask("probe")["status"] == "processing"
@@ -353,9 +360,9 @@ def limiting(world: World) -> Iterator[World]:
                 base_url=gateway.base_url,
                 account="test2020@epay.com",
                 api_key=SecretStr("TESTKEY123"),
-                connect_timeout=1,
-                read_timeout=1,
-                total_timeout=5,
+                connect_timeout=30,
+                read_timeout=30,
+                total_timeout=60,
             )
         )
         world.gateway = gateway
@@ -419,7 +426,7 @@ def test_a_limit_that_epay_does_not_tell_lets_the_payout_wait(
     """Refused, or EPAY away: queued, nothing is sent, nothing rejected; it asks again later."""
     gate = gate_of(limiting, connect(), epay_check_limits="on")
     assert limiting.ask("refused", currency="GBP")["status"] == "queued"
-    limiting.gateway.set_faults(down_seconds=60)
+    limiting.gateway.set_faults(down_seconds=600)
     assert limiting.ask("away")["status"] == "queued"
     for no in ("refused", "away"):
         assert limiting.row(no).due_at is not None
@@ -444,10 +451,11 @@ def test_what_was_sent_before_is_not_held_against_a_limit(
 
 def test_a_limit_takes_a_turn_too(limiting: World, connect: Callable[[], RedisClient]) -> None:
     gate_of(limiting, connect(), epay_check_limits="on", epay_max_per_second=2)
+    began = time.time()
     assert limiting.ask()["status"] == "processing"
     at = [moment for moment, _, _ in limiting.gateway.state.log.since(0)]
     assert len(at) == 2
-    assert at[1] - at[0] >= 0.45
+    assert at[1] - began >= 0.45
 
 
 def test_limits_need_no_redis(limiting: World, nowhere: RedisClient) -> None:

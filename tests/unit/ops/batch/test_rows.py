@@ -47,7 +47,7 @@ def test_a_good_row_is_a_payout_with_every_digit() -> None:
     line = judged(
         "0001,0.10,USD,011,007,,,,", f"{HEADER},remark,epay_account,notify_task,notify_queue"
     )
-    assert (line.row, line.said, list(line.problems)) == (2, RowVerdict.NEW, [])
+    assert (line.row, line.verdict, list(line.problems)) == (2, RowVerdict.NEW, [])
     payout = line.payout
     assert payout is not None
     assert (payout.merchant_order_no, payout.channel_code, payout.account_no) == (
@@ -72,9 +72,9 @@ def test_columns_in_any_order_and_optional_ones() -> None:
 @pytest.mark.parametrize(
     ("row", "column", "reason"),
     [
-        ("a,1e5,USD,11,U1", "amount", "no plain decimal"),
-        ('a,"1,000.00",USD,11,U1', "amount", "no plain decimal"),
-        ("a, 10.50,USD,11,U1", "amount", "no plain decimal"),
+        ("a,1e5,USD,11,U1", "amount", "not a plain decimal"),
+        ('a,"1,000.00",USD,11,U1', "amount", "not a plain decimal"),
+        ("a, 10.50,USD,11,U1", "amount", "not a plain decimal"),
         ("a,0.00,USD,11,U1", "amount", "above zero"),
         ("a,1.005,USD,11,U1", "amount", "more than 2 decimal places"),
         ("a,10000000000000000,USD,11,U1", "amount", "more than 16 digits"),
@@ -87,17 +87,17 @@ def test_columns_in_any_order_and_optional_ones() -> None:
         (f"a,1,USD,11, {SECRET}", "account_no", "white space"),
         (f"a,1,USD,11,{SECRET}{'0' * 109}", "account_no", "more than 128 characters"),
         (f"a,1,USD,11,{SECRET}\u202e", "account_no", "cannot be printed"),
-        ("a,1,USD,11", "", "has 4 cell(s), and the header has 5"),
-        ("a,1,USD,11,U1,more", "", "has 6 cell(s)"),
-        ('a,1,USD,11,"U1"x', "", "is no CSV"),
+        ("a,1,USD,11", "", "has 4 cells, and the header has 5"),
+        ("a,1,USD,11,U1,more", "", "has 6 cells"),
+        ('a,1,USD,11,"U1"x', "", "is not CSV"),
         ('a,1,USD,11,"U1\n2"', "", "lines 2 to 3 were read as one row"),
-        ('a,1,USD,11,"U1', "", "is a quote not closed"),
+        ('a,1,USD,11,"U1', "", "check the quotes"),
     ],
 )
 def test_a_bad_row_is_named_with_column_and_reason(row: str, column: str, reason: str) -> None:
     """And its values are in no words."""
     line = judged(row)
-    assert line.said is RowVerdict.BAD
+    assert line.verdict is RowVerdict.BAD
     assert reason in reasons(line)[column]
     assert SECRET not in str(line.problems)
 
@@ -121,7 +121,7 @@ def test_what_is_not_utf_8_is_said_so() -> None:
     """The row is named; the others are read."""
     found = lines(f"{HEADER},remark\na,1,USD,11,U1,Zo".encode() + b"\xeb\nb,1,USD,11,U1,\n")
     assert reasons(found[0]) == {"remark": "is not UTF-8 text: save the file in UTF-8"}
-    assert found[1].said is RowVerdict.NEW
+    assert found[1].verdict is RowVerdict.NEW
 
 
 def test_duplicates_name_the_first_row() -> None:
@@ -129,13 +129,13 @@ def test_duplicates_name_the_first_row() -> None:
     text = f"{HEADER}\n\na,1,USD,11,U1\n,,,,\na,1,USD,11,U1\na,x,USD,11,U1\nA,1,USD,11,U1\n"
     found = lines(text)
     assert [line.row for line in found] == [3, 5, 6, 7]
-    assert [line.said for line in found] == [
+    assert [line.verdict for line in found] == [
         RowVerdict.NEW,
         RowVerdict.BAD,
         RowVerdict.BAD,
         RowVerdict.NEW,
     ]
-    assert reasons(found[1]) == {"merchant_order_no": "is the order number of row 3 too"}
+    assert reasons(found[1]) == {"merchant_order_no": "is also the order number of row 3"}
     assert set(reasons(found[2])) == {"merchant_order_no", "amount"}
     table = sheet(text)
     assert (len(list(table.rows())), table.blank_lines) == (4, 2)
@@ -145,7 +145,10 @@ def test_duplicates_name_the_first_row() -> None:
 def test_a_torn_row_does_not_swallow_the_next() -> None:
     """A stray quote costs its own row."""
     found = lines(f'{HEADER}\na,1,USD,11,"U1"x\nb,1,USD,11,U1\n')
-    assert [(line.row, line.said) for line in found] == [(2, RowVerdict.BAD), (3, RowVerdict.NEW)]
+    assert [(line.row, line.verdict) for line in found] == [
+        (2, RowVerdict.BAD),
+        (3, RowVerdict.NEW),
+    ]
 
 
 @pytest.mark.parametrize("begin", ["", "\ufeff"])
@@ -153,7 +156,7 @@ def test_a_torn_row_does_not_swallow_the_next() -> None:
 def test_what_spreadsheets_write(begin: str, end: str) -> None:
     """A byte order mark, their line ends, and empty columns at the right."""
     text = begin + end.join([f"{HEADER},,", "a,1,USD,11,U1,,", "b,1,USD,11,U1,,"])
-    assert [(line.row, line.said) for line in lines(text)] == [
+    assert [(line.row, line.verdict) for line in lines(text)] == [
         (2, RowVerdict.NEW),
         (3, RowVerdict.NEW),
     ]
@@ -167,7 +170,7 @@ def test_what_spreadsheets_write(begin: str, end: str) -> None:
         (f"{HEADER},{SECRET}\n", "column 6 is unknown"),
         (HEADER.replace("amount", "ammount"), "ammount (column 2) is unknown (is it amount?)"),
         (HEADER.replace(",account_no", ""), "account_no is missing"),
-        (f"{HEADER},amount", "amount is there twice"),
+        (f"{HEADER},amount", "amount occurs twice"),
         (HEADER.replace(",", ";"), "not separated by commas"),
         (HEADER.encode("utf-16"), "UTF-16"),
         (f"{HEADER},\x1b[31m,\ud800\n".encode("utf-8", "surrogatepass"), "column 7 is unknown"),
@@ -211,7 +214,7 @@ def test_totals_are_exact_and_leave_out_what_is_bad() -> None:
             "amount": "1000.00",
         },
     ]
-    assert (totals.rows, totals.said[RowVerdict.BAD]) == (100_003, 2)
+    assert (totals.rows, totals.counts[RowVerdict.BAD]) == (100_003, 2)
 
 
 def test_the_result_has_a_line_for_each_problem_and_no_account(tmp_path: Path) -> None:
@@ -238,7 +241,7 @@ def test_a_result_is_written_over_nothing_but_a_result(tmp_path: Path, text: str
     """Least of all over the batch."""
     path = tmp_path / "may.csv"
     path.write_text(text)
-    with pytest.raises(UserError, match="is not written over"), result_file(path):
+    with pytest.raises(UserError, match="is not overwritten"), result_file(path):
         pass
     assert path.read_text() == text
 

@@ -39,13 +39,13 @@ def test_all_is_well() -> None:
         (None, None, [], "lost"),
         (None, ONCE, [], "lost"),
         (Status.FAILED, Paid(1, 0), ["failed"], "ended as failed"),
-        (Status.SUCCEEDED, Paid(1, 0), ["succeeded"], "paid 0 time"),
-        (Status.FAILED, ONCE, ["failed"], "paid 1 time"),
+        (Status.SUCCEEDED, Paid(1, 0), ["succeeded"], "made 0 payments"),
+        (Status.FAILED, ONCE, ["failed"], "made 1 payment"),
         (Status.PROCESSING, ONCE, [], "still processing"),
         (Status.UNKNOWN, None, [], "still unknown"),
-        (Status.SUCCEEDED, ONCE, ["failed"], "told failed"),
-        (Status.SUCCEEDED, ONCE, ["failed", "succeeded"], "told failed"),
-        (Status.SUCCEEDED, ONCE, [], "told nothing"),
+        (Status.SUCCEEDED, ONCE, ["failed"], "notified of failed"),
+        (Status.SUCCEEDED, ONCE, ["failed", "succeeded"], "notified of failed"),
+        (Status.SUCCEEDED, ONCE, [], "not notified"),
     ],
 )
 def test_each_breach_is_named(
@@ -63,7 +63,7 @@ def test_each_breach_is_named(
         (None, None, "still in the queue"),
         (Status.PROCESSING, ONCE, "still processing"),
         (Status.UNKNOWN, None, "still unknown"),
-        (Status.SUCCEEDED, ONCE, "told nothing"),
+        (Status.SUCCEEDED, ONCE, "not notified"),
     ],
 )
 def test_what_the_time_limit_left_open_breaks_no_law(
@@ -115,7 +115,7 @@ def test_payment_that_nobody_asked_for_is_named() -> None:
 
 def test_open_payout_told_an_end_is_named() -> None:
     """Who is told an end of a payout that is still open was told wrongly."""
-    assert any("told" in line for line in _verdict(Status.PROCESSING, ONCE, ["failed"]))
+    assert any("notified" in line for line in _verdict(Status.PROCESSING, ONCE, ["failed"]))
 
 
 def test_summary_counts() -> None:
@@ -125,10 +125,12 @@ def test_summary_counts() -> None:
     rows = dict.fromkeys(numbers, Status.SUCCEEDED) | {numbers[0]: Status.UNKNOWN}
     ledger = dict.fromkeys(numbers, ONCE) | {numbers[0]: Paid(0, 0), numbers[1]: Paid(2, 2)}
     verdict = judge(planned, rows, ledger, {no: ["succeeded"] for no in numbers[:10]})
-    assert verdict.asked == 65
+    assert verdict.requested == 65
     assert verdict.by_status == {"succeeded": 64, "unknown": 1}
     assert (verdict.sent, verdict.paid_once, verdict.paid_twice) == (64, 63, 1)
-    assert (verdict.still_open, verdict.told) == (1, 10)
+    assert (verdict.still_open, verdict.notified) == (1, 10)
+    assert set(verdict.by_fault) == set(FAULTS)
+    assert sum(statuses["succeeded"] for statuses in verdict.by_fault.values()) == 64
 
 
 @pytest.mark.parametrize("count", [65, 66, 100, 200, 333])

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.resolution import actions
-from ops.resolution.actions import Action, Decision, NotAllowed, choices, decide
+from ops.resolution.actions import Action, Decision, NotAllowed, decide
+from ops.resolution.choices import possible_actions
 from shared.domain import review
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
 from shared.domain.lifecycle import Policy, accept_queued
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.transitions import FINAL, TRANSITIONS
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ABSENT,
     DEFINITE,
     ENDS,
@@ -30,14 +31,13 @@ from tests.support.lifecycle import (
     SECOND,
     T0,
     VAGUE,
-    independent_hash,
-    independent_row_hash,
-    new_payout,
+    make_payout,
+    make_report,
     queried,
-    report,
     standing,
     unknown,
 )
+from tests.support.journal import independent_hash, independent_row_hash
 
 SETTLED = T0 + POLICY.visibility_delay + 5 * SECOND
 HELD_SINCE = T0 + 10 * SECOND
@@ -53,13 +53,16 @@ ANSWERS: dict[str, OrderAnswer | None] = {
     "absent": ABSENT,
     "definite": DEFINITE,
     "vague": VAGUE,
-    **{f"status {code}": report(code) for code in ("0", "1", "5", "6", "7", "8", "9", "19", "20")},
-    "status 11": report("11"),
-    "status 77": report("77"),
-    "status missing": report(None),
-    "other amount, 7": report("7", amount=Decimal("9.99")),
-    "other amount, 1": report("1", amount=Decimal("9.99")),
-    "other account, 6": report("6", epay_account="x"),
+    **{
+        f"status {code}": make_report(code)
+        for code in ("0", "1", "5", "6", "7", "8", "9", "19", "20")
+    },
+    "status 11": make_report("11"),
+    "status 77": make_report("77"),
+    "status missing": make_report(None),
+    "other amount, 7": make_report("7", amount=Decimal("9.99")),
+    "other amount, 1": make_report("1", amount=Decimal("9.99")),
+    "other account, 6": make_report("6", epay_account="x"),
 }
 REPORTS = {name for name, answer in ANSWERS.items() if isinstance(answer, Report)}
 NO_WORD = {"status 11", "status 77", "status missing"}
@@ -309,7 +312,7 @@ def test_without_an_answer_nothing_is_decided(act: Action, answer: OrderAnswer |
 
 def test_what_was_sent_and_came_back_is_rejected_only_on_epays_word() -> None:
     """Queued again after a first send that may have left: EPAY must be asked."""
-    back = replace(accept_queued(new_payout(), now=T0).after, first_sent_at=T0, last_sent_at=T0)
+    back = replace(accept_queued(make_payout(), now=T0).after, first_sent_at=T0, last_sent_at=T0)
     for name in ("not asked", "never sent", "no answer", "vague", *REPORTS):
         assert isinstance(tried(back, Action.REJECT, ANSWERS[name]), str), name
     assert isinstance(tried(back, Action.REJECT, ABSENT), Transition)
@@ -319,34 +322,34 @@ def test_what_was_sent_and_came_back_is_rejected_only_on_epays_word() -> None:
     "decision", [wish(Action.NOTE, person=" "), wish(Action.NOTE, reason="\n")]
 )
 def test_an_act_has_a_name_and_a_reason(decision: Decision) -> None:
-    assert tried(unknown(), decision) == "an act needs a name and a reason"
+    assert tried(unknown(), decision) == "an action needs a name and a reason"
 
 
 REFUSALS = [
-    (Status.PROCESSING, Action.RESEND, ABSENT, "it is processing: only what is unknown"),
-    (Status.SUCCEEDED, Action.RESEND, ABSENT, "it is succeeded: only what is unknown"),
+    (Status.PROCESSING, Action.RESEND, ABSENT, "it is processing: only an unknown payout"),
+    (Status.SUCCEEDED, Action.RESEND, ABSENT, "it is succeeded: only an unknown payout"),
     (
         Status.UNKNOWN,
         Action.RESEND,
-        report("1"),
+        make_report("1"),
         "EPAY shows the order (E-9, status 1): it is follow",
     ),
     (
         Status.UNKNOWN,
         Action.REJECT,
-        report("7"),
+        make_report("7"),
         "EPAY shows the order (E-9, status 7): it is follow",
     ),
-    (Status.PROCESSING, Action.REJECT, ABSENT, "it is processing: EPAY has it, or it has ended"),
+    (Status.PROCESSING, Action.REJECT, ABSENT, "it is processing: EPAY has it, or it is final"),
     (
         Status.UNKNOWN,
         Action.ACCEPT_AS,
-        report("6"),
-        "EPAY says status 6 (failed) just now: `payouts",
+        make_report("6"),
+        "EPAY answers status 6 (failed): `payouts",
     ),
-    (Status.UNKNOWN, Action.ACCEPT_AS, report("1"), "succeeded against EPAY's word"),
+    (Status.UNKNOWN, Action.ACCEPT_AS, make_report("1"), "succeeded against EPAY's answer"),
     (Status.QUEUED, Action.ACCEPT_AS, ABSENT, "reject it instead"),
-    (Status.FAILED, Action.ACCEPT_AS, ABSENT, "it is failed: final is final"),
+    (Status.FAILED, Action.ACCEPT_AS, ABSENT, "it is failed, and a final status does not change"),
     (Status.QUEUED, Action.RELEASE, None, "no cap holds it"),
     (Status.UNKNOWN, Action.DISMISS, None, "it is not in review"),
 ]
@@ -363,7 +366,7 @@ def test_a_refusal_names_its_rule(
 
 def test_the_payees_account_does_not_get_on_record() -> None:
     """Neither out of EPAY's words nor out of the person's."""
-    number = new_payout().account_no
+    number = make_payout().account_no
     answer = Refused("404", f"no order for {number}")
     decision = wish(Action.RESEND, reason=f"EPAY: {number} unknown")
     step = decide(unknown(), decision, answer, now=SETTLED, policy=POLICY)
@@ -398,8 +401,8 @@ def test_every_act_that_is_possible_is_offered(status: Status, code: str | None)
     }
     if code == review.RESEND_HORIZON:
         possible.discard(Action.RESEND)  # the flag says that the time is over, as it is not here
-    assert {act for act, _ in choices(payout)} == possible
-    assert all(words for _, words in choices(payout))
+    assert {act for act, _ in possible_actions(payout)} == possible
+    assert all(words for _, words in possible_actions(payout))
 
 
 TIMES = st.integers(0, 200_000).map(lambda seconds: T0 + timedelta(seconds=seconds))

@@ -12,16 +12,8 @@ from ops.resolution.actions import Action, Decision, NotAllowed
 from ops.resolution.approval import approved, is_needed, open_proposal, proposal
 from shared.domain import lifecycle, reports
 from shared.domain.payout import PayoutState, Status, Transition
-from tests.support.lifecycle import (
-    ABSENT,
-    POLICY,
-    SECOND,
-    T0,
-    assert_chained,
-    report,
-    standing,
-    unknown,
-)
+from tests.support.factories import ABSENT, POLICY, SECOND, T0, make_report, standing, unknown
+from tests.support.journal import assert_chained
 
 NOW = T0 + POLICY.visibility_delay + 60 * SECOND
 RESEND = Decision(Action.RESEND, "Ann", "ticket 7", code="404")
@@ -100,7 +92,7 @@ def test_what_overtakes_a_proposal() -> None:
     note = done(asked.after, Decision(Action.NOTE, "Bob", "I am on it"))
     absent = query(note.after, ABSENT)
     assert open_proposal(rows(asked, note, absent)) == RESEND
-    moved = query(absent.after, report("1"))
+    moved = query(absent.after, make_report("1"))
     assert open_proposal(rows(asked, note, absent, moved)) is None
     acted = done(absent.after, approved(RESEND, "Bob", "yes"))
     assert open_proposal(rows(asked, note, absent, acted)) is None

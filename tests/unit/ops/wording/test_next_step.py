@@ -14,24 +14,11 @@ from shared.domain.payout import PayoutState, Status
 from shared.domain.policy import Policy
 from shared.domain.transitions import FINAL
 from shared.storage.pauses import Pause, Scope
+from tests.support.factories import make_payout
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = Policy(visibility_delay=timedelta(seconds=600))
-QUEUED = PayoutState(
-    epay_account="a@example.com",
-    merchant_order_no="order-1",
-    amount=Decimal("10.50"),
-    currency="USD",
-    channel_code="11",
-    account_no="U1234567",
-    remark=None,
-    extend_fields=None,
-    notify=None,
-    status=Status.QUEUED,
-    due_at=NOW,
-    created_at=NOW,
-    updated_at=NOW,
-)
+QUEUED = make_payout(NOW, epay_account="a@example.com", merchant_order_no="order-1")
 UNKNOWN = replace(QUEUED, status=Status.UNKNOWN, first_sent_at=NOW, last_sent_at=NOW)
 
 
@@ -46,7 +33,7 @@ def words(payout: PayoutState, *pauses: Pause, policy: Policy = POLICY) -> str:
 def test_a_queued_payout_names_the_pause_that_holds_it() -> None:
     """With who and why; a pause of another currency is not its reason."""
     euro = paused(Scope(currency="EUR"))
-    assert "payouts brakes" in words(QUEUED, euro)
+    assert "payouts controls" in words(QUEUED, euro)
     assert "Ann" not in words(QUEUED, euro)
     held = words(QUEUED, euro, paused(Scope(currency="USD")))
     assert "currency USD paused by Ann since 2026-11-23 12:00:00 (wrong rates)" in held
@@ -57,11 +44,11 @@ def test_an_unknown_payout_says_what_settles_it_and_when() -> None:
     """By itself where a code means `no such order`; else by a person."""
     alone = words(UNKNOWN)
     assert "it may be paid" in alone
-    assert "a person decides, from 2026-11-23 12:10:00 on" in alone
+    assert "a person decides, after 2026-11-23 12:10:00" in alone
     policy = replace(POLICY, not_found_codes=frozenset({"2001"}))
-    assert "then it is sent again" in words(UNKNOWN, policy=policy)
+    assert "it is sent again" in words(UNKNOWN, policy=policy)
     refused = replace(UNKNOWN, refusal="EPAY code 2005: refused")
-    assert "then it is rejected" in words(refused, policy=policy)
+    assert "it is rejected" in words(refused, policy=policy)
 
 
 @pytest.mark.parametrize("status", list(Status))

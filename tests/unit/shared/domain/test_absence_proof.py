@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain import absence_proof
-from tests.support.lifecycle import SECOND, T0, after_send
+from tests.support.factories import SECOND, T0, after_send
 
 SETTLE = timedelta(seconds=600)
 

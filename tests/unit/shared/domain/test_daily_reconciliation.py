@@ -15,7 +15,7 @@ from shared.domain import daily_reconciliation, reports, review
 from shared.domain.daily_reconciliation import Verdict
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status, Transition
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ABSENT,
     ENDS,
     FINAL_CODES,
@@ -23,10 +23,10 @@ from tests.support.lifecycle import (
     POLICY,
     T0,
     VAGUE,
-    assert_chained,
-    report,
+    make_report,
     standing,
 )
+from tests.support.journal import assert_chained
 
 TODAY = T0 + timedelta(days=1)
 CODE_OF = {status: code for code, status in FINAL_CODES.items()}
@@ -57,9 +57,9 @@ def test_an_end_that_epay_shows_too_agrees(end: Status) -> None:
     """Nothing is written of it; trailing zeros and a fee left out say nothing."""
     payout = standing(end)
     for answer in (
-        report(CODE_OF[end]),
-        report(CODE_OF[end], fee=Decimal("0.300"), amount=Decimal("10.0")),
-        report(CODE_OF[end], fee=None, epay_order_no=None),
+        make_report(CODE_OF[end]),
+        make_report(CODE_OF[end], fee=Decimal("0.300"), amount=Decimal("10.0")),
+        make_report(CODE_OF[end], fee=None, epay_order_no=None),
     ):
         assert compared(payout, answer) == daily_reconciliation.Comparison(AGREED)
         assert stepped(payout, answer) is None
@@ -86,7 +86,7 @@ def test_a_difference_of_an_end_is_flagged_once_and_moves_nothing(
 ) -> None:
     """Law 5: status, fee and EPAY's order number stay; one event, under one reason."""
     payout = standing(end)
-    answer = report(**({"status": CODE_OF[end]} | changes))
+    answer = make_report(**({"status": CODE_OF[end]} | changes))
     found = compared(payout, answer)
     assert found.verdict is DIFFERS
     assert words in "; ".join(found.reasons)
@@ -113,7 +113,7 @@ def test_another_end_is_a_contradiction(end: Status) -> None:
     for code, said in FINAL_CODES.items():
         if said is end:
             continue
-        step = stepped(standing(end), report(code))
+        step = stepped(standing(end), make_report(code))
         assert step is not None
         assert (step.after.review_reason or "").startswith(f"contradiction: query says {said}")
         assert step.after.status is end
@@ -134,8 +134,8 @@ def test_an_end_that_a_person_gave_is_not_missed_at_epay() -> None:
     """EPAY had none when the person decided; a fee nobody knew of is none to miss."""
     payout = by_a_person()
     assert compared(payout, ABSENT, TODAY + timedelta(days=1)).verdict is AGREED
-    assert compared(payout, report("7"), TODAY + timedelta(days=1)).verdict is AGREED
-    assert compared(payout, report("6"), TODAY + timedelta(days=1)).verdict is DIFFERS
+    assert compared(payout, make_report("7"), TODAY + timedelta(days=1)).verdict is AGREED
+    assert compared(payout, make_report("6"), TODAY + timedelta(days=1)).verdict is DIFFERS
 
 
 def test_a_rejected_payout_that_epay_shows() -> None:
@@ -143,7 +143,7 @@ def test_a_rejected_payout_that_epay_shows() -> None:
     payout = standing(Status.REJECTED)
     assert compared(payout, ABSENT).verdict is AGREED
     for code in ("1", "7", "6", "77"):
-        step = stepped(payout, report(code))
+        step = stepped(payout, make_report(code))
         assert step is not None
         assert (step.after.status, step.after.fee) == (Status.REJECTED, None)
         assert (step.after.review_reason or "").startswith("contradiction: ")
@@ -155,7 +155,7 @@ def test_a_queued_payout_that_epay_shows_moves_on_and_is_flagged(code: str, stat
     payout = standing(Status.QUEUED)
     assert compared(payout, ABSENT).verdict is AGREED
     assert stepped(payout, ABSENT) is None
-    step = stepped(payout, report(code))
+    step = stepped(payout, make_report(code))
     assert step is not None
     words = f"EPAY says {status} (status {code}), and it is queued"
     assert (step.after.status, step.after.review_reason) == (status, f"books: {words}")
@@ -166,7 +166,7 @@ def test_a_queued_payout_that_epay_shows_moves_on_and_is_flagged(code: str, stat
 def test_a_queued_payout_is_kept_back_each_time_epay_shows_another_under_its_number() -> None:
     """What a person settled yesterday does not let it be sent today."""
     payout = standing(Status.QUEUED)
-    step = stepped(payout, report("1", amount=Decimal(11)))
+    step = stepped(payout, make_report("1", amount=Decimal(11)))
     assert step is not None
     assert (step.after.status, step.skip_if_already_recorded) == (Status.QUEUED, False)
     assert (step.after.review_reason or "").startswith("mismatch: query says amount 11")
@@ -177,7 +177,13 @@ def test_a_queued_payout_is_kept_back_each_time_epay_shows_another_under_its_num
 )
 @pytest.mark.parametrize(
     "answer",
-    [report("1"), report("7"), report("6", fee=None), report("7", amount=Decimal(1)), VAGUE],
+    [
+        make_report("1"),
+        make_report("7"),
+        make_report("6", fee=None),
+        make_report("7", amount=Decimal(1)),
+        VAGUE,
+    ],
 )
 def test_an_open_payout_takes_the_answer_as_it_takes_any(
     status: Status, answer: OrderAnswer
@@ -188,7 +194,7 @@ def test_an_open_payout_takes_the_answer_as_it_takes_any(
         payout, answer, asked_at=TODAY, now=TODAY, policy=POLICY, jitter=0.0
     )
     assert stepped(payout, answer) == expected
-    differs = answer == report("7", amount=Decimal(1))
+    differs = answer == make_report("7", amount=Decimal(1))
     verdict = UNANSWERED if answer is VAGUE else DIFFERS if differs else AGREED
     assert compared(payout, answer).verdict is verdict
 
@@ -230,30 +236,30 @@ def test_a_refusal_does_not_repeat_the_account() -> None:
     assert found.reasons == ("EPAY code 500: busy with ***",)
 
 
-@pytest.mark.parametrize("answer", [ABSENT, report("1")])
+@pytest.mark.parametrize("answer", [ABSENT, make_report("1")])
 def test_what_epay_said_before_the_end_is_no_difference(answer: OrderAnswer) -> None:
     """The question was under way when a callback brought the end."""
     payout = standing(Status.SUCCEEDED)
     before = payout.updated_at - timedelta(seconds=1)
     assert compared(payout, answer, before).verdict is UNANSWERED
     assert stepped(payout, answer, before) is None
-    assert compared(payout, report("6"), before).verdict is DIFFERS
-    assert compared(payout, report("1", amount=Decimal(1)), before).verdict is DIFFERS
+    assert compared(payout, make_report("6"), before).verdict is DIFFERS
+    assert compared(payout, make_report("1", amount=Decimal(1)), before).verdict is DIFFERS
 
 
 def test_a_standing_reason_that_only_a_person_settles_is_not_covered_up() -> None:
     """The difference is an event all the same; the chain holds."""
-    contradicted = stepped(standing(Status.SUCCEEDED), report("6"))
+    contradicted = stepped(standing(Status.SUCCEEDED), make_report("6"))
     assert contradicted is not None
-    step = stepped(contradicted.after, report("7", fee=Decimal(9)))
+    step = stepped(contradicted.after, make_report("7", fee=Decimal(9)))
     assert step is not None
     assert step.after.review_reason == contradicted.after.review_reason
     assert step.event is not None
     assert step.event.detail == {"differs": "fee 9 instead of 0.30"}
     first = replace(standing(Status.SUCCEEDED), sequence=0, journal_hash="0" * 64)
-    one = stepped(first, report("6"))
+    one = stepped(first, make_report("6"))
     assert one is not None
-    two = stepped(one.after, report("7", fee=Decimal(9)))
+    two = stepped(one.after, make_report("7", fee=Decimal(9)))
     assert two is not None
     assert_chained([one, two])
 
@@ -261,9 +267,9 @@ def test_a_standing_reason_that_only_a_person_settles_is_not_covered_up() -> Non
 def test_the_same_difference_is_the_same_event() -> None:
     """By its kind and its words a day later; `once` keeps it off the journal."""
     payout = standing(Status.SUCCEEDED)
-    one = stepped(payout, report("6"))
+    one = stepped(payout, make_report("6"))
     assert one is not None
-    two = stepped(one.after, report("6"), TODAY + timedelta(days=1))
+    two = stepped(one.after, make_report("6"), TODAY + timedelta(days=1))
     assert two is not None
     assert one.event is not None
     assert two.event is not None

@@ -14,16 +14,11 @@ from shared import contract
 from shared.contract import InvalidRequest, Notify
 from shared.domain.intake import conflict, conflicting_fields, payout_from_request
 from shared.domain.payout import PayoutState, Status
+from tests.support.factories import request_kwargs
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 NOTIFY = {"task": "shop.told", "queue": "shop"}
-GOOD = {
-    "merchant_order_no": "A-1",
-    "amount": "10.5",
-    "currency": "USD",
-    "channel_code": "11",
-    "account_no": "U1234567890",
-}
+GOOD = request_kwargs("A-1", amount="10.5")
 
 
 def taken_in(**changes: Any) -> PayoutState:

@@ -12,7 +12,7 @@ from shared.domain import lifecycle, notifications, review
 from shared.domain.gateway import NeverSent
 from shared.domain.payout import PayoutState, Status, Transition, row_hash
 from shared.domain.policy import Policy
-from tests.support.lifecycle import LOST, SECOND, T0, accepted, created, new_payout, standing
+from tests.support.factories import LOST, SECOND, T0, accepted, created, make_payout, standing
 
 CAPPED = Policy(cap_per_payout={"USD": Decimal("9.99")})
 OF_A_DAY = Policy(cap_per_day={"USD": Decimal(100)})
@@ -44,12 +44,12 @@ def test_a_held_payout_stays_held_without_further_events() -> None:
 
 @pytest.mark.parametrize("amount", ["9.99", "9.98"])
 def test_the_cap_itself_is_allowed(amount: str) -> None:
-    queued = lifecycle.accept_queued(new_payout(amount=Decimal(amount)), now=T0).after
+    queued = lifecycle.accept_queued(make_payout(amount=Decimal(amount)), now=T0).after
     assert begin(queued, CAPPED).after.status is Status.SUBMITTING
 
 
 def test_another_currency_has_no_cap() -> None:
-    queued = lifecycle.accept_queued(new_payout(currency="EUR"), now=T0).after
+    queued = lifecycle.accept_queued(make_payout(currency="EUR"), now=T0).after
     assert begin(queued, CAPPED).after.status is Status.SUBMITTING
 
 
@@ -77,7 +77,7 @@ def test_what_may_have_left_is_not_held_by_a_cap() -> None:
 
 @pytest.mark.parametrize(("policy", "free"), [(Policy(), True), (CAPPED, False), (OF_A_DAY, False)])
 def test_only_what_no_cap_can_hold_is_claimed_at_once(policy: Policy, free: bool) -> None:
-    assert policy.within_caps(new_payout()) is free
+    assert policy.within_caps(make_payout()) is free
 
 
 def test_a_brake_moves_the_clock_alone() -> None:

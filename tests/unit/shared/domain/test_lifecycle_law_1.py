@@ -12,7 +12,7 @@ from shared.domain.gateway import NeverSent
 from shared.domain.payout import Status
 from shared.domain.policy import Policy
 from shared.domain.transitions import IllegalTransition
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ABSENT,
     ENDS,
     FOLLOWED,
@@ -22,7 +22,7 @@ from tests.support.lifecycle import (
     accepted,
     after_send,
     created,
-    new_payout,
+    make_payout,
     queried,
     standing,
 )
@@ -32,7 +32,7 @@ NOT_QUEUED = (Status.SUBMITTING, *FOLLOWED, *ENDS)
 
 def test_accept_claims_in_the_same_step() -> None:
     """A new payout that is sent at once is on disk as submitting, not as queued."""
-    step = lifecycle.accept(new_payout(), claim_id="c1", now=T0, policy=POLICY)
+    step = lifecycle.accept(make_payout(), claim_id="c1", now=T0, policy=POLICY)
     assert (step.before, step.after.status, step.after.claim_id) == (None, Status.SUBMITTING, "c1")
     assert step.event is not None
     assert (step.event.status_before, step.event.status_after) == (None, Status.SUBMITTING)
@@ -53,7 +53,7 @@ def test_the_first_send_is_dated_before_it_happens() -> None:
 
 def test_enqueue_leaves_the_send_to_the_sweep() -> None:
     """A payout that somebody else will send is queued, due at once, and dates no send."""
-    payout = lifecycle.accept_queued(new_payout(due_at=None), now=T0).after
+    payout = lifecycle.accept_queued(make_payout(due_at=None), now=T0).after
     assert (payout.status, payout.due_at) == (Status.QUEUED, T0)
     assert (payout.attempts, payout.first_sent_at, payout.claim_id) == (0, None, None)
 

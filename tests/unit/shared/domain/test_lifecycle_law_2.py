@@ -10,7 +10,7 @@ import pytest
 from shared.domain import lifecycle
 from shared.domain.gateway import NeverSent, OutcomeUnknown
 from shared.domain.payout import Status
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ENDS,
     FOLLOWED,
     LOST,

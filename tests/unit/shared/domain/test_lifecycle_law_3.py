@@ -11,7 +11,7 @@ from shared.domain import lifecycle, reports, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status
 from shared.domain.policy import Policy
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ABSENT,
     LOST,
     NO_CODES,
@@ -22,8 +22,8 @@ from tests.support.lifecycle import (
     after_send,
     called_back,
     created,
+    make_report,
     queried,
-    report,
     standing,
     unknown,
 )
@@ -203,7 +203,7 @@ def test_an_order_that_epay_had_and_forgets_is_for_a_person(status: Status) -> N
 def test_a_report_ends_the_counting() -> None:
     """EPAY has it after all: what was counted is forgotten, and the flag with it."""
     payout = absent_at(unknown(), 10, 310)
-    told = queried(payout, report("1"), after_send(400))
+    told = queried(payout, make_report("1"), after_send(400))
     assert (told.status, told.absences) == (Status.PROCESSING, ())
     assert absent_at(told, 610, 1000, 1400).status is Status.PROCESSING
 
@@ -212,14 +212,14 @@ def test_a_report_ends_the_counting() -> None:
 def test_a_query_or_a_callback_resolves_it(code: str) -> None:
     """Whatever EPAY has, unknown becomes what EPAY says."""
     meant = transitions.STATUS_OF_EPAY_CODE[code]
-    assert queried(unknown(), report(code), after_send(31)).status is meant
-    assert called_back(unknown(), report(code, "callback")).status is meant
+    assert queried(unknown(), make_report(code), after_send(31)).status is meant
+    assert called_back(unknown(), make_report(code, "callback")).status is meant
 
 
 def test_a_callback_finds_it_queued_again() -> None:
     """A verified report of a payout in the queue stops the second send."""
     queued = absent_at(unknown(), 10, 310, 610)
-    told = called_back(queued, report("1", "callback"), now=after_send(611))
+    told = called_back(queued, make_report("1", "callback"), now=after_send(611))
     assert told.status is Status.PROCESSING
     assert (
         lifecycle.claim_for_submission(told, claim_id="c2", now=after_send(612), policy=POLICY)
@@ -268,8 +268,8 @@ def test_review_after_counts_from_the_first_send() -> None:
     """One second earlier nothing is flagged."""
     now = T0 + POLICY.review_after
     processing = standing(Status.PROCESSING)
-    assert queried(processing, report("1"), now - SECOND).review_reason is None
-    flagged = queried(processing, report("1"), now)
+    assert queried(processing, make_report("1"), now - SECOND).review_reason is None
+    flagged = queried(processing, make_report("1"), now)
     assert flagged.review_reason is not None
     assert flagged.review_reason.startswith("overdue:")
     assert flagged.due_at == now + timedelta(days=1)
@@ -278,5 +278,5 @@ def test_review_after_counts_from_the_first_send() -> None:
 def test_review_after_counts_from_creation_without_a_send() -> None:
     """A payout that EPAY knows although we date no send is still followed to a flag."""
     payout = replace(standing(Status.PROCESSING), first_sent_at=None)
-    flagged = queried(payout, report("1"), T0 + POLICY.review_after)
+    flagged = queried(payout, make_report("1"), T0 + POLICY.review_after)
     assert flagged.review_reason is not None

@@ -10,7 +10,7 @@ from shared.domain import lifecycle
 from shared.domain.gateway import NeverSent, Refused
 from shared.domain.payout import PayoutState, Status
 from shared.domain.transitions import FINAL
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ABSENT,
     DEFINITE,
     LOST,
@@ -21,8 +21,8 @@ from tests.support.lifecycle import (
     accepted,
     after_send,
     created,
+    make_report,
     queried,
-    report,
     standing,
     unknown,
 )
@@ -104,7 +104,7 @@ def test_refused_and_proved_absent_after_the_horizon_is_rejected_too() -> None:
 
 def test_refused_and_there_after_all_is_what_epay_says() -> None:
     """A report counts for more than a refusal, and the refusal is forgotten."""
-    payout = queried(created(accepted(), VAGUE), report("1"), after_send(31))
+    payout = queried(created(accepted(), VAGUE), make_report("1"), after_send(31))
     assert (payout.status, payout.refusal) == (Status.PROCESSING, None)
 
 

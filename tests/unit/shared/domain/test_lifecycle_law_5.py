@@ -12,7 +12,7 @@ from shared.domain import lifecycle, reports, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status
 from shared.domain.transitions import FINAL, TRANSITIONS, IllegalTransition
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ABSENT,
     DEFINITE,
     ENDS,
@@ -24,8 +24,8 @@ from tests.support.lifecycle import (
     after_send,
     called_back,
     created,
+    make_report,
     queried,
-    report,
     standing,
 )
 
@@ -74,7 +74,7 @@ def test_an_end_is_due_never_again(status: Status) -> None:
 @pytest.mark.parametrize("code", FINAL_CODES)
 def test_every_open_payout_can_end(status: Status, code: str) -> None:
     """Whatever we thought, EPAY's end is the end."""
-    payout = queried(standing(status), report(code), LATER)
+    payout = queried(standing(status), make_report(code), LATER)
     assert (payout.status, payout.due_at) == (FINAL_CODES[code], None)
     assert (payout.finished_at, payout.epay_status) == (LATER, code)
     assert (payout.epay_order_no, payout.fee) == ("E-9", Decimal("0.30"))
@@ -88,7 +88,7 @@ def test_a_contradiction_is_flagged_and_overwrites_nothing(
 ) -> None:
     """The same end again is nothing new; another one calls a person."""
     payout = standing(status)
-    said = report(code, source, epay_order_no="E-OTHER", fee=Decimal(99))
+    said = make_report(code, source, epay_order_no="E-OTHER", fee=Decimal(99))
     if source == "create":
         after = created(payout, said, now=LATER)
     elif source == "query":
@@ -108,7 +108,7 @@ def test_a_contradiction_is_flagged_and_overwrites_nothing(
 @pytest.mark.parametrize("code", ["1", "9", "19"])
 def test_an_order_that_was_rejected_and_lives_is_a_contradiction(code: str) -> None:
     """EPAY said it never took it: any report of it is news."""
-    after = called_back(standing(Status.REJECTED), report(code, "callback"))
+    after = called_back(standing(Status.REJECTED), make_report(code, "callback"))
     assert after.status is Status.REJECTED
     assert after.review_reason is not None
     assert after.review_reason.startswith("contradiction:")
@@ -119,7 +119,7 @@ def test_an_order_that_was_rejected_and_lives_is_a_contradiction(code: str) -> N
 def test_an_older_report_that_comes_late_is_no_contradiction(status: Status, code: str) -> None:
     """Callbacks come in any order: what was true on the way is only put on record."""
     payout = standing(status)
-    after = called_back(payout, report(code, "callback"))
+    after = called_back(payout, make_report(code, "callback"))
     assert kept(after) == kept(payout)
     assert after.review_reason is None
 
@@ -146,23 +146,23 @@ def test_nothing_else_reopens_an_end(status: Status) -> None:
 
 def test_a_contradiction_stands_until_a_person_settles_it() -> None:
     """A report that agrees again does not clear it."""
-    flagged = called_back(standing(Status.SUCCEEDED), report("6", "callback"))
-    again = called_back(flagged, report("7", "callback"), now=LATER)
+    flagged = called_back(standing(Status.SUCCEEDED), make_report("6", "callback"))
+    again = called_back(flagged, make_report("7", "callback"), now=LATER)
     assert again.review_reason == flagged.review_reason
     assert again.review_since == flagged.review_since
 
 
 def test_an_end_heals_what_was_flagged_on_the_way() -> None:
     """Overdue and abnormal are settled by ending."""
-    flagged = queried(standing(Status.PROCESSING), report("11"), LATER)
+    flagged = queried(standing(Status.PROCESSING), make_report("11"), LATER)
     assert flagged.review_reason is not None
-    ended = queried(flagged, report("7"), after_send(900))
+    ended = queried(flagged, make_report("7"), after_send(900))
     assert (ended.status, ended.review_reason, ended.review_since) == (Status.SUCCEEDED, None, None)
 
 
 def test_a_report_without_fee_or_number_keeps_what_is_known() -> None:
     """What EPAY leaves out is not unsaid."""
     before = standing(Status.PROCESSING)
-    after = called_back(before, report("7", "callback", epay_order_no=None, fee=None))
+    after = called_back(before, make_report("7", "callback", epay_order_no=None, fee=None))
     assert (after.epay_order_no, after.fee) == ("E-9", Decimal("0.30"))
     assert replace(after, fee=None).status is Status.SUCCEEDED

@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain import reports, transitions
 from shared.domain.payout import PayoutState, Status
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ENDS,
     FOLLOWED,
     OPEN,
@@ -18,8 +18,8 @@ from tests.support.lifecycle import (
     after_send,
     called_back,
     created,
+    make_report,
     queried,
-    report,
     standing,
     unknown,
 )
@@ -51,7 +51,7 @@ def test_a_report_that_disagrees_moves_nothing(status: Status, other: dict[str, 
     """It is kept as an event and calls a person."""
     payout = standing(status)
     step = reports.on_callback(
-        payout, report("7", "callback", **other), now=LATER, policy=POLICY, jitter=0.0
+        payout, make_report("7", "callback", **other), now=LATER, policy=POLICY, jitter=0.0
     )
     assert unmoved(payout, step.after)
     assert step.after.due_at == payout.due_at
@@ -65,7 +65,7 @@ def test_a_report_that_disagrees_moves_nothing(status: Status, other: dict[str, 
 def test_a_query_that_disagrees_is_asked_again_later(other: dict[str, Any]) -> None:
     """The status stays, the next look is set by the backoff."""
     payout = unknown()
-    after = queried(payout, report("7", **other), LATER)
+    after = queried(payout, make_report("7", **other), LATER)
     assert unmoved(payout, after)
     assert after.due_at == LATER + 60 * SECOND
     assert after.queries == payout.queries + 1
@@ -74,7 +74,7 @@ def test_a_query_that_disagrees_is_asked_again_later(other: dict[str, Any]) -> N
 @pytest.mark.parametrize("other", OTHER, ids=str)
 def test_a_create_that_disagrees_is_unknown(other: dict[str, Any]) -> None:
     """The request is over, and what came back is not about this payout."""
-    payout = created(standing(Status.SUBMITTING), report("7", "create", **other))
+    payout = created(standing(Status.SUBMITTING), make_report("7", "create", **other))
     assert payout.status is Status.UNKNOWN
     assert (payout.epay_order_no, payout.epay_status) == (None, None)
     assert payout.due_at is not None
@@ -84,7 +84,7 @@ def test_a_create_that_disagrees_is_unknown(other: dict[str, Any]) -> None:
 def test_a_query_that_disagrees_does_not_end_the_lease() -> None:
     """A payout that is being sent stays so."""
     payout = standing(Status.SUBMITTING)
-    after = queried(payout, report("7", amount=Decimal(1)), LATER)
+    after = queried(payout, make_report("7", amount=Decimal(1)), LATER)
     assert (after.status, after.due_at) == (Status.SUBMITTING, payout.due_at)
 
 
@@ -92,20 +92,22 @@ def test_a_query_that_disagrees_does_not_end_the_lease() -> None:
 @pytest.mark.parametrize("status", OPEN)
 def test_amounts_are_compared_as_decimals(status: Status, amount: str) -> None:
     """EPAY writes the same amount in many ways."""
-    payout = queried(standing(status), report("7", amount=Decimal(amount)), LATER)
+    payout = queried(standing(status), make_report("7", amount=Decimal(amount)), LATER)
     assert (payout.status, payout.review_reason) == (Status.SUCCEEDED, None)
 
 
 def test_a_report_without_status_says_nothing() -> None:
     """A status is documented as always present."""
-    after = called_back(unknown(), report(None, "callback"))
+    after = called_back(unknown(), make_report(None, "callback"))
     assert after.status is Status.UNKNOWN
     assert after.review_reason == "mismatch: callback says status missing"
 
 
 def test_the_reason_names_both_sides() -> None:
     """A person sees what EPAY said and what we have."""
-    after = called_back(unknown(), report("7", "callback", amount=Decimal("9.99"), currency=None))
+    after = called_back(
+        unknown(), make_report("7", "callback", amount=Decimal("9.99"), currency=None)
+    )
     assert after.review_reason == (
         "mismatch: callback says amount 9.99 instead of 10.00; currency missing instead of USD"
     )
@@ -113,8 +115,8 @@ def test_the_reason_names_both_sides() -> None:
 
 def test_a_mismatch_stands_until_a_person_settles_it() -> None:
     """A good report moves the payout; the flag about money stays."""
-    flagged = called_back(unknown(), report("7", "callback", amount=Decimal("9.99")))
-    ended = queried(flagged, report("7"), LATER)
+    flagged = called_back(unknown(), make_report("7", "callback", amount=Decimal("9.99")))
+    ended = queried(flagged, make_report("7"), LATER)
     assert ended.status is Status.SUCCEEDED
     assert (ended.review_reason, ended.review_since) == (
         flagged.review_reason,
@@ -124,8 +126,8 @@ def test_a_mismatch_stands_until_a_person_settles_it() -> None:
 
 def test_a_lesser_reason_does_not_cover_a_mismatch() -> None:
     """Status 11 after a mismatch: the mismatch is what a person must see."""
-    flagged = called_back(unknown(), report("7", "callback", amount=Decimal("9.99")))
-    abnormal = queried(flagged, report("11"), LATER)
+    flagged = called_back(unknown(), make_report("7", "callback", amount=Decimal("9.99")))
+    abnormal = queried(flagged, make_report("11"), LATER)
     assert abnormal.status is Status.PROCESSING
     assert abnormal.review_reason == flagged.review_reason
 
@@ -133,11 +135,11 @@ def test_a_lesser_reason_does_not_cover_a_mismatch() -> None:
 @pytest.mark.parametrize(("code", "reason"), [("2", "undocumented_status"), ("11", "abnormal")])
 def test_a_strange_status_is_followed_and_flagged(code: str, reason: str) -> None:
     """No code that we do not know is an end."""
-    payout = queried(unknown(), report(code), LATER)
+    payout = queried(unknown(), make_report(code), LATER)
     assert payout.status is Status.PROCESSING
     assert payout.review_reason is not None
     assert payout.review_reason.startswith(f"{reason}: EPAY status {code}")
-    healed = queried(payout, report("1"), after_send(900))
+    healed = queried(payout, make_report("1"), after_send(900))
     assert healed.review_reason is None
 
 
@@ -150,14 +152,14 @@ def test_a_code_that_nobody_documented_is_no_end(code: str) -> None:
 def test_a_callback_on_the_way_does_not_put_off_the_next_query() -> None:
     """Whoever can make EPAY call back cannot keep us from asking."""
     payout = standing(Status.PROCESSING)
-    after = called_back(payout, report("19", "callback"), now=LATER)
+    after = called_back(payout, make_report("19", "callback"), now=LATER)
     assert (after.status, after.due_at) == (Status.PENDING_WITHDRAWAL, payout.due_at)
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.SUBMITTING])
 def test_a_callback_that_comes_first_begins_the_following(status: Status) -> None:
     """The payout is followed from now on, from the first pause of the backoff."""
-    after = called_back(standing(status), report("1", "callback"), now=LATER)
+    after = called_back(standing(status), make_report("1", "callback"), now=LATER)
     assert (after.status, after.queries) == (Status.PROCESSING, 1)
     assert after.due_at == LATER + 30 * SECOND
 

@@ -14,22 +14,19 @@ from shared.domain import hash_chain, lifecycle, reports, transitions
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
 from shared.domain.payout import JournalEvent, PayoutState, Status, Transition, row_hash
 from shared.domain.transitions import TRANSITIONS, make_transition
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ABSENT,
     LOST,
-    MOVING,
     POLICY,
     T0,
     VAGUE,
     after_send,
-    assert_chained,
-    independent_hash,
-    independent_row_hash,
-    new_payout,
-    report,
+    make_payout,
+    make_report,
     standing,
     unknown,
 )
+from tests.support.journal import MOVING, assert_chained, independent_hash, independent_row_hash
 
 NOW = after_send(700)
 AT = {"now": NOW, "policy": POLICY, "jitter": 0.0}
@@ -46,11 +43,11 @@ def create(payout: PayoutState, answer: OrderAnswer) -> Transition:
 
 
 ENTRIES: list[tuple[str, str, Callable[[], Transition | None]]] = [
-    ("accepted", "asker", lambda: lifecycle.accept_queued(new_payout(), now=T0)),
+    ("accepted", "asker", lambda: lifecycle.accept_queued(make_payout(), now=T0)),
     (
         "accepted",
         "asker",
-        lambda: lifecycle.accept(new_payout(), claim_id="c1", now=T0, policy=POLICY),
+        lambda: lifecycle.accept(make_payout(), claim_id="c1", now=T0, policy=POLICY),
     ),
     (
         "submitting",
@@ -62,15 +59,21 @@ ENTRIES: list[tuple[str, str, Callable[[], Transition | None]]] = [
     ("never_sent", "worker", lambda: create(standing(Status.SUBMITTING), NeverSent("refused"))),
     ("create_refused", "worker", lambda: create(standing(Status.SUBMITTING), VAGUE)),
     ("outcome_unknown", "worker", lambda: create(standing(Status.SUBMITTING), LOST)),
-    ("create_report", "worker", lambda: create(standing(Status.SUBMITTING), report("1", "create"))),
-    ("query_report", "query", lambda: query(unknown(), report("7"))),
+    (
+        "create_report",
+        "worker",
+        lambda: create(standing(Status.SUBMITTING), make_report("1", "create")),
+    ),
+    ("query_report", "query", lambda: query(unknown(), make_report("7"))),
     ("no_such_order", "query", lambda: query(unknown(), ABSENT)),
     ("no_such_order", "query", lambda: query(standing(Status.PROCESSING), ABSENT)),
     ("query_refused", "query", lambda: query(unknown(), VAGUE)),
     (
         "callback_report",
         "epay",
-        lambda: reports.on_callback(standing(Status.PROCESSING), report("7", "callback"), **AT),
+        lambda: reports.on_callback(
+            standing(Status.PROCESSING), make_report("7", "callback"), **AT
+        ),
     ),
     (
         "callback_unverified",
@@ -116,7 +119,7 @@ def test_every_change_has_its_event(
 
 def test_details_say_what_was_said() -> None:
     """A report's own words are in the event, and what it left out is not."""
-    step = query(unknown(), report("7", fee=None))
+    step = query(unknown(), make_report("7", amount=Decimal(10), fee=None))
     assert step is not None
     assert step.event is not None
     assert step.event.detail == {
@@ -155,7 +158,7 @@ def test_a_conflict_names_the_fields_and_not_their_values() -> None:
 
 def test_a_whole_life_is_one_chain() -> None:
     """From the request to the end and the contradiction after it."""
-    steps = [lifecycle.accept(new_payout(), claim_id="c1", now=T0, policy=POLICY)]
+    steps = [lifecycle.accept(make_payout(), claim_id="c1", now=T0, policy=POLICY)]
 
     def go(step: Transition | None) -> PayoutState:
         assert step is not None
@@ -167,17 +170,17 @@ def test_a_whole_life_is_one_chain() -> None:
     payout = go(lifecycle.claim_for_submission(payout, claim_id="c1", now=NOW, policy=POLICY))
     payout = go(lifecycle.on_lease_expired(payout, now=NOW + timedelta(days=1)))
     payout = go(query(payout, VAGUE))
-    payout = go(query(payout, report("19")))
-    payout = go(query(payout, report("7", amount=None)))
-    payout = go(query(payout, report("7")))
-    payout = go(reports.on_callback(payout, report("6", "callback"), **AT))
+    payout = go(query(payout, make_report("19")))
+    payout = go(query(payout, make_report("7", amount=None)))
+    payout = go(query(payout, make_report("7")))
+    payout = go(reports.on_callback(payout, make_report("6", "callback"), **AT))
     assert [step.after.sequence for step in steps] == list(range(1, 10))
     assert_chained(steps)
 
 
 def sealed() -> tuple[JournalEvent, PayoutState]:
     """An event and the payout that it belongs to."""
-    step = make_transition(None, new_payout(), kind="k", actor="a", now=T0, detail={"x": "1"})
+    step = make_transition(None, make_payout(), kind="k", actor="a", now=T0, detail={"x": "1"})
     assert step.event is not None
     return step.event, step.after
 
@@ -214,7 +217,7 @@ def test_an_event_cannot_be_given_to_another_payout(change: dict[str, Any]) -> N
 def test_record_leaves_out_what_is_none() -> None:
     """An absent detail and a null are one."""
     step = make_transition(
-        None, new_payout(), kind="k", actor="a", now=T0, detail={"a": None, "b": "", "c": 0}
+        None, make_payout(), kind="k", actor="a", now=T0, detail={"a": None, "b": "", "c": 0}
     )
     assert step.event is not None
     assert step.event.detail == {"b": "", "c": 0}
@@ -222,14 +225,14 @@ def test_record_leaves_out_what_is_none() -> None:
 
 def test_record_keeps_the_rest_of_the_payout() -> None:
     """Only number, hash and time are its own."""
-    payout = new_payout()
+    payout = make_payout()
     after = make_transition(None, payout, kind="k", actor="a", now=NOW, detail={}).after
     assert after == replace(payout, sequence=1, journal_hash=after.journal_hash, updated_at=NOW)
 
 
 def test_the_same_row_has_the_same_digest_however_it_is_written() -> None:
     """A moment in another zone, or a decimal with more zeros, comes back from the database."""
-    payout = new_payout(fee=Decimal("0.30"), finished_at=T0)
+    payout = make_payout(fee=Decimal("0.30"), finished_at=T0)
     elsewhere = T0.astimezone(timezone(timedelta(hours=8)))
     again = replace(
         payout,
@@ -244,14 +247,14 @@ def test_the_same_row_has_the_same_digest_however_it_is_written() -> None:
 @pytest.mark.parametrize("name", [field.name for field in fields(PayoutState)])
 def test_a_changed_row_shows(name: str) -> None:
     """Every field is under the digest, but for the payout's clock and the journal's own."""
-    payout = new_payout()
+    payout = make_payout()
     changed = replace(payout, **{name: "something else"})
     assert (row_hash(changed) == row_hash(payout)) == (name in MOVING)
 
 
 def test_the_nonce_is_not_shown() -> None:
     """It keeps the digest from telling the account number to who can only read the journal."""
-    assert "n0nce" not in repr(new_payout(nonce="n0nce"))
+    assert "n0nce" not in repr(make_payout(nonce="n0nce"))
 
 
 def test_what_has_no_place_in_a_journal_is_refused() -> None:
@@ -278,7 +281,7 @@ def test_the_seal_is_the_documented_one() -> None:
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_has_its_row_of_moves(status: Status) -> None:
     """And a move that is not in it is refused."""
-    payout = replace(new_payout(), status=status)
+    payout = replace(make_payout(), status=status)
     for target in Status:
         if target is status or target in TRANSITIONS[status]:
             assert transitions.transition(payout, target).status is target
@@ -289,7 +292,7 @@ def test_every_status_has_its_row_of_moves(status: Status) -> None:
 
 def test_the_account_number_is_in_no_text() -> None:
     """Neither in a payout's repr nor in any event."""
-    payout = new_payout()
+    payout = make_payout()
     step = lifecycle.accept(payout, claim_id="c1", now=T0, policy=POLICY)
     assert payout.account_no not in repr(payout)
     assert payout.account_no not in repr(step)
@@ -298,7 +301,7 @@ def test_the_account_number_is_in_no_text() -> None:
 def test_reports_of_every_source_are_events() -> None:
     """Also one that changes nothing at all."""
     payout = standing(Status.SUCCEEDED)
-    said: list[Report] = [report("7", source) for source in ("create", "query", "callback")]
+    said: list[Report] = [make_report("7", source) for source in ("create", "query", "callback")]
     kinds = []
     for one in said:
         step = (

@@ -12,7 +12,7 @@ import pytest
 from shared.contract import Notify, PayoutOutcome, PayoutRequest, RequestError
 from shared.domain import lifecycle, notifications, reports
 from shared.domain.payout import PayoutState, Status, Transition
-from tests.support.lifecycle import (
+from tests.support.factories import (
     DEFINITE,
     ENDS,
     FINAL_CODES,
@@ -22,8 +22,9 @@ from tests.support.lifecycle import (
     T0,
     accepted,
     after_send,
-    new_payout,
-    report,
+    make_payout,
+    make_report,
+    request_kwargs,
     standing,
 )
 
@@ -36,12 +37,14 @@ ERROR = RequestError(code="conflict", field="amount", message="is another")
 
 def ended(payout: PayoutState, code: str = "7") -> Transition:
     """The step by which a callback ends a payout."""
-    return reports.on_callback(payout, report(code, "callback"), now=NOW, policy=POLICY, jitter=0.0)
+    return reports.on_callback(
+        payout, make_report(code, "callback"), now=NOW, policy=POLICY, jitter=0.0
+    )
 
 
 def accept(**changes: Any) -> Transition:
     """The step by which a payout is taken in."""
-    return lifecycle.accept(new_payout(**changes), claim_id="c1", now=T0, policy=POLICY)
+    return lifecycle.accept(make_payout(**changes), claim_id="c1", now=T0, policy=POLICY)
 
 
 def address(*moments: str) -> dict[str, Any]:
@@ -130,7 +133,7 @@ def test_without_an_address_nobody_is_told() -> None:
 
 def test_a_queued_payout_has_its_receipt_too() -> None:
     """Being on disk is what the receipt says, not being sent."""
-    [message] = notifications.messages_for(lifecycle.accept_queued(new_payout(), now=T0))
+    [message] = notifications.messages_for(lifecycle.accept_queued(make_payout(), now=T0))
     assert message.kwargs["status"] == "queued"
 
 
@@ -138,7 +141,7 @@ def test_what_is_on_the_way_is_told_to_nobody() -> None:
     """Only the beginning and the end are."""
     payout = accepted()
     step = lifecycle.on_create_answer(
-        payout, report("1", "create"), claim_id="c1", now=NOW, policy=POLICY, jitter=0.0
+        payout, make_report("1", "create"), claim_id="c1", now=NOW, policy=POLICY, jitter=0.0
     )
     assert notifications.messages_for(step) == []
     assert notifications.messages_for(ended(step.after, "19")) == []
@@ -191,15 +194,8 @@ def test_a_duplicate_is_answered_where_the_asker_says() -> None:
 
 def request(**changes: Any) -> PayoutRequest:
     """A request for the same number with another amount."""
-    fields: dict[str, Any] = {
-        "merchant_order_no": "A-1",
-        "amount": "11.00",
-        "currency": "EUR",
-        "channel_code": "11",
-        "account_no": "4111",
-        "notify": BOTH.model_dump(),
-    }
-    return PayoutRequest.model_validate({**fields, **changes})
+    fields = {"amount": "11.00", "currency": "EUR", "notify": BOTH.model_dump()}
+    return PayoutRequest.model_validate(request_kwargs("A-1", **(fields | changes)))
 
 
 def test_a_conflict_is_told_with_what_was_asked() -> None:
@@ -272,7 +268,7 @@ def test_amounts_are_decimal_strings() -> None:
     payout = replace(accepted(), amount=Decimal("9999999999999999.99"))
     step = reports.on_callback(
         payout,
-        report("7", "callback", amount=payout.amount, fee=Decimal("0.10")),
+        make_report("7", "callback", amount=payout.amount, fee=Decimal("0.10")),
         now=NOW,
         policy=POLICY,
         jitter=0.0,

@@ -23,16 +23,8 @@ from shared.domain.gateway import NeverSent, OrderAnswer, Report
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.domain.transitions import FINAL, TRANSITIONS
-from tests.support.lifecycle import (
-    ABSENT,
-    DEFINITE,
-    LOST,
-    T0,
-    VAGUE,
-    assert_chained,
-    new_payout,
-    report,
-)
+from tests.support.factories import ABSENT, DEFINITE, LOST, T0, VAGUE, make_payout, make_report
+from tests.support.journal import assert_chained
 
 REVIEW_CODES = {
     value for name, value in vars(review).items() if name.isupper() and isinstance(value, str)
@@ -123,7 +115,7 @@ class Life(RuleBasedStateMachine):
         self.sends: list[Send] = []
         self.questions: list[datetime] = []
         self.absences: list[datetime] = []
-        asked = new_payout(notify={"task": "t", "queue": "q", "on": moments})
+        asked = make_payout(notify={"task": "t", "queue": "q", "on": moments})
         if at_once:
             self.sends.append(Send("c0", self.now))
             step = lifecycle.accept(asked, claim_id="c0", now=self.now, policy=self.policy)
@@ -177,7 +169,7 @@ class Life(RuleBasedStateMachine):
     @rule(code=CODES, other=OTHER, jitter=JITTER)
     def create_reports(self, code: str, other: dict[str, Any], jitter: float) -> None:
         """A sender comes back with EPAY's order."""
-        self.create_ends(self.sends[-1].claim_id, report(code, "create", **other), jitter)
+        self.create_ends(self.sends[-1].claim_id, make_report(code, "create", **other), jitter)
 
     def create_ends(self, claim_id: str, answer: OrderAnswer, jitter: float) -> None:
         """A create request is over."""
@@ -201,7 +193,7 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.questions)
     @rule(
-        answer=st.one_of(FAILURES, FAILURES, st.builds(report, ON_THE_WAY)),
+        answer=st.one_of(FAILURES, FAILURES, st.builds(make_report, ON_THE_WAY)),
         jitter=JITTER,
         which=st.integers(0, 5),
     )
@@ -236,7 +228,7 @@ class Life(RuleBasedStateMachine):
     @rule(code=CODES, other=OTHER, jitter=JITTER)
     def epay_reports(self, code: str, other: dict[str, Any], jitter: float) -> None:
         """A query asked and answered at once."""
-        self.query_ends(self.now, report(code, **other), jitter)
+        self.query_ends(self.now, make_report(code, **other), jitter)
 
     def query_ends(self, asked_at: datetime, answer: OrderAnswer, jitter: float) -> None:
         """A query is over."""
@@ -259,7 +251,7 @@ class Life(RuleBasedStateMachine):
     @rule(code=CODES, other=OTHER, jitter=JITTER)
     def callback_comes(self, code: str, other: dict[str, Any], jitter: float) -> None:
         """EPAY calls back."""
-        before, said = self.payout, report(code, "callback", **other)
+        before, said = self.payout, make_report(code, "callback", **other)
         self.take(
             reports.on_callback(before, said, now=self.now, policy=self.policy, jitter=jitter)
         )

@@ -16,7 +16,7 @@ from shared.domain.payout import PayoutState, Status
 from shared.messaging.callback_message import CallbackMessage
 from shared.observability.logging import configure_logging, mask
 from shared.storage.journal_audit import first_break
-from tests.support.lifecycle import (
+from tests.support.factories import (
     ABSENT,
     LOST,
     NO_CODES,
@@ -28,9 +28,9 @@ from tests.support.lifecycle import (
     after_send,
     called_back,
     created,
-    new_payout,
+    make_payout,
+    make_report,
     queried,
-    report,
     standing,
     unknown,
 )
@@ -91,7 +91,7 @@ def test_what_was_never_sent_has_no_horizon() -> None:
 
 def test_a_mismatch_stops_the_proof_of_absence() -> None:
     """EPAY knows something under our number: "no such order" proves nothing any more."""
-    payout = called_back(unknown(), report("7", "callback", amount=Decimal("9.50")))
+    payout = called_back(unknown(), make_report("7", "callback", amount=Decimal("9.50")))
     for at in (310, 610, 910, 1210):
         payout = queried(payout, ABSENT, after_send(at))
     assert payout.status is Status.UNKNOWN
@@ -100,7 +100,7 @@ def test_a_mismatch_stops_the_proof_of_absence() -> None:
 def test_a_mismatch_stops_the_send() -> None:
     """Law 6 moves nothing, and nothing is paid on top of it either."""
     payout = called_back(
-        queued_again(), report("7", "callback", amount=Decimal("9.50")), now=after_send(611)
+        queued_again(), make_report("7", "callback", amount=Decimal("9.50")), now=after_send(611)
     )
     step = lifecycle.claim_for_submission(payout, claim_id="c2", now=after_send(612), policy=POLICY)
     assert step is not None
@@ -110,8 +110,8 @@ def test_a_mismatch_stops_the_send() -> None:
 
 def test_the_journal_of_an_overdue_payout_holds() -> None:
     """A reason for review that a failed query brings has its event."""
-    steps = [lifecycle.accept(new_payout(), claim_id="c1", now=T0, policy=POLICY)]
-    answer = report("1", "create")
+    steps = [lifecycle.accept(make_payout(), claim_id="c1", now=T0, policy=POLICY)]
+    answer = make_report("1", "create")
     steps.append(
         lifecycle.on_create_answer(
             steps[0].after, answer, claim_id="c1", now=T0, policy=POLICY, jitter=0.0
@@ -132,7 +132,7 @@ def test_the_journal_of_an_overdue_payout_holds() -> None:
 @pytest.mark.parametrize("code", ["11", "21"])
 def test_a_strange_status_after_the_end_is_flagged(code: str) -> None:
     """Law 5: this is how a reversal would show."""
-    after = called_back(standing(Status.SUCCEEDED), report(code, "callback"))
+    after = called_back(standing(Status.SUCCEEDED), make_report(code, "callback"))
     assert review.code_of(after.review_reason or "") == review.CONTRADICTION
 
 
@@ -146,26 +146,28 @@ def test_a_reason_keeps_its_date_over_queries() -> None:
 
 def test_a_reason_keeps_its_date_over_callbacks() -> None:
     """Nor with each callback."""
-    payout = called_back(standing(Status.PROCESSING), report("11", "callback"), now=after_send(5))
-    again = called_back(payout, report("11", "callback"), now=after_send(500))
+    payout = called_back(
+        standing(Status.PROCESSING), make_report("11", "callback"), now=after_send(5)
+    )
+    again = called_back(payout, make_report("11", "callback"), now=after_send(500))
     assert again.review_since == after_send(5)
 
 
 def test_a_callback_that_is_no_end_does_not_clear_overdue() -> None:
     """Only an end settles that there was none."""
     now = T0 + POLICY.review_after
-    payout = queried(standing(Status.PROCESSING), report("1"), now)
-    again = called_back(payout, report("1", "callback"), now=now + SECOND)
+    payout = queried(standing(Status.PROCESSING), make_report("1"), now)
+    again = called_back(payout, make_report("1", "callback"), now=now + SECOND)
     assert again.review_reason == payout.review_reason
 
 
 def test_a_replayed_callback_is_recorded_once() -> None:
     """What changes nothing is marked so that the store writes it once."""
     first = reports.on_callback(
-        standing(Status.PROCESSING), report("7", "callback"), now=T0, policy=POLICY, jitter=0
+        standing(Status.PROCESSING), make_report("7", "callback"), now=T0, policy=POLICY, jitter=0
     )
     again = reports.on_callback(
-        first.after, report("7", "callback"), now=T0, policy=POLICY, jitter=0
+        first.after, make_report("7", "callback"), now=T0, policy=POLICY, jitter=0
     )
     assert (first.skip_if_already_recorded, again.skip_if_already_recorded) == (False, True)
     assert replace(again.after, sequence=0, journal_hash="", updated_at=T0) == replace(
@@ -177,7 +179,7 @@ def test_a_small_fee_is_told_as_a_plain_decimal() -> None:
     """No exponent in a decimal string."""
     fee = Decimal("0.00000001")
     step = reports.on_callback(
-        accepted(), report("7", "callback", fee=fee), now=T0, policy=POLICY, jitter=0
+        accepted(), make_report("7", "callback", fee=fee), now=T0, policy=POLICY, jitter=0
     )
     assert notifications.messages_for(step)[0].kwargs["fee"] == "0.00000001"
 
@@ -185,7 +187,7 @@ def test_a_small_fee_is_told_as_a_plain_decimal() -> None:
 def test_a_callback_message_names_an_order() -> None:
     """One without is refused where it is made."""
     with pytest.raises(ValueError, match="merchant_order_no"):
-        CallbackMessage.of(report("7", "callback", merchant_order_no=None), verified=True)
+        CallbackMessage.of(make_report("7", "callback", merchant_order_no=None), verified=True)
 
 
 def test_no_password_in_the_repr_of_settings() -> None:

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.report_match import mismatches
-from tests.support.lifecycle import new_payout, report
+from tests.support.factories import make_payout, make_report
 
-ROW = new_payout()
+ROW = make_payout()
 
 
 @pytest.mark.parametrize("amount", ["10", "10.0", "10.00", "1E+1", "0010.000"])
 def test_the_same_number_agrees_however_it_is_written(amount: str) -> None:
     """Decimals are compared as decimals."""
-    assert mismatches(ROW, report("7", amount=Decimal(amount))) == []
+    assert mismatches(ROW, make_report("7", amount=Decimal(amount))) == []
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,14 @@ def test_the_same_number_agrees_however_it_is_written(amount: str) -> None:
 def test_every_other_field_disagrees(changes: dict[str, Any], words: str) -> None:
     """One that is left out as well: EPAY documents them as always present."""
     fields = {"status": "7", **changes}
-    assert mismatches(ROW, report(**fields)) == [words]
+    assert mismatches(ROW, make_report(**fields)) == [words]
 
 
 def test_all_disagreements_are_named_in_order() -> None:
     """Order, account, amount, currency, status."""
-    said = report(None, merchant_order_no="B", epay_account="x", amount=Decimal(1), currency="EUR")
+    said = make_report(
+        None, merchant_order_no="B", epay_account="x", amount=Decimal(1), currency="EUR"
+    )
     found = mismatches(ROW, said)
     assert [words.split()[0] for words in found] == [
         "merchantOrderNo", "epayAccount", "amount", "currency", "status",
@@ -57,7 +59,7 @@ def test_all_disagreements_are_named_in_order() -> None:
 @pytest.mark.parametrize("changes", [{"fee": None}, {"fee": Decimal(99)}, {"epay_order_no": None}])
 def test_what_is_not_ours_to_know_never_disagrees(changes: dict[str, Any]) -> None:
     """Fee and EPAY's number are EPAY's."""
-    assert mismatches(ROW, report("7", **changes)) == []
+    assert mismatches(ROW, make_report("7", **changes)) == []
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -67,6 +69,6 @@ def test_what_is_not_ours_to_know_never_disagrees(changes: dict[str, Any]) -> No
 )
 def test_only_the_same_amount_agrees(ours: Decimal, said: Decimal) -> None:
     """To the last digit, at any size."""
-    row = new_payout(amount=ours)
-    assert mismatches(row, report("7", amount=ours.normalize())) == []
-    assert (mismatches(row, report("7", amount=said)) == []) == (ours - said == 0)
+    row = make_payout(amount=ours)
+    assert mismatches(row, make_report("7", amount=ours.normalize())) == []
+    assert (mismatches(row, make_report("7", amount=said)) == []) == (ours - said == 0)

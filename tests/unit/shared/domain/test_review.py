@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain import review
 from shared.domain.payout import PayoutState
-from tests.support.lifecycle import SECOND, T0, new_payout
+from tests.support.factories import SECOND, T0, make_payout
 
 LATER = T0 + 60 * SECOND
 CODES = sorted(
@@ -16,13 +16,13 @@ CODES = sorted(
 
 def flagged(code: str) -> PayoutState:
     """A payout under that flag since T0."""
-    return review.flag(new_payout(), code, "words", T0)
+    return review.flag(make_payout(), code, "words", T0)
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_a_reason_has_code_words_and_date(code: str) -> None:
     """The code can be read back, whatever the words."""
-    payout = review.flag(new_payout(), code, "EPAY code 9: no: never", T0)
+    payout = review.flag(make_payout(), code, "EPAY code 9: no: never", T0)
     assert payout.review_reason == f"{code}: EPAY code 9: no: never"
     assert payout.review_since == T0
     assert review.code_of(payout.review_reason) == code
@@ -44,18 +44,18 @@ def test_what_only_a_person_settles_is_not_covered_by_less(standing: str, code: 
 def test_what_heals(code: str) -> None:
     """All but the reasons about money."""
     healed = review.clear_if_resolved(flagged(code))
-    assert healed == (flagged(code) if code in review.STICKY else new_payout())
+    assert healed == (flagged(code) if code in review.STICKY else make_payout())
 
 
 def test_nothing_to_heal() -> None:
     """A payout without reason stays as it is."""
-    payout = new_payout()
+    payout = make_payout()
     assert review.clear_if_resolved(payout) is payout
 
 
 def test_words_are_cut() -> None:
     """EPAY's words may be long."""
-    payout = review.flag(new_payout(), review.MISMATCH, "x" * 10_000, T0)
+    payout = review.flag(make_payout(), review.MISMATCH, "x" * 10_000, T0)
     assert payout.review_reason == "mismatch: " + "x" * 300
 
 
@@ -69,7 +69,7 @@ def test_a_reason_that_stands_keeps_its_date() -> None:
 def test_another_reason_has_its_own_date() -> None:
     """Nor does one without reason get a date."""
     before = flagged(review.ABNORMAL)
-    other = review.flag(new_payout(), review.OVERDUE, "words", LATER)
+    other = review.flag(make_payout(), review.OVERDUE, "words", LATER)
     assert review.keep_review_since(other, before).review_since == LATER
-    assert review.keep_review_since(other, new_payout()).review_since == LATER
-    assert review.keep_review_since(new_payout(), before).review_since is None
+    assert review.keep_review_since(other, make_payout()).review_since == LATER
+    assert review.keep_review_since(make_payout(), before).review_since is None

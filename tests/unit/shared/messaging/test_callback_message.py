@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from shared.domain.gateway import Report
 from shared.messaging.callback_message import CallbackMessage
-from tests.support.lifecycle import report
+from tests.support.factories import make_report
 
-SAID = report("7", "callback")
+SAID = make_report("7", "callback")
 
 
 @pytest.mark.parametrize(

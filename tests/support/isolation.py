@@ -1,17 +1,65 @@
-"""Tests talk to this machine alone."""
+"""What tests must not reach: other machines; in a unit test, any socket or process."""
 
 from __future__ import annotations
 
 import ipaddress
+import multiprocessing.process
+import os
 import socket
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import psycopg
+import pytest
+
 
 class OutsideConnectionError(BaseException):
     """A test tried to reach another machine. No Exception: `except Exception` must not eat it."""
+
+
+class NotAUnitTestError(BaseException):
+    """A unit test used a socket or started a process. No Exception, for the same reason."""
+
+
+_SOCKET = "opened a socket"
+_PROCESS = "started a process"
+_FORBIDDEN_IN_UNIT_TESTS = (
+    (socket.socket, "connect", _SOCKET),
+    (socket.socket, "connect_ex", _SOCKET),
+    (socket.socket, "bind", _SOCKET),
+    (socket.socket, "listen", _SOCKET),
+    (socket.socket, "sendto", _SOCKET),
+    (socket, "getaddrinfo", _SOCKET),
+    (psycopg, "connect", _SOCKET),  # libpq opens the socket in C
+    (psycopg.Connection, "connect", _SOCKET),
+    (subprocess.Popen, "__init__", _PROCESS),
+    (multiprocessing.process.BaseProcess, "start", _PROCESS),
+    (os, "fork", _PROCESS),
+    (os, "forkpty", _PROCESS),
+    (os, "posix_spawn", _PROCESS),
+    (os, "posix_spawnp", _PROCESS),
+    (os, "system", _PROCESS),
+)
+"""Socket pairs stay allowed: they are connected within the process, and asyncio needs one."""
+
+
+@contextmanager
+def no_socket_no_process() -> Iterator[None]:
+    """Raise `NotAUnitTestError` for every socket that is opened and every process started."""
+
+    def forbidden(what: str) -> Callable[..., None]:
+        def refuse(*_args: Any, **_kwargs: Any) -> None:
+            raise NotAUnitTestError(f"a unit test {what}: move it to tests/integration")
+
+        return refuse
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name, what in _FORBIDDEN_IN_UNIT_TESTS:
+            patch.setattr(owner, name, forbidden(what))
+        yield
 
 
 _ALLOWED_NAMES = frozenset({"", "localhost", "255.255.255.255"})

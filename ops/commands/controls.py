@@ -1,0 +1,113 @@
+"""`payouts controls`: everything that keeps payouts from being sent at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+
+from ops.connections import database
+from ops.console import as_json, print_facts, say, when
+from ops.wording.plural import counted
+from shared.config.settings import Settings, load
+from shared.domain import circuit_breaker
+from shared.redis_client import RedisClient, RedisUnavailable
+from shared.storage import pauses
+from shared.storage.pauses import Pause
+
+
+def controls(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show lifted pauses too, the last 100.")
+    ] = False,
+) -> None:
+    """Show pauses, caps, rate limit and circuit breaker, and how many payouts are queued."""
+    settings = load().need("redis_url")
+    with database(settings) as engine:
+        found = pauses.history(engine) if history else pauses.active(engine)
+        waiting = pauses.count_waiting(engine)
+    breaker = _breaker(settings)
+    if json:
+        say(as_json(_as_dict(settings, found, waiting, breaker)))
+        return
+    print_facts(_facts(settings, waiting, breaker))
+    if not found:
+        say("No pause is in force.")
+    for pause in found:
+        _print(pause)
+
+
+def _breaker(settings: Settings) -> dict[str, Any]:
+    redis = RedisClient(settings.redis_url)
+    try:
+        text = redis.run(lambda: redis.client.get(circuit_breaker.KEY))
+    except RedisUnavailable:
+        return {"state": "not known: Redis does not answer at REDIS_URL"}
+    finally:
+        redis.close()
+    opening = circuit_breaker.deserialize(str(text) if text else None)
+    if opening is None:
+        return {"state": "closed"}
+    return {
+        "state": "open",
+        "why": opening.reason,
+        "since": datetime.fromtimestamp(opening.since, UTC),
+        "next_probe_at": datetime.fromtimestamp(opening.retry_at, UTC),
+        "pause_seconds": opening.pause,
+        "probes": opening.probes,
+    }
+
+
+def _as_dict(
+    settings: Settings, found: Sequence[Pause], waiting: int, breaker: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "pauses": [_pause_as_dict(pause) for pause in found],
+        "waiting": waiting,
+        "breaker": breaker,
+        "max_per_second": settings.epay_max_per_second,
+        "check_limits": settings.epay_check_limits,
+        "cap_per_payout": dict(settings.cap_per_payout),
+        "cap_per_day": dict(settings.cap_per_day),
+    }
+
+
+def _pause_as_dict(pause: Pause) -> dict[str, Any]:
+    values = asdict(pause)
+    return {"id": values.pop("id"), **values.pop("scope"), **values}
+
+
+def _facts(
+    settings: Settings, waiting: int, breaker: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    yield "waiting", f"{counted(waiting, 'payout')} queued"
+    state = breaker["state"]
+    if state == "open":
+        state += (
+            f" since {when(breaker['since'])} UTC: {breaker['why']};"
+            f" {counted(breaker['probes'], 'probe')},"
+            f" the next at {when(breaker['next_probe_at'])}"
+        )
+    yield "circuit breaker", state
+    rate = settings.epay_max_per_second
+    yield "rate limit", "unlimited" if rate is None else f"{rate:g} requests a second to EPAY"
+    yield "EPAY's limits", f"checked: {settings.epay_check_limits}"
+    yield "cap per payout", _amounts(settings.cap_per_payout)
+    yield "cap per 24 h", _amounts(settings.cap_per_day)
+
+
+def _amounts(caps: Mapping[str, Decimal]) -> str:
+    return ", ".join(f"{amount:f} {currency}" for currency, amount in caps.items()) or "none"
+
+
+def _print(pause: Pause) -> None:
+    say(f"paused: {pause.scope}")
+    say(f"  since {when(pause.set_at)} UTC by {pause.set_by}: {pause.reason}")
+    if pause.lifted_at is not None:
+        lifted = f"{when(pause.lifted_at)} UTC by {pause.lifted_by}: {pause.lifted_reason}"
+        say(f"  lifted {lifted}")
