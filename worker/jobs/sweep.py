@@ -1,4 +1,4 @@
-"""`payouts.sweep`: the clock. What is due is claimed and handed out (design section 3)."""
+"""`payouts.sweep`: claims the payouts that are due and dispatches them."""
 
 from __future__ import annotations
 
