@@ -1,8 +1,7 @@
-"""What the client sends, and what it makes of a gateway that behaves."""
+"""What the client sends over a real connection, and how it shares connections."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import warnings
@@ -12,10 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from devstack.wait import wait_for
-from shared.domain.gateway import Balance, CreateOrder, Limit, OutcomeUnknown, Refused, Report
+from shared.domain.gateway import CreateOrder, Report
 from shared.epay.client import EpayClient
 from shared.epay.signing import NestedForm, sign
 from tests.support.scripted_gateway import KEY, Gateway, envelope, http_answer, order_data
@@ -65,27 +63,6 @@ def test_create_sends_the_smallest_request_of_section_3_1(
     assert "Cookie" not in head
 
 
-def test_create_sends_what_is_set(gateway: MakeGateway, client_for: MakeClient) -> None:
-    """Remark, extend fields, the callback's address and methods."""
-    server = gateway(GOOD)
-    client = client_for(
-        server,
-        notify_url="https://shop.example.com/epay/callback",
-        success_url_method="GET",
-        fail_url_method="POST",
-        nested=NestedForm.JSON,
-    )
-    client.create(
-        CreateOrder("1", "1", "USD", "11", "P1", remark="ä", extend_fields={"b": "", "a": [1]})
-    )
-    param = server.requests[0]["param"]
-    assert param["notifyUrl"] == "https://shop.example.com/epay/callback"
-    assert (param["successUrlMethod"], param["failUrlMethod"]) == ("GET", "POST")
-    assert param["receiverInfo"] == {"accountNo": "P1", "remark": "ä"}
-    assert param["extendFields"] == {"b": "", "a": [1]}
-    assert server.requests[0]["sign"] == sign(param, KEY, NestedForm.JSON)
-
-
 def test_query_sends_section_3_2(gateway: MakeGateway, client_for: MakeClient) -> None:
     """Account, version and order number, nothing else."""
     server = gateway(echo)
@@ -98,91 +75,6 @@ def test_query_sends_section_3_2(gateway: MakeGateway, client_for: MakeClient) -
         "merchantOrderNo": "20210708220",
     }
     assert "/payoutApi/queryTransaction" in server.heads[0]
-
-
-def test_limit_sends_section_3_3(gateway: MakeGateway, client_for: MakeClient) -> None:
-    """Optional parts only when given."""
-    server = gateway(http_answer(envelope({"singleMin": "0", "singleMax": "10.5"})))
-    client = client_for(server)
-    assert client.limit("USD", "EWALLET", "11") == Limit(Decimal(0), Decimal("10.5"))
-    client.limit("USD", "BANK", type_=None)
-    first, second = (request["param"] for request in server.requests)
-    assert (first["category"], first["type"], first["channelCode"]) == ("EWALLET", "PAYMENT", "11")
-    assert set(second) == {"epayAccount", "version", "currency", "category"}
-    assert "/payoutApi/getLimit" in server.heads[0]
-
-
-def test_balance_sends_section_3_4(gateway: MakeGateway, client_for: MakeClient) -> None:
-    """Of one currency or of all; the array's signature is checked as our rule has it."""
-    server = gateway(http_answer(envelope([{"currency": "USD", "balance": "128453.11"}])))
-    client = client_for(server)
-    assert client.balance() == [Balance("USD", Decimal("128453.11"))]
-    client.balance("USD")
-    assert "currency" not in server.requests[0]["param"]
-    assert server.requests[1]["param"]["currency"] == "USD"
-    assert "/payoutApi/getBalance" in server.heads[0]
-
-
-@pytest.mark.parametrize("call", ["query", "limit", "balance", "create"])
-def test_refusal_is_a_value_for_every_call(
-    gateway: MakeGateway, client_for: MakeClient, call: str
-) -> None:
-    """Code other than 1 with null data."""
-    body = {"code": 1005, "message": "no", "data": None, "sign": None}
-    client = client_for(gateway(http_answer(json.dumps(body).encode())))
-    calls: dict[str, Callable[[], object]] = {
-        "query": lambda: client.query("1"),
-        "limit": lambda: client.limit("USD", "BANK"),
-        "balance": client.balance,
-        "create": lambda: client.create(ORDER),
-    }
-    assert calls[call]() == Refused("1005", "no")
-
-
-def test_payees_account_is_blotted_out_of_a_refusal(
-    gateway: MakeGateway, client_for: MakeClient
-) -> None:
-    """EPAY's words end in logs; a very short account is left, it hits everything."""
-    body = envelope(None, code=7, message="bad account 41111810111111111111 (1)")
-    client = client_for(gateway(http_answer(body)))
-    assert client.create(ORDER) == Refused("7", "bad account *** (1)")
-    short = CreateOrder("1", "1", "USD", "11", "1")
-    assert client.create(short) == Refused("7", "bad account 41111810111111111111 (1)")
-
-
-def test_wrong_and_demanded_signatures(gateway: MakeGateway, client_for: MakeClient) -> None:
-    """Wrong is never believed; empty only when it may be; the previous key still counts."""
-    wrong = gateway(http_answer(envelope(order_data(), "0" * 64)))
-    assert client_for(wrong).create(ORDER) == OutcomeUnknown("answer bears a wrong signature")
-    empty = gateway(http_answer(envelope(order_data(), "")))
-    assert isinstance(client_for(empty).create(ORDER), Report)
-    demanding = client_for(empty, demand_response_signature=True)
-    assert demanding.create(ORDER) == OutcomeUnknown("answer bears no signature")
-    changed = client_for(
-        gateway(GOOD),
-        api_key=SecretStr("new"),
-        previous_api_key=SecretStr(KEY),
-        demand_response_signature=True,
-    )
-    assert isinstance(changed.create(ORDER), Report)
-
-
-@pytest.mark.parametrize(
-    "order",
-    [
-        CreateOrder("1", "1", "USD", "11", "1", extend_fields={"a": float("nan")}),
-        CreateOrder("1", "1", "USD", "11", "1", extend_fields={"a": object()}),
-        CreateOrder("1", "1", "USD", "11", "1", remark="\ud800"),
-    ],
-)
-def test_order_that_cannot_be_written_is_an_error_and_sends_nothing(
-    gateway: MakeGateway, client_for: MakeClient, order: CreateOrder
-) -> None:
-    """A mistake of the caller, not of the gateway."""
-    server = gateway(GOOD)
-    with pytest.raises(ValueError, match=r"JSON|surrogates"):
-        client_for(server).create(order)
-    assert server.requests == []
 
 
 @pytest.mark.parametrize("chunked", [False, True])
