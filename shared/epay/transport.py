@@ -1,26 +1,33 @@
-"""One POST to the gateway, and the truth about how it ended (law 2)."""
+"""One POST to the gateway, and the truth about whether a byte of it was handed to a socket (law 2).
+
+Inner names of libraries that this module relies on; a test checks that they exist: http.client
+`HTTPConnection.auto_open`, `send`; urllib3 `HTTPConnection._new_conn`, `_dns_host`, `proxy`,
+`HTTPConnectionPool.ConnectionCls`, `conn_kw`; requests `HTTPAdapter.cert_verify`,
+`Session.get_redirect_target`. There is no setting to switch it off: without it nothing is proved.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import ssl
+import threading
+import time
+from concurrent.futures import Future
+from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from shared.domain.gateway import NeverSent, OutcomeUnknown
 from shared.epay.config import EpayConfig
-from shared.epay.connection import (
-    Exchange,
-    GatewayConnection,
-    GatewayTLSConnection,
-    Watchdog,
-    current,
-)
 
 MAX_BODY = 1024 * 1024
 """Bytes of an answer that are read at most, after decoding."""
@@ -32,6 +39,148 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "Content-Type": "application/json",
 }
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""It runs on while the machine is suspended, where the system has such a clock."""
+_LONGEST_WAIT = 1.0
+"""Seconds of one wait for bytes, which does not count a suspension; then the clock is read."""
+_CONNECT_ERRORS = {TimeoutError: "connect timeout", ConnectionRefusedError: "connection refused"}
+_LOST = "connection lost or answer garbled"
+
+_current = threading.local()
+"""`_current.exchange` is the one that this thread is in."""
+
+
+class Exchange:
+    """One request and its answer: the deadline, and how far it came."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.clock_gettime(_CLOCK) + seconds
+        self.sent: bool | None = None
+        """Set before the first byte goes out; None until a connection of ours takes part."""
+        self.reason = _LOST
+        """Why it ended, should it end here, in a short stable text."""
+
+    def remaining(self) -> float:
+        """Return the seconds left; zero or less when the deadline has passed."""
+        return self._deadline - time.clock_gettime(_CLOCK)
+
+    def note_unsent(self, reason: str) -> None:
+        """Record that nothing was sent so far, and why, unless something was."""
+        if not self.sent:
+            self.sent, self.reason = False, reason
+
+    def limit(self, sock: socket.socket, seconds: float | None) -> None:
+        """Set the socket's timeout, but to no more than is left."""
+        sock.settimeout(max(0.001, min(self.remaining(), seconds or 0)))
+
+
+class _DeadlineSocket(socket.socket):
+    """A socket whose reads and writes end with the exchange.
+
+    A socket's own timeout starts anew with every byte, so it cannot bound a whole exchange.
+    """
+
+    def recv_into(self, *args: Any) -> int:
+        """Receive within the socket's timeout and the exchange's deadline."""
+        exchange: Exchange = _current.exchange
+        timeout = self.gettimeout() or 0
+        end = time.monotonic() + timeout
+        try:
+            while (left := min(exchange.remaining(), end - time.monotonic())) > 0:
+                self.settimeout(min(left, _LONGEST_WAIT))
+                with contextlib.suppress(TimeoutError):
+                    return super().recv_into(*args)
+            raise TimeoutError
+        finally:
+            self.settimeout(timeout)
+
+    def send(self, *args: Any) -> int:
+        """Send; TLS splits a large request into several of these."""
+        _current.exchange.limit(self, self.gettimeout())
+        return super().send(*args)
+
+
+class _DeadlineTLSSocket(_DeadlineSocket, ssl.SSLSocket):
+    """The same under TLS; the socket's timeout bounds all of a handshake."""
+
+
+class GatewayConnection(HTTPConnection):
+    """A connection that obeys the current exchange's deadline and notes how far it came."""
+
+    auto_open = 0  # http.client would connect again in the middle of a request
+    _pieces: list[bytes] | None = None
+
+    def _new_conn(self) -> socket.socket:
+        """Look up and connect within the connect timeout, all addresses together."""
+        exchange: Exchange = _current.exchange
+        exchange.note_unsent("name lookup failed")
+        end = time.monotonic() + min(exchange.remaining(), self.timeout or 0)
+        addresses = _look_up(self._dns_host.strip("[]"), self.port, end - time.monotonic())
+        exchange.note_unsent("connect timeout")
+        # a dead address must leave time for the ones behind it
+        while addresses and (seconds := (end - time.monotonic()) / len(addresses)) > 0:
+            try:
+                connected = socket.create_connection(addresses.pop(0), seconds)
+            except OSError as error:
+                exchange.note_unsent(_CONNECT_ERRORS.get(type(error), "connection failed"))
+                continue
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.sock = _DeadlineSocket(fileno=connected.detach())
+            exchange.limit(self.sock, self.timeout)
+            exchange.note_unsent(f"{'proxy or ' if self.proxy else ''}tls handshake failed")
+            return self.sock
+        raise NewConnectionError(self, exchange.reason)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send head and body in one write."""
+        self._pieces = []
+        super().request(*args, **kwargs)
+        whole, self._pieces = b"".join(self._pieces), None
+        self.send(whole)
+
+    def send(self, data: Any) -> None:
+        """Hand bytes to the socket, noting it before the first one of the request."""
+        if self._pieces is not None:
+            self._pieces.append(data)
+            return
+        exchange: Exchange = _current.exchange
+        if not exchange.sent and not data.startswith(b"CONNECT "):  # which only the proxy reads
+            self._before_first_byte(exchange)
+        try:
+            super().send(data)
+        except (OSError, HTTPException) as error:
+            if exchange.sent:
+                exchange.reason = "connection lost while sending"
+            # urllib3 would overlook a broken pipe and wait for an answer to half a request
+            raise ProtocolError(exchange.reason) from error
+
+    def _before_first_byte(self, exchange: Exchange) -> None:
+        if self.sock is None:
+            self.connect()
+        exchange.note_unsent("connected, nothing sent")
+        exchange.limit(self.sock, self.timeout)
+        # a process that was asleep must not send when its caller's lease may be over
+        if exchange.remaining() <= 0:
+            raise TimeoutError
+        exchange.sent, exchange.reason = True, _LOST
+
+
+class GatewayTLSConnection(GatewayConnection, HTTPSConnection):
+    """The same over TLS."""
+
+
+def _look_up(host: str, port: int, seconds: float) -> list[tuple[str, int]]:
+    """Call getaddrinfo, which has no time limit of its own, within one."""
+    found: Future[list[Any]] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:  # noqa: BLE001 - raised by result()
+            found.set_exception(error)
+
+    threading.Thread(target=run, name="epay-lookup", daemon=True).start()
+    return [address[:2] for *_, address in found.result(seconds)]
 
 
 class GatewayAdapter(HTTPAdapter):
@@ -40,6 +189,7 @@ class GatewayAdapter(HTTPAdapter):
     def __init__(self, config: EpayConfig) -> None:
         super().__init__(pool_connections=1, pool_maxsize=config.pool_size)
         self._ssl_context = create_urllib3_context()
+        self._ssl_context.sslsocket_class = _DeadlineTLSSocket
         if config.base_url.startswith("https:"):
             self._ssl_context.load_verify_locations(config.ca_bundle or DEFAULT_CA_BUNDLE_PATH)
 
@@ -65,7 +215,6 @@ class GatewaySession(requests.Session):
         self.headers.clear()
         self.headers.update(_HEADERS)
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.watchdog = Watchdog()
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Find none: requests reads the body of a redirect even when told not to follow."""
@@ -91,26 +240,21 @@ class Transport:
 
     def post(self, path: str, body: bytes) -> bytes | NeverSent | OutcomeUnknown:
         """Return the body of a 200 answer, or why there is none. One request at most, no raise."""
-        exchange = current.exchange = Exchange(self._config.total_timeout)
+        exchange = _current.exchange = Exchange(self._config.total_timeout)
         answer: bytes | NeverSent | OutcomeUnknown
         try:
-            session = self.session
-            with session.watchdog.watch(exchange):
-                answer = self._exchange(session, path, body)
+            answer = self._exchange(path, body)
         # whatever a hostile answer makes the HTTP stack raise, what was sent is what counts
         except Exception as error:  # noqa: BLE001
             answer = _failure(exchange, error)
         if exchange.sent and exchange.remaining() <= 0:
-            # a shut socket looks like the regular end of an answer without a length
             return OutcomeUnknown("total timeout")
         return answer
 
-    def _exchange(
-        self, session: requests.Session, path: str, body: bytes
-    ) -> bytes | OutcomeUnknown:
-        config = self._config
-        timeout = (config.connect_timeout, config.read_timeout)
-        with session.post(config.base_url + path, body, stream=True, timeout=timeout) as response:
+    def _exchange(self, path: str, body: bytes) -> bytes | OutcomeUnknown:
+        url = self._config.base_url + path
+        timeout = (self._config.connect_timeout, self._config.read_timeout)
+        with self.session.post(url, body, stream=True, timeout=timeout) as response:
             if response.status_code != requests.codes.ok:
                 return OutcomeUnknown(f"http status {response.status_code}")
             answer = bytearray()

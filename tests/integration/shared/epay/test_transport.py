@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ import requests
 
 from devstack.wait import wait_for
 from shared.domain.gateway import CreateOrder, NeverSent, OutcomeUnknown, Report
-from shared.epay import connection
+from shared.epay import transport
 from shared.epay.client import EpayClient
-from shared.epay.connection import Exchange, GatewayConnection
+from shared.epay.transport import Exchange, GatewayConnection
 from tests.support.scripted_gateway import (
     KEY,
     Gateway,
@@ -40,14 +40,6 @@ LONG = 120.0
 """Seconds that the other side would take."""
 SOON = LONG / 4
 """Seconds: what ends sooner did not wait for the other side, however busy the machine."""
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open(client_for: MakeClient) -> Iterator[None]:
-    """After every exchange the watchdog holds nothing."""
-    yield
-    for client in client_for.made:  # type: ignore[attr-defined]
-        assert not client._transport.session.watchdog._open
 
 
 def resolve_localhost(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
@@ -151,7 +143,7 @@ def test_time_used_up_by_the_lookup_is_not_used_again_for_connecting(
     """The connect timeout is for both together."""
     server = gateway(GOOD)
     found = [("127.0.0.1", server.port)]
-    monkeypatch.setattr(connection, "_look_up", lambda *_: time.sleep(0.25) or found)
+    monkeypatch.setattr(transport, "_look_up", lambda *_: time.sleep(0.25) or found)
     assert client_for(server, connect_timeout=0.2).create(ORDER) == NeverSent("connect timeout")
     assert server.requests == []
 
@@ -263,7 +255,7 @@ def test_tls_works_and_its_connection_is_used_again(
 def test_dripping_tls_answer_is_unknown_and_ends_in_time(
     gateway: MakeGateway, client_for: MakeClient, tls_context: ssl.SSLContext, certificate: Path
 ) -> None:
-    """The watchdog reaches a socket under TLS as well, new or used before."""
+    """The deadline holds under TLS as well, on a connection that is new or used before."""
     server = gateway(GOOD, tls_context)
     client = client_for(server, ca_bundle=str(certificate))
     assert isinstance(client.create(ORDER), Report)
@@ -522,15 +514,15 @@ def test_process_that_overslept_sends_nothing(
 def test_deadline_that_passes_just_before_the_first_byte_sends_nothing(
     gateway: MakeGateway, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock is looked at last, not only the watchdog."""
+    """The clock is looked at last."""
     server = gateway(GOOD)
-    attach = Exchange.attach
+    limit = Exchange.limit
 
-    def slow(self: Exchange, sock: Any) -> None:
-        attach(self, sock)
+    def slow(self: Exchange, *args: Any) -> None:
+        limit(self, *args)
         self._deadline = 0
 
-    monkeypatch.setattr(Exchange, "attach", slow)
+    monkeypatch.setattr(Exchange, "limit", slow)
     assert client_for(server).create(ORDER) == NeverSent("total timeout")
     assert server.requests == []
 
@@ -594,28 +586,25 @@ def test_request_is_one_write(
     assert all(b"\r\n\r\n{" in write and write.endswith(b"}") for write in writes)
 
 
-def test_already_dead_socket_does_not_trouble_the_watchdog(
-    gateway: MakeGateway, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])
+def test_gateway_that_reads_in_drips_is_unknown_and_ends_in_time(
+    gateway: MakeGateway,
+    client_for: MakeClient,
+    tls_context: ssl.SSLContext,
+    certificate: Path,
+    with_tls: bool,
 ) -> None:
-    """Shutting a socket that is not connected fails; the watchdog lives on for the next."""
-    server = gateway(lambda one, sock, _: drip(one, sock))
-    client = client_for(server, total_timeout=1.0)
-    shutdown = socket.socket.shutdown
-    failed: list[OSError] = []
+    """Sending obeys the total deadline too: no single write ever times out."""
 
-    def noted(self: socket.socket, how: int) -> None:
-        try:
-            shutdown(self, how)
-        except OSError as error:
-            failed.append(error)
-            raise
+    def read_slowly(server: Gateway, sock: socket.socket, _request: dict[str, Any]) -> None:
+        while not server.stopped.wait(0.05):
+            sock.recv(32_768)
 
-    monkeypatch.setattr(socket.socket, "shutdown", noted, raising=False)
-    exchange = Exchange(0.1)
-    with client._transport.session.watchdog.watch(exchange), socket.socket() as never_connected:
-        exchange.attach(never_connected)
-        wait_for(lambda: failed, 60, "the watchdog to find the exchange overdue")
-    assert client.create(ORDER) == OutcomeUnknown("total timeout")
+    server = gateway(read_slowly, tls_context if with_tls else None)
+    started = time.monotonic()
+    client = client_for(server, ca_bundle=str(certificate), total_timeout=1.0)
+    assert client.create(HUGE) == OutcomeUnknown("total timeout")
+    assert time.monotonic() - started < SOON
 
 
 def test_suspended_machine_counts_for_the_deadline(
@@ -626,7 +615,7 @@ def test_suspended_machine_counts_for_the_deadline(
     read_clock = time.clock_gettime
 
     def clock(which: int) -> float:
-        return read_clock(which) + (slept if which == connection._CLOCK else 0)
+        return read_clock(which) + (slept if which == transport._CLOCK else 0)
 
     def suspend(server: Gateway, _sock: socket.socket, _request: dict[str, Any]) -> None:
         nonlocal slept
@@ -643,13 +632,13 @@ def test_suspended_machine_counts_for_the_deadline(
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system has no such clock")
 def test_deadline_is_by_the_clock_that_counts_a_suspension() -> None:
     """Python's monotonic clock stops meanwhile."""
-    assert connection._CLOCK == time.CLOCK_BOOTTIME
+    assert transport._CLOCK == time.CLOCK_BOOTTIME
 
 
 def test_connections_leave_no_descriptor_behind(
     gateway: MakeGateway, client_for: MakeClient
 ) -> None:
-    """The watchdog keeps none open beyond its exchange."""
+    """None stays open beyond its connection."""
     one_each = http_answer(envelope(order_data()), headers="Connection: close\r\n")
     server = gateway(lambda *_: one_each)
     client = client_for(server)
