@@ -63,7 +63,7 @@ def answer(call: str, order_no: str, status: str) -> bytes:
 
 
 @dataclass
-class Desk:
+class Harness:
     """What all connections share."""
 
     latency: float
@@ -79,8 +79,8 @@ class Desk:
 class Connection(asyncio.Protocol):
     """One kept-alive connection; one request at a time, as HTTP/1.1 clients do it."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, harness: Harness) -> None:
+        self._desk = harness
         self._received = b""
         self._transport: Any = None
 
@@ -102,12 +102,12 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, target: str, body: bytes) -> None:
         path = target.removeprefix(BASE_PATH)
-        desk = self._desk
-        if path in desk.answered:
-            reply = desk.reply(path, body)
-            asyncio.get_running_loop().call_later(desk.latency, self._send, path, reply)
+        harness = self._desk
+        if path in harness.answered:
+            reply = harness.reply(path, body)
+            asyncio.get_running_loop().call_later(harness.latency, self._send, path, reply)
         elif path == "/count":
-            count = {"create": desk.answered[CREATE], "query": desk.answered[QUERY]}
+            count = {"create": harness.answered[CREATE], "query": harness.answered[QUERY]}
             self._transport.write(_response(json.dumps(count).encode()))
         else:
             self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
@@ -125,9 +125,9 @@ def _response(body: bytes) -> bytes:
 
 async def serve(port: int, latency: float, query_status: str) -> asyncio.Server:
     """Start it on 127.0.0.1; the port may be 0 for a free one."""
-    desk = Desk(latency, query_status)
+    harness = Harness(latency, query_status)
     loop = asyncio.get_running_loop()
-    return await loop.create_server(partial(Connection, desk), HOST, port, backlog=1024)
+    return await loop.create_server(partial(Connection, harness), HOST, port, backlog=1024)
 
 
 async def _forever(port: int, latency: float, query_status: str) -> None:

@@ -59,7 +59,7 @@ class WorkerRuntime:
             query_many=self._query_pool,
             publish=publish,
             publish_outcome=publish_outcome,
-            database_retry=DatabaseRetry(settings.patience),
+            database_retry=DatabaseRetry(settings.database_wait),
             send_guard=make_send_guard(
                 settings, autocommit, self._redis, self._client.limit, rate_limiter
             ),

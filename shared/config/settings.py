@@ -211,7 +211,7 @@ class Settings(BaseSettings):
         return max(self.total_timeout, self.epay_lease_seconds)
 
     @property
-    def patience(self) -> float:
+    def database_wait(self) -> float:
         """Seconds that a task waits for PostgreSQL, within the broker's visibility timeout."""
         spare = max(1.0, (self.broker_visibility_timeout - self.longest_task) / 2)
         return min(self.db_patience_seconds, spare)

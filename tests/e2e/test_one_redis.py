@@ -53,7 +53,7 @@ def leave_request(
 ) -> str:
     """A request in the hands of a worker that was killed."""
     return put_among_unacked(
-        client, keys, "payouts", service.asker, "payouts.request", kwargs=asked(order_no)
+        client, keys, "payouts", service.client_app, "payouts.request", kwargs=asked(order_no)
     )
 
 
@@ -64,8 +64,8 @@ def test_tasks_of_other_apps_run_once(alone: Service, client: redis.Redis) -> No
     # outlasts the worker's first search after the visibility timeout, which is what is awaited
     countdown = VISIBILITY + ROUND + 7
     sent = {
-        LONG: alone.asker.send_task(LONG, queue=QUEUE).id,
-        DELAYED: alone.asker.send_task(DELAYED, queue=QUEUE, countdown=countdown).id,
+        LONG: alone.client_app.send_task(LONG, queue=QUEUE).id,
+        DELAYED: alone.client_app.send_task(DELAYED, queue=QUEUE, countdown=countdown).id,
     }
     wait_for(lambda: client.hlen(KOMBU_UNACKED_KEYS["unacked_key"]) == 2, 10, "both to be taken")
     wait_for(lambda: client.exists(runs_key(LONG)) == 1, 10, "the long task to run")
@@ -87,7 +87,7 @@ def test_tasks_of_other_apps_run_once(alone: Service, client: redis.Redis) -> No
 def test_messages_that_old_workers_held_come_back(alone: Service, client: redis.Redis) -> None:
     """At the start, and later what an old worker held that was killed after the start."""
     before = leave_request(alone, client, KOMBU_UNACKED_KEYS, "before")
-    theirs = put_among_unacked(client, KOMBU_UNACKED_KEYS, QUEUE, alone.asker, LONG)
+    theirs = put_among_unacked(client, KOMBU_UNACKED_KEYS, QUEUE, alone.client_app, LONG)
     make_older(client, KOMBU_UNACKED_KEYS, VISIBILITY, before, theirs)
     worker = alone.start_worker()
     wait_for(lambda: alone.row("before"), 15, "the message from before the start")

@@ -108,7 +108,7 @@ def received(service: Service, message_id: str) -> int:
     return service.log("worker1").count(f"payouts.request[{message_id}] succeeded")
 
 
-def test_asker_imports_nothing_of_ours() -> None:
+def test_an_app_imports_nothing_of_ours() -> None:
     """What the asking app runs is celery and the standard library."""
     imported = {line.split()[1] for line in SHOP.splitlines() if "import" in line.split()}
     assert {name.strip(",") for name in imported} <= {"celery"} | sys.stdlib_module_names
@@ -196,7 +196,7 @@ OTHERWISE = {"amount": "10.51", "currency": "EUR", "account_no": "U1", "remark":
 
 
 def test_same_number_for_something_else_is_a_conflict(everything: Service, shop: Shop) -> None:
-    """The asker is told which field differs, it is on record, and nothing is sent."""
+    """The app is told which field differs, it is on record, and nothing is sent."""
     for name in OTHERWISE:
         everything.ask(f"conflict-{name}")
     for name, value in OTHERWISE.items():
@@ -263,13 +263,13 @@ def test_invalid_request_is_told_and_does_not_come_again(everything: Service, sh
 def test_request_that_names_nobody_to_tell_is_dropped(everything: Service) -> None:
     """Kwargs without an address, or none at all: nobody is told, and the message is gone."""
     ids = [
-        send(everything.asker, {}),
-        send(everything.asker, {"merchant_order_no": None}),
+        send(everything.client_app, {}),
+        send(everything.client_app, {"merchant_order_no": None}),
         send(
-            everything.asker,
+            everything.client_app,
             request_kwargs("bad-notify") | {"notify": {"task": "a b", "queue": "shop"}},
         ),
-        everything.asker.send_task("payouts.request", args=["order-1"], queue="payouts").id,
+        everything.client_app.send_task("payouts.request", args=["order-1"], queue="payouts").id,
     ]
     wait_for(lambda: all(received(everything, one) for one in ids), 60, "all to be received")
     everything.wait_until_idle()

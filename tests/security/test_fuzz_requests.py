@@ -92,8 +92,8 @@ class RecordingGateway:
 
 
 @dataclass
-class Desk:
-    """One worker's desk: a store, a gateway, and requests laid upon it."""
+class Harness:
+    """One worker's harness: a store, a gateway, and requests laid upon it."""
 
     store: Any = field(default_factory=MemoryStore)
     gateway: RecordingGateway = field(default_factory=RecordingGateway)
@@ -105,7 +105,7 @@ class Desk:
             total_timeout=timedelta(seconds=5),
             store=self.store,
             gateway=self.gateway,
-            query_many=lambda _orders, _patience: iter(()),
+            query_many=lambda _orders, _max_wait: iter(()),
             publish=self._nothing_else,
             publish_outcome=self._nothing_else,
             database_retry=self,
@@ -113,7 +113,7 @@ class Desk:
         return request(ctx, kwargs, "claim")
 
     def run(self, body: Callable[[], Any]) -> Any:
-        """The patience of who waits for nothing."""
+        """The max_wait of who waits for nothing."""
         return body()
 
     @staticmethod
@@ -121,7 +121,7 @@ class Desk:
         raise AssertionError("a request publishes nothing by itself")
 
 
-def check_refused(kwargs: Mapping[str, Any], result: Mapping[str, Any], desk: Desk) -> str:
+def check_refused(kwargs: Mapping[str, Any], result: Mapping[str, Any], harness: Harness) -> str:
     """Nothing stored, nothing sent, told under a code that stays; the code."""
     error = result["error"]
     assert set(result) == {"merchant_order_no", "status", "duplicate", "error"}
@@ -129,10 +129,10 @@ def check_refused(kwargs: Mapping[str, Any], result: Mapping[str, Any], desk: De
     assert error["code"] in CODES, error
     assert WORDS.fullmatch(error["message"]), error
     assert all(map(PLAIN.fullmatch, error["field"].split("."))), error
-    assert desk.gateway.sent == []
-    assert desk.store.rows == {}
+    assert harness.gateway.sent == []
+    assert harness.store.rows == {}
     notify = kwargs.get("notify")
-    told = [outgoing.message for outgoing in desk.store.outbox]
+    told = [outgoing.message for outgoing in harness.store.outbox]
     if not is_notify(notify):
         assert told == []
         return str(error["code"])
@@ -143,46 +143,46 @@ def check_refused(kwargs: Mapping[str, Any], result: Mapping[str, Any], desk: De
     return str(error["code"])
 
 
-def check_accepted(kwargs: Mapping[str, Any], result: Mapping[str, Any], desk: Desk) -> None:
+def check_accepted(kwargs: Mapping[str, Any], result: Mapping[str, Any], harness: Harness) -> None:
     """Sent once, as asked to the last digit; stored as sent; a receipt for who wants one."""
     assert result == {
         "merchant_order_no": kwargs["merchant_order_no"],
         "status": Status.PROCESSING,
         "duplicate": False,
     }
-    (order,) = desk.gateway.sent
+    (order,) = harness.gateway.sent
     assert Fraction(order.amount) == Fraction(kwargs["amount"])
     assert re.fullmatch(r"\d+\.\d\d", order.amount)
-    (row,) = desk.store.rows.values()
+    (row,) = harness.store.rows.values()
     for held in (order, row):
         for name in FIELDS[2:7]:
             assert getattr(held, name) == kwargs.get(name), name
     assert (row.epay_account, row.amount) == (ACCOUNT, Decimal(order.amount))
     wants = (kwargs.get("notify") or {}).get("on", [])
-    assert len(desk.store.outbox) == ("accepted" in wants)
+    assert len(harness.store.outbox) == ("accepted" in wants)
 
 
-def check_again(kwargs: Mapping[str, Any], desk: Desk) -> None:
+def check_again(kwargs: Mapping[str, Any], harness: Harness) -> None:
     """The same again pays nothing; neither does another amount under the same number."""
-    again = desk.ask(kwargs)
+    again = harness.ask(kwargs)
     assert (again["status"], again["duplicate"]) == (Status.PROCESSING, True)
-    conflict = desk.ask({**kwargs, "amount": "0.07"})
+    conflict = harness.ask({**kwargs, "amount": "0.07"})
     if Fraction(kwargs["amount"]) != Fraction("0.07"):
         assert (conflict["status"], conflict["error"]["code"]) == (STATUS_CONFLICT, "conflict")
         assert (
             conflict["error"]["message"]
             == "merchant_order_no stands for a payout with another amount"
         )
-    assert len(desk.gateway.sent) == 1
+    assert len(harness.gateway.sent) == 1
 
 
 def play(case: Case) -> str:
-    desk = Desk()
-    result = desk.ask(case.kwargs)
+    harness = Harness()
+    result = harness.ask(case.kwargs)
     if not is_valid(case.kwargs):
-        return check_refused(case.kwargs, result, desk)
-    check_accepted(case.kwargs, result, desk)
-    check_again(case.kwargs, desk)
+        return check_refused(case.kwargs, result, harness)
+    check_accepted(case.kwargs, result, harness)
+    check_again(case.kwargs, harness)
     return "accepted"
 
 
@@ -229,12 +229,12 @@ def check_on_disk(engine: Engine, case: Case, kind: str) -> None:
     kwargs = dict(case.kwargs)
     if kind == "accepted":  # a number of its own: two cases may have drawn the same short one
         kwargs["merchant_order_no"] = f"{case.number}-{kwargs['merchant_order_no']}"[:64]
-    desk = Desk(store=PayoutStore(engine))
+    harness = Harness(store=PayoutStore(engine))
     try:
-        result = desk.ask(kwargs)
+        result = harness.ask(kwargs)
     except Exception as error:  # noqa: BLE001 - see above
         pytest.fail(f"{about(case)}: {error!r}")
-    row = desk.store.find(ACCOUNT, result["merchant_order_no"])
+    row = harness.store.find(ACCOUNT, result["merchant_order_no"])
     if kind == "refused":
         with engine.connect() as connection:
             newest = text("SELECT kwargs FROM payout_outbox ORDER BY id DESC LIMIT 1")
@@ -242,9 +242,9 @@ def check_on_disk(engine: Engine, case: Case, kind: str) -> None:
         assert (message["status"], message["error"]) == (STATUS_INVALID, result["error"]), about(
             case
         )
-        assert (row, desk.gateway.sent) == (None, []), about(case)
+        assert (row, harness.gateway.sent) == (None, []), about(case)
         return
-    (order,) = desk.gateway.sent
+    (order,) = harness.gateway.sent
     assert row is not None, about(case)
     assert (row.status, row.amount) == (Status.PROCESSING, Decimal(order.amount)), about(case)
     for name in FIELDS[2:7]:

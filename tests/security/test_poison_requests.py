@@ -218,7 +218,7 @@ OTHER_KEYS = (
 
 
 def test_no_address_keeps_others_from_being_told(alive: Service) -> None:
-    """To be told on a queue that can be none is an asker's own loss; loops end by themselves."""
+    """To be told on a queue that can be none is an app's own loss; loops end by themselves."""
     for number, queue in enumerate([*OTHER_KEYS, "payouts"]):
         notify = {"task": "payouts.request", "queue": queue, "on": ["accepted", "final"]}
         alive.ask(f"untold-{number}", notify=notify)
@@ -239,12 +239,12 @@ ORDERS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("name", ORDERS)
 def test_other_apps_do_not_command_the_workers(alive: Service, name: str) -> None:
     """Celery's remote control is open to all on the broker: it is off."""
-    ORDERS[name](alive.asker.control)
-    assert alive.asker.control.ping(timeout=0.5) == []
+    ORDERS[name](alive.client_app.control)
+    assert alive.client_app.control.ping(timeout=0.5) == []
     next_is_paid(alive)
 
 
 def test_what_hangs_in_a_worker_is_shown_to_nobody(alive: Service) -> None:
     """`inspect active` would show kwargs, account numbers among them."""
-    assert not alive.asker.control.inspect(timeout=0.5).active()
+    assert not alive.client_app.control.inspect(timeout=0.5).active()
     wait_for(lambda: not alive.waiting()["unacked"], 60, "the worker to have nothing in its hands")

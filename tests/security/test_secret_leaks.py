@@ -257,7 +257,7 @@ def _plant_in_requests(scene: Scene) -> None:
         scene.ask(f"wrong-{nth}", **{"notify": both, name: value})
     scene.ask("wrong-types", notify=both, amount=[number("a list")], currency={PIN: KEY})
     scene.ask("wrong-extend", notify=both, extend_fields={"a": {"b": number("nested")}})
-    scene.service.asker.send_task(
+    scene.service.client_app.send_task(
         "payouts.request",
         args=[number("positional"), PIN],
         kwargs={"notify": both},
@@ -447,7 +447,7 @@ def _collect(scene: Scene) -> None:
     for table in ("payout_event", "payout_outbox", "payout_mark"):
         rows = running.sql(f"SELECT t::text AS line FROM {table} t")
         scene.keep(table, "\n".join(row.line for row in rows))
-    # what the asker wrote for the payee is stored as it is; the account number, where it is locked
+    # what the app wrote for the payee is stored as it is; the account number, where it is locked
     kept = ["remark", "extend_fields"] + ([] if scene.encrypted else ["account_no"])
     rows = running.sql("SELECT (to_jsonb(p) - %s::text[])::text AS line FROM payout p", kept)
     scene.keep("payout", "\n".join(row.line for row in rows))

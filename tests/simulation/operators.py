@@ -1,4 +1,4 @@
-"""People at the desk, at random: they read what they are shown, and act beside the workers."""
+"""People at the harness, at random: they read what they are shown, and act beside the workers."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Person:
         """Look at a payout as it stands, then act on it; the world goes on in between."""
         world = self.world
         act = self._choose(payout)
-        desk = self._desk()
+        harness = self._desk()
         try:
             if world.choices.pick((3, 1)) == 1 and self.second_person:
-                desk.approve(payout, self.name, "I looked too")
+                harness.approve(payout, self.name, "I looked too")
                 self._tell(payout, "approves")
                 return
             end = self._told_by_epay(payout) if act is Action.ACCEPT_AS else None
             decision = Decision(act, self.name, "I looked", end=end, code=NOT_FOUND)
-            done = desk.act(payout, decision)
+            done = harness.act(payout, decision)
         except NotAllowed:
             self._tell(payout, f"may not {act}")
         except OperationalError:

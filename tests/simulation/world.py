@@ -309,7 +309,7 @@ class World:
         return actions.decide(payout, decision, None, now=self.now, policy=self.policy)
 
     def _person(self) -> None:
-        """Somebody acts on a payout, at the desk and not through the broker."""
+        """Somebody acts on a payout, at the harness and not through the broker."""
         rows = list(self.store.rows.values())
         if not rows:
             return
@@ -406,9 +406,9 @@ class World:
                 notify(self.context)
 
     def _ask_many(
-        self, orders: Mapping[int, str], patience: timedelta
+        self, orders: Mapping[int, str], max_wait: timedelta
     ) -> Iterator[list[tuple[int, OrderAnswer]]]:
-        del patience
+        del max_wait
         for payout_id, no in orders.items():
             yield [(payout_id, self.gateway.query(no))]
 

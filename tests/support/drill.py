@@ -126,7 +126,7 @@ class Drill:
         """Ask for these payouts, maybe not for the first time."""
         for order in orders:
             kwargs = request_kwargs(order) | ({"remark": remark} if remark else {})
-            send(app or self.service.asker, kwargs)
+            send(app or self.service.client_app, kwargs)
 
     def ask_again(
         self, orders: Iterable[str], remark: str | None = None, *, broker_lost_some: bool = False
@@ -268,7 +268,7 @@ class Drill:
         self.workers.append(new)
 
     @contextmanager
-    def asker_behind(self, proxy: Proxy) -> Iterator[Celery]:
+    def client_app_behind(self, proxy: Proxy) -> Iterator[Celery]:
         """An asking app with plain celery whose way to Redis leads through a proxy."""
         app = Celery("asker", broker=proxy.url, set_as_current=False)
         try:

@@ -75,7 +75,7 @@ class Service:
     webhook_port: int
     processes: ProcessGroup
     logs: Path
-    asker: Celery
+    app: Celery
     _workers: int = 0
 
     @property
@@ -120,7 +120,7 @@ class Service:
 
     def ask(self, order_no: str, **changes: Any) -> str:
         """Ask for a payout with plain celery; the message's id."""
-        return send(self.asker, request_kwargs(order_no) | changes)
+        return send(self.client_app, request_kwargs(order_no) | changes)
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
         """Read from the service's database."""
@@ -202,8 +202,8 @@ def service(
         running = stack.enter_context(Gateway(gateway))
         webhook_port = free_port()
         processes = stack.enter_context(ProcessGroup(grace=STOP_SECONDS))
-        asker = Celery("asker", broker=redis_url, set_as_current=False)
-        stack.callback(asker.close)
+        client_app = Celery("asker", broker=redis_url, set_as_current=False)
+        stack.callback(client_app.close)
         environment = bare_environment() | {
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
@@ -214,7 +214,14 @@ def service(
             **settings,
         }
         yield Service(
-            environment, database_url, redis_url, running, webhook_port, processes, folder, asker
+            environment,
+            database_url,
+            redis_url,
+            running,
+            webhook_port,
+            processes,
+            folder,
+            client_app,
         )
 
 

@@ -78,7 +78,7 @@ def test_positional_arguments_are_told_as_what_they_are(
 def test_with_postgresql_away_a_message_is_given_back(
     tasks: Any, monkeypatch: pytest.MonkeyPatch, task: str, body: str, kwargs: dict[str, Any]
 ) -> None:
-    """Every task rejects with requeue when the patience is over; nothing is parked."""
+    """Every task rejects with requeue when the max_wait is over; nothing is parked."""
     monkeypatch.setattr(tasks.module, body, failing(DatabaseUnavailable()))
     with pytest.raises(Reject) as rejected:
         getattr(tasks.module, task)(**kwargs)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from tests.resilience.chaos.app import DurableClient
 
 from devstack.postgres import LocalPostgres
 from devstack.process_group import ProcessGroup
@@ -21,7 +22,6 @@ from sandbox.settings import Duplicates, SandboxConfig
 from shared.storage import migrate
 from shared.storage.engine import make_engine
 from tests.resilience.chaos.audit import Books, count, open_payouts
-from tests.resilience.chaos.client_app import DurableAsker
 from tests.resilience.chaos.environment import start
 from tests.resilience.chaos.process_killer import Monkey
 
@@ -64,21 +64,21 @@ def _storm(arguments: argparse.Namespace, logs: Path) -> int:
         migrate.upgrade(postgres.url)
         start(processes, postgres, redis, gateway, logs)
         engine = make_engine(postgres.url, pool_size=1)
-        asker = DurableAsker(redis.url, payouts, per_second=payouts / (seconds * 0.85))
+        client_app = DurableClient(redis.url, payouts, per_second=payouts / (seconds * 0.85))
         monkey = Monkey(processes, postgres, redis, gateway, seconds, seed, arguments.servers)
-        asker.start()
+        client_app.start()
         monkey.start()
         monkey.join()
         calm = time.monotonic()
-        settled = _wait(lambda: asker.all_asked and not open_payouts(engine), _SETTLED_WITHIN)
+        settled = _wait(lambda: client_app.all_asked and not open_payouts(engine), _SETTLED_WITHIN)
         took = time.monotonic() - calm
-        _wait(lambda: not asker.unanswered, 60)
-        asker.stop()
-        books = count(engine, asker.orders, gateway.ledger()["orders"], asker.ends)
+        _wait(lambda: not client_app.unanswered, 60)
+        client_app.stop()
+        books = count(engine, client_app.orders, gateway.ledger()["orders"], client_app.ends)
         engine.dispose()
     if not settled:
         books.broken.append(f"{books.open} payouts still open {took:.0f} s after the last fault")
-    _tell(books, monkey, asker, took)
+    _tell(books, monkey, client_app, took)
     return 1 if books.broken else 0
 
 
@@ -91,13 +91,13 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
     return False
 
 
-def _tell(books: Books, monkey: Monkey, asker: DurableAsker, took: float) -> None:
+def _tell(books: Books, monkey: Monkey, client_app: DurableClient, took: float) -> None:
     table = Table(title="Chaos", show_header=False)
     for name, times in sorted(monkey.did.items()):
         table.add_row(name, str(times))
     table.add_section()
     table.add_row("asked for", str(books.asked))
-    table.add_row("asked for again (no answer)", str(asker.asked_again))
+    table.add_row("asked for again (no answer)", str(client_app.asked_again))
     for status, number in sorted(books.by_status.items()):
         table.add_row(f"  {status}", str(number))
     table.add_section()

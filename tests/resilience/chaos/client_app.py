@@ -17,7 +17,7 @@ _TRANSPORT = {"socket_timeout": 3, "socket_connect_timeout": 3}
 _FINAL = {"succeeded", "failed", "cancelled", "closed", "failed_fee_kept", "rejected"}
 
 
-class DurableAsker:
+class DurableClient:
     """Asks for payouts at a steady rate; whatever was not answered is asked for again."""
 
     def __init__(self, redis_url: str, count: int, per_second: float) -> None:

@@ -57,9 +57,9 @@ def test_silent_loss(drill: Drill) -> None:
 
 def test_lost_publish_reply(drill: Drill) -> None:
     """The reply to a publish is lost: Celery publishes again, and the second does nothing."""
-    with Proxy(drill.redis.port) as proxy, drill.asker_behind(proxy) as asker:
+    with Proxy(drill.redis.port) as proxy, drill.client_app_behind(proxy) as client_app:
         proxy.lose_reply(b"LPUSH")
-        drill.ask(1, app=asker)
+        drill.ask(1, app=client_app)
         assert len(proxy.lost) == 1
         assert proxy.passed[b"LPUSH"] == 2
     drill.note("from the publish to the end", drill.finish(timeout=60))
@@ -86,11 +86,14 @@ def test_message_lost_on_its_way(drill: Drill) -> None:
 
 def test_everything_twice_and_shuffled(drill: Drill) -> None:
     """Every message comes twice, the copy up to 1.5 s later: each payout is sent once."""
-    with drill.asker_behind(drill.proxy) as asker, drill.proxy.copying(seed=1, longest=1.5):
-        drill.ask(15, app=asker)
-        drill.ask(15, QUERIED, app=asker)
-        drill.ask(5, "sandbox:drop_before_accepting", app=asker)
-        drill.ask(5, "sandbox:accept_then_close", app=asker)
+    with (
+        drill.client_app_behind(drill.proxy) as client_app,
+        drill.proxy.copying(seed=1, longest=1.5),
+    ):
+        drill.ask(15, app=client_app)
+        drill.ask(15, QUERIED, app=client_app)
+        drill.ask(5, "sandbox:drop_before_accepting", app=client_app)
+        drill.ask(5, "sandbox:accept_then_close", app=client_app)
         drill.until_status(drill.orders, "succeeded", timeout=60)
     drill.count("messages put twice", drill.proxy.copied)
     drill.finish(timeout=60)

@@ -59,7 +59,7 @@ def test_away_for_a_moment(logs: list[Any]) -> None:
 
 
 def test_away_for_too_long(logs: list[Any]) -> None:
-    """When the patience is over the caller is told why."""
+    """When the max_wait is over the caller is told why."""
     with pytest.raises(DatabaseUnavailable) as caught:
         DatabaseRetry(0.3).run(always)
     assert isinstance(caught.value.__cause__, OperationalError)
@@ -75,25 +75,25 @@ def test_other_errors_are_not_waited_for(logs: list[Any]) -> None:
 
 def test_one_outage_for_many_tasks(logs: list[Any]) -> None:
     """Tasks that find PostgreSQL away one after the other are one outage."""
-    patience = DatabaseRetry(0.2)
+    max_wait = DatabaseRetry(0.2)
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable):
-            patience.run(always)
-    assert patience.run(failing()) == "done"
-    assert patience.run(failing()) == "done"
+            max_wait.run(always)
+    assert max_wait.run(failing()) == "done"
+    assert max_wait.run(failing()) == "done"
     assert told(logs) == ["database_away", "database_back"]
 
 
 def test_giving_up_inside_a_task_is_no_return(logs: list[Any]) -> None:
     """A task that ends well although its answer could not be recorded has not found PostgreSQL."""
-    patience = DatabaseRetry(0.2)
+    max_wait = DatabaseRetry(0.2)
 
     def task() -> str:
         with pytest.raises(DatabaseUnavailable):
-            patience.run(always)
+            max_wait.run(always)
         return "done"
 
-    assert patience.run(task) == "done"
+    assert max_wait.run(task) == "done"
     assert told(logs) == ["database_away"]
-    assert patience.run(failing()) == "done"
+    assert max_wait.run(failing()) == "done"
     assert told(logs) == ["database_away", "database_back"]

@@ -32,7 +32,7 @@ def test_ticks_that_went_well_are_left_out(name: str) -> None:
 
 
 def test_a_message_given_back_is_left_out() -> None:
-    """The outage behind it is told once, by the patience."""
+    """The outage behind it is told once, by the max_wait."""
     assert not is_worth_a_line(record(logging.WARNING, error=Reject()))
 
 

@@ -31,7 +31,7 @@ SECRET = "41111810111111111111"
 GOOD = f"{HEADER}\na-1,10.50,USD,11,{SECRET}\na-2,0.10,USD,11,007\n\na-3,7,EUR,12,008\n"
 
 
-class Desk:
+class Harness:
     """Files, servers, and the command between them."""
 
     def __init__(self, payouts: Payouts, database_url: str, redis_url: str, folder: Path) -> None:
@@ -67,8 +67,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(payouts: Payouts, database_url: str, redis_url: str, tmp_path: Path) -> Any:
-    made = Desk(payouts, database_url, redis_url, tmp_path)
+def harness(payouts: Payouts, database_url: str, redis_url: str, tmp_path: Path) -> Any:
+    made = Harness(payouts, database_url, redis_url, tmp_path)
     yield made
     made.close()
 
@@ -77,26 +77,26 @@ def results(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
-def test_a_dry_run_changes_nothing(desk: Desk, tmp_path: Path) -> None:
+def test_a_dry_run_changes_nothing(harness: Harness, tmp_path: Path) -> None:
     """Counts, exact sums, what to do next, and no file left behind."""
-    ran = desk.batch(GOOD)
+    ran = harness.batch(GOOD)
     assert ran.code == 0
     assert "3 rows, and 1 blank line: 3 new" in ran.out
     assert "10.60" in ran.out
     assert "7.00" in ran.out
     assert "Nothing was sent yet: run this again with --confirm." in ran.err
     assert SECRET not in ran.out + ran.err
-    assert desk.sql("SELECT id FROM payout") == []
-    assert desk.hinted() == []
+    assert harness.sql("SELECT id FROM payout") == []
+    assert harness.hinted() == []
     assert [path.name for path in tmp_path.iterdir()] == ["may.csv"]
 
 
-def test_confirmed_it_is_on_disk_and_hinted(desk: Desk) -> None:
+def test_confirmed_it_is_on_disk_and_hinted(harness: Harness) -> None:
     """Queued under a lease, a hint for each, every digit kept, and a verdict for each row."""
-    ran = desk.batch(GOOD, "--confirm")
+    ran = harness.batch(GOOD, "--confirm")
     assert ran.code == 0
     assert "3 accepted" in ran.out
-    rows = desk.sql(
+    rows = harness.sql(
         "SELECT id, merchant_order_no, amount, account_no, status, nonce,"
         " due_at - created_at AS lease FROM payout ORDER BY id"
     )
@@ -107,8 +107,8 @@ def test_confirmed_it_is_on_disk_and_hinted(desk: Desk) -> None:
     ]
     assert {(row.status, row.lease.total_seconds()) for row in rows} == {("queued", 60)}
     assert len({row.nonce for row in rows}) == 3
-    assert sorted(desk.hinted()) == [row.id for row in rows]
-    found = results(desk.file.with_suffix(".result.csv"))
+    assert sorted(harness.hinted()) == [row.id for row in rows]
+    found = results(harness.file.with_suffix(".result.csv"))
     assert [(row["row"], row["verdict"], row["status"]) for row in found] == [
         ("2", "accepted", "queued"),
         ("3", "accepted", "queued"),
@@ -116,39 +116,39 @@ def test_confirmed_it_is_on_disk_and_hinted(desk: Desk) -> None:
     ]
 
 
-def test_run_again_it_asks_for_nothing_twice(desk: Desk) -> None:
+def test_run_again_it_asks_for_nothing_twice(harness: Harness) -> None:
     """What is there with the same fields is fine; with others it is a conflict, and bad."""
-    desk.batch(GOOD, "--confirm")
-    again = desk.batch(None, "--confirm")
-    assert (again.code, len(desk.hinted())) == (0, 3)
+    harness.batch(GOOD, "--confirm")
+    again = harness.batch(None, "--confirm")
+    assert (again.code, len(harness.hinted())) == (0, 3)
     assert "3 already there" in again.out
-    assert {row["status"] for row in results(desk.file.with_suffix(".result.csv"))} == {"queued"}
-    other = desk.batch(GOOD.replace("10.50", "11.50"))
+    assert {row["status"] for row in results(harness.file.with_suffix(".result.csv"))} == {"queued"}
+    other = harness.batch(GOOD.replace("10.50", "11.50"))
     assert other.code == 1
     assert "row 2: merchant_order_no belongs to a payout with another amount\n" in other.out
     assert "2 already there, 1 bad" in other.out
-    assert len(desk.sql("SELECT id FROM payout_event")) == 3
+    assert len(harness.sql("SELECT id FROM payout_event")) == 3
 
 
-def test_one_bad_row_keeps_all_back_unless_skipped(desk: Desk) -> None:
+def test_one_bad_row_keeps_all_back_unless_skipped(harness: Harness) -> None:
     """A mistake in a file is a reason to look at all of it."""
     content = GOOD + "a-4,1e5,USD,11,U1\n"
-    ran = desk.batch(content, "--confirm")
+    ran = harness.batch(content, "--confirm")
     assert ran.code == 1
     assert "row 6: amount is not a plain decimal number" in ran.out
     assert "Nothing was sent because of 1 bad row" in ran.err
-    assert desk.sql("SELECT id FROM payout") == []
-    assert len(results(desk.file.with_suffix(".result.csv"))) == 4
-    skipped = desk.batch(content, "--confirm", "--skip-bad")
+    assert harness.sql("SELECT id FROM payout") == []
+    assert len(results(harness.file.with_suffix(".result.csv"))) == 4
+    skipped = harness.batch(content, "--confirm", "--skip-bad")
     assert skipped.code == 1
     assert "3 accepted, 1 bad" in skipped.out
-    assert len(desk.sql("SELECT id FROM payout")) == len(desk.hinted()) == 3
+    assert len(harness.sql("SELECT id FROM payout")) == len(harness.hinted()) == 3
 
 
-def test_json_has_every_bad_row(desk: Desk) -> None:
+def test_json_has_every_bad_row(harness: Harness) -> None:
     """And amounts as texts."""
     rows = "".join(f"b-{nth},x,USD,11,U1\n" for nth in range(output.SHOWN + 10))
-    ran = desk.batch(f"{HEADER}\n{rows}a-1,10.50,USD,11,U1\n", "--json")
+    ran = harness.batch(f"{HEADER}\n{rows}a-1,10.50,USD,11,U1\n", "--json")
     said = json.loads(ran.out)
     assert ran.code == 1
     assert (said["rows"], said["verdicts"], said["confirmed"]) == (
@@ -158,31 +158,33 @@ def test_json_has_every_bad_row(desk: Desk) -> None:
     assert said["totals"][0]["amount"] == "10.50"
 
 
-def test_on_a_terminal_bad_rows_are_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_bad_rows_are_bounded(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The totals stay in sight; in a pipe all are printed."""
     rows = "".join(f"b-{nth},x,USD,11,U1\n" for nth in range(output.SHOWN + 10))
-    assert desk.batch(f"{HEADER}\n{rows}").out.count("row ") == output.SHOWN + 10
+    assert harness.batch(f"{HEADER}\n{rows}").out.count("row ") == output.SHOWN + 10
     monkeypatch.setattr(output.out, "_force_terminal", True)
-    ran = desk.batch(None)
+    ran = harness.batch(None)
     assert ran.out.count("not a plain decimal") == output.SHOWN
     assert "... and 10 more: --result FILE or --json has them all" in ran.out
 
 
-def test_a_channel_that_epay_does_not_document_is_mentioned(desk: Desk) -> None:
+def test_a_channel_that_epay_does_not_document_is_mentioned(harness: Harness) -> None:
     """Seen before it is sent; it is no reason to refuse the row."""
-    ran = desk.batch(f"{HEADER}\na-1,10.50,USD,11,U1\na-2,10.50,USD,99,U1\n")
+    ran = harness.batch(f"{HEADER}\na-1,10.50,USD,11,U1\na-2,10.50,USD,99,U1\n")
     assert ran.code == 0
     assert "Check channel 99: EPAY documents 11 Perfect Money" in ran.err
-    assert "Check channel" not in desk.batch(GOOD).err
+    assert "Check channel" not in harness.batch(GOOD).err
 
 
-def test_from_stdin(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_from_stdin(harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Read once, walked twice; with --confirm the result needs a name."""
 
     def given(*options: str) -> Ran:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(GOOD.encode())))
-        desk.file = Path("-")
-        return desk.batch(None, *options)
+        harness.file = Path("-")
+        return harness.batch(None, *options)
 
     assert given().code == 0
     nameless = given("--confirm")
@@ -191,46 +193,48 @@ def test_from_stdin(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     result = tmp_path / "stdin.csv"
     assert given("--confirm", "--result", str(result)).code == 0
     assert [row["verdict"] for row in results(result)] == ["accepted"] * 3
-    assert len(desk.sql("SELECT id FROM payout")) == 3
+    assert len(harness.sql("SELECT id FROM payout")) == 3
 
 
-def test_from_a_pipe_with_a_name(desk: Desk, tmp_path: Path) -> None:
+def test_from_a_pipe_with_a_name(harness: Harness, tmp_path: Path) -> None:
     """What cannot be walked twice is copied: `payouts batch <(unzip -p may.zip)`."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_text, args=(GOOD,))
     writer.start()
-    desk.file = pipe
-    ran = desk.batch(None)
+    harness.file = pipe
+    ran = harness.batch(None)
     writer.join()
     assert (ran.code, "3 new" in ran.out) == (0, True)
 
 
-def test_the_batch_itself_is_never_written_over(desk: Desk) -> None:
+def test_the_batch_itself_is_never_written_over(harness: Harness) -> None:
     """Whatever --result says."""
-    ran = desk.batch(GOOD, "--result", str(desk.file))
+    ran = harness.batch(GOOD, "--result", str(harness.file))
     assert ran.code == 2
     assert "is not overwritten" in ran.err
-    assert desk.file.read_text() == GOOD
+    assert harness.file.read_text() == GOOD
 
 
-def test_account_numbers_are_locked(desk: Desk) -> None:
+def test_account_numbers_are_locked(harness: Harness) -> None:
     """As the workers' key says; and run again there is no conflict."""
     key = new_key()
-    assert desk.batch(GOOD, "--confirm", ACCOUNT_ENCRYPTION_KEYS=key).code == 0
-    (stored, *_) = [row.account_no for row in desk.sql("SELECT account_no FROM payout ORDER BY id")]
+    assert harness.batch(GOOD, "--confirm", ACCOUNT_ENCRYPTION_KEYS=key).code == 0
+    (stored, *_) = [
+        row.account_no for row in harness.sql("SELECT account_no FROM payout ORDER BY id")
+    ]
     assert stored.startswith("fernet:")
     assert AccountCipher([key]).decrypt(stored) == SECRET
-    assert "3 already there" in desk.batch(None, ACCOUNT_ENCRYPTION_KEYS=key).out
+    assert "3 already there" in harness.batch(None, ACCOUNT_ENCRYPTION_KEYS=key).out
 
 
-def test_without_a_broker_all_is_accepted_and_due(desk: Desk) -> None:
+def test_without_a_broker_all_is_accepted_and_due(harness: Harness) -> None:
     """Nothing waits for a lease that nobody holds, beyond the chunk in which it was noticed."""
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
-    ran = desk.batch(GOOD, "--confirm", REDIS_URL=nowhere)
+    ran = harness.batch(GOOD, "--confirm", REDIS_URL=nowhere)
     assert ran.code == 0
     assert "accepted no wake-up message for 3 payouts" in ran.err
-    assert len(desk.sql("SELECT id FROM payout WHERE due_at IS NOT NULL")) == 3
+    assert len(harness.sql("SELECT id FROM payout WHERE due_at IS NOT NULL")) == 3
 
 
 @pytest.mark.parametrize(
@@ -245,22 +249,22 @@ def test_without_a_broker_all_is_accepted_and_due(desk: Desk) -> None:
     ],
 )
 def test_what_cannot_be_done_is_exit_code_2(
-    desk: Desk, content: str | None, environment: dict[str, str], words: str
+    harness: Harness, content: str | None, environment: dict[str, str], words: str
 ) -> None:
     """One clear line, no trace."""
-    ran = desk.batch(content, **environment)
+    ran = harness.batch(content, **environment)
     assert ran.code == 2
     assert words in ran.err
     assert "Traceback" not in ran.err
 
 
 @pytest.fixture
-def two_thousand(desk: Desk) -> BatchFile:
-    return make_batch(desk.file, 2000, "big")
+def two_thousand(harness: Harness) -> BatchFile:
+    return make_batch(harness.file, 2000, "big")
 
 
 def test_interrupted_and_run_again_each_good_row_is_there_once(
-    desk: Desk, two_thousand: BatchFile, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, two_thousand: BatchFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C between two hints: what was committed stays, the rest follows, nothing twice."""
     hints: list[int] = []
@@ -271,32 +275,32 @@ def test_interrupted_and_run_again_each_good_row_is_there_once(
         hints.append(payout_id)
 
     monkeypatch.setattr(command, "publish_submit", impatient)
-    ran = desk.batch(None, "--confirm", "--skip-bad")
+    ran = harness.batch(None, "--confirm", "--skip-bad")
     assert ran.code == 130
     assert "Run the same command again for the rest: no payout is paid twice" in ran.err
-    accepted = len(desk.sql("SELECT id FROM payout"))
+    accepted = len(harness.sql("SELECT id FROM payout"))
     assert 0 < accepted < len(two_thousand.good)
     monkeypatch.setattr(
         command, "publish_submit", lambda _celery, payout_id: hints.append(payout_id)
     )
-    again = desk.batch(None, "--confirm", "--skip-bad")
+    again = harness.batch(None, "--confirm", "--skip-bad")
     assert again.code == 1
     assert f"{accepted} already there" in again.out
-    numbers = [row.merchant_order_no for row in desk.sql("SELECT merchant_order_no FROM payout")]
+    numbers = [row.merchant_order_no for row in harness.sql("SELECT merchant_order_no FROM payout")]
     assert sorted(numbers) == two_thousand.good
-    assert len(desk.sql("SELECT id FROM payout_event")) == len(two_thousand.good)
+    assert len(harness.sql("SELECT id FROM payout_event")) == len(two_thousand.good)
     assert len(hints) == len(set(hints))
 
 
 def test_the_sweep_lets_a_big_batch_wait_in_the_queue(
-    desk: Desk, two_thousand: BatchFile, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, two_thousand: BatchFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it would hand out all of it again, before everything else that is due."""
     monkeypatch.setattr(command, "publish_submit", lambda _celery, _payout_id: None)
-    desk.batch(None, "--confirm", "--skip-bad")
+    harness.batch(None, "--confirm", "--skip-bad")
     leases = [
         row.seconds
-        for row in desk.sql(
+        for row in harness.sql(
             "SELECT extract(epoch FROM due_at - created_at)::float AS seconds"
             " FROM payout ORDER BY id"
         )
@@ -307,7 +311,7 @@ def test_the_sweep_lets_a_big_batch_wait_in_the_queue(
 
 
 def test_with_the_broker_gone_in_the_middle_the_rest_is_due_at_once(
-    desk: Desk, two_thousand: BatchFile, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, two_thousand: BatchFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One refusal is enough: no hint is tried again, and the sweep needs none."""
     tried: list[int] = []
@@ -318,15 +322,15 @@ def test_with_the_broker_gone_in_the_middle_the_rest_is_due_at_once(
             raise ConnectionError
 
     monkeypatch.setattr(command, "publish_submit", failing)
-    ran = desk.batch(None, "--confirm", "--skip-bad")
+    ran = harness.batch(None, "--confirm", "--skip-bad")
     assert f"accepted no wake-up message for {len(two_thousand.good) - 699} payouts" in ran.err
     assert len(tried) == 700
-    assert len(desk.sql("SELECT id FROM payout WHERE due_at = created_at")) > 900
+    assert len(harness.sql("SELECT id FROM payout WHERE due_at = created_at")) > 900
 
 
-def test_one_in_a_hundred_bad_in_ten_ways(desk: Desk, two_thousand: BatchFile) -> None:
+def test_one_in_a_hundred_bad_in_ten_ways(harness: Harness, two_thousand: BatchFile) -> None:
     """Each by its row, its column and its reason; the others add up."""
-    said = json.loads(desk.batch(None, "--json").out)
+    said = json.loads(harness.batch(None, "--json").out)
     found = {problem["row"]: problem for problem in said["problems"]}
     assert len(said["problems"]) == len(found) == 20
     for row, (column, reason) in two_thousand.bad.items():
@@ -336,7 +340,7 @@ def test_one_in_a_hundred_bad_in_ten_ways(desk: Desk, two_thousand: BatchFile) -
     assert sum(row["payouts"] for row in said["totals"]) == len(two_thousand.good)
 
 
-def test_the_schema_is_printed(desk: Desk, payouts: Payouts) -> None:
+def test_the_schema_is_printed(harness: Harness, payouts: Payouts) -> None:
     """For an app that wants to check before it asks."""
     ran = payouts("schema", "request")
     assert ran.code == 0

@@ -63,8 +63,8 @@ def _every_chain_holds(world: World) -> Iterator[None]:
     assert not [found for found in journal_audit.audit_chains(world.engine, NO_ENCRYPTION) if found]
 
 
-def at_desk(world: World, **changes: Any) -> ResolutionService:
-    """A desk on the parts of the workers."""
+def service_of(world: World, **changes: Any) -> ResolutionService:
+    """A harness on the parts of the workers."""
     ctx = world.context
     made = ResolutionService(
         store=ctx.store,
@@ -98,7 +98,7 @@ def refused(at: ResolutionService, payout: PayoutState, decision: Decision) -> s
 
 def test_a_resend_is_sent_and_paid_once(world: World, clock: Clock) -> None:
     """Asked, queued, sent by a worker under the same number; on record with name and reason."""
-    done = at_desk(world).act(settled(world, clock), RESEND)
+    done = service_of(world).act(settled(world, clock), RESEND)
     assert isinstance(done.answer, Refused)
     assert (done.payout.status, done.payout.due_at) == (Status.QUEUED, clock.now)
     event = world.events()[-1]
@@ -116,7 +116,7 @@ def test_a_resend_is_refused_where_epay_shows_the_order(world: World, clock: Clo
     assert world.ask(remark="sandbox:accept_then_close")["status"] == "unknown"
     clock.forward(700)
     until_epay_says(world, "7")
-    words = refused(at_desk(world), world.row(), RESEND)
+    words = refused(service_of(world), world.row(), RESEND)
     assert "it is succeeded" in words
     assert kinds(world)[-1] == "query_report"
     assert world.row().status is Status.SUCCEEDED
@@ -129,7 +129,7 @@ def test_an_order_under_way_is_followed_and_not_sent_again(world: World, clock: 
     assert world.ask(remark="sandbox:accept_then_close sandbox:pending=600")["status"] == "unknown"
     clock.forward(700)
     until_epay_says(world, "19")
-    words = refused(at_desk(world), world.row(), REJECT)
+    words = refused(service_of(world), world.row(), REJECT)
     assert "EPAY has it" in words
     payout = world.row()
     assert payout.status is Status.PENDING_WITHDRAWAL
@@ -141,7 +141,7 @@ def test_an_end_that_epay_says_by_itself_needs_no_person(world: World, clock: Cl
     world.ask(remark="sandbox:no_callback")
     until_epay_says(world, "7")
     clock.forward(700)
-    done = at_desk(world).act(world.row(), PAID)
+    done = service_of(world).act(world.row(), PAID)
     assert (done.by_epay, done.payout.status) == (True, Status.SUCCEEDED)
     assert world.events()[-1].actor == "query"
 
@@ -155,7 +155,7 @@ def test_an_end_is_accepted_against_a_mismatch(world: World, clock: Clock) -> No
     order.amount = Decimal("9.99")
     clock.forward(700)
     assert ask_epay(world).status is Status.PROCESSING
-    done = at_desk(world).act(world.row(), PAID)
+    done = service_of(world).act(world.row(), PAID)
     assert (done.payout.status, done.payout.review_reason) == (Status.SUCCEEDED, None)
     assert isinstance(done.answer, Report)
     assert [told["status"] for told in outbox(world)] == ["succeeded"]
@@ -165,7 +165,7 @@ def test_an_end_is_accepted_against_a_mismatch(world: World, clock: Clock) -> No
 def test_with_epay_away_nothing_changes(world: World, clock: Clock, act: Decision) -> None:
     """Not even when the payout is looked at next."""
     before = settled(world, clock)
-    at = at_desk(world, ask=lambda _: OutcomeUnknown("read timeout"))
+    at = service_of(world, ask=lambda _: OutcomeUnknown("read timeout"))
     assert "EPAY could not be queried (read timeout)" in refused(at, before, act)
     assert world.row() == before
 
@@ -173,7 +173,7 @@ def test_with_epay_away_nothing_changes(world: World, clock: Clock, act: Decisio
 def test_within_the_settle_time_nothing_changes(world: World, clock: Clock) -> None:
     put_unknown(world, "order-1")
     before = world.row()
-    assert "EPAY_SETTLE_SECONDS" in refused(at_desk(world), before, RESEND)
+    assert "EPAY_SETTLE_SECONDS" in refused(service_of(world), before, RESEND)
     assert world.row() == before
 
 
@@ -184,7 +184,7 @@ def test_a_payout_of_another_account_is_never_asked_about(world: World, clock: C
     def never(_: str) -> OrderAnswer:
         raise AssertionError
 
-    at = at_desk(world, account="other@example.com", ask=never)
+    at = service_of(world, account="other@example.com", ask=never)
     assert "EPAY_ACCOUNT is other@example.com" in refused(at, before, RESEND)
     with pytest.raises(NotAllowed, match="EPAY_ACCOUNT"):
         at.refresh(before)
@@ -194,10 +194,10 @@ def test_a_payout_of_another_account_is_never_asked_about(world: World, clock: C
 def test_nobody_acts_while_a_worker_sends(world: World, clock: Clock) -> None:
     """Until its lease is over: then it is unknown, as the sweep would have it."""
     [payout] = put_submitting(world, "order-1")
-    assert "a worker is sending it" in refused(at_desk(world), payout, RESEND)
+    assert "a worker is sending it" in refused(service_of(world), payout, RESEND)
     assert world.row() == payout
     clock.forward(700)
-    assert at_desk(world).act(payout, RESEND).payout.status is Status.QUEUED
+    assert service_of(world).act(payout, RESEND).payout.status is Status.QUEUED
     assert kinds(world) == ["accepted", "lease_over", "resend"]
 
 
@@ -209,7 +209,7 @@ def test_no_connection_is_held_while_epay_is_asked(
     engine = make_engine(database_url, pool_size=1)
     was, world.engine = world.engine, engine
     try:
-        at = at_desk(
+        at = service_of(
             world, store=PayoutStore(engine), ask=meanwhile(world, lambda: world.sql("SELECT 1"))
         )
         assert at.act(payout, RESEND).payout.status is Status.QUEUED
@@ -221,7 +221,7 @@ def test_no_connection_is_held_while_epay_is_asked(
 def test_what_asks_nothing_of_epay(world: World, clock: Clock) -> None:
     """A note leaves the clock alone; a cap is released; what was looked into is settled."""
     before = settled(world, clock)
-    at = at_desk(world, ask=None)
+    at = service_of(world, ask=None)
     noted = at.act(before, Decision(Action.NOTE, "Ann", "asked EPAY"))
     assert (noted.payout.due_at, noted.payout.status) == (before.due_at, before.status)
     put_queued(world, "order-2")
@@ -244,7 +244,7 @@ def test_what_changed_since_a_person_looked_is_not_decided(world: World, clock: 
     seen = settled(world, clock)
     world.sql("UPDATE payout SET review_reason = 'mismatch: words', review_since = now()")
     with pytest.raises(ConcurrentChange, match="it is unknown, in review for mismatch now"):
-        at_desk(world).act(seen, Decision(Action.DISMISS, "Ann", "why"))
+        service_of(world).act(seen, Decision(Action.DISMISS, "Ann", "why"))
     world.sql("UPDATE payout SET review_reason = NULL, review_since = NULL")
 
 
@@ -254,7 +254,7 @@ def test_a_note_may_be_made_while_a_worker_sends(world: World, clock: Clock) -> 
     def note(_: str) -> None:
         at.act(world.row(), Decision(Action.NOTE, "Ann", "watching this one"))
 
-    at = at_desk(world)
+    at = service_of(world)
     world.context = replace(world.context, gateway=Between(world.context.gateway, note))
     assert world.ask()["status"] == "processing"
     assert kinds(world) == ["accepted", "note", "create_report"]
@@ -268,7 +268,7 @@ def test_a_person_who_dies_holds_nothing_up(world: World, clock: Clock) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        at_desk(world, ask=dies).act(payout, RESEND)
+        service_of(world, ask=dies).act(payout, RESEND)
     assert world.row().due_at == clock.now + world.context.policy.lease
     assert tick(world)["query"] == 0
     clock.forward(world.context.policy.lease.total_seconds())
@@ -281,7 +281,7 @@ def test_a_person_who_dies_holds_nothing_up(world: World, clock: Clock) -> None:
 def test_a_worker_acts_while_a_person_asks(world: World, clock: Clock) -> None:
     """A query's answer comes in between: nothing is done for the person."""
     payout = settled(world, clock)
-    at = at_desk(world, ask=meanwhile(world, lambda: query(world.context, [payout.id], None)))
+    at = service_of(world, ask=meanwhile(world, lambda: query(world.context, [payout.id], None)))
     with pytest.raises(ConcurrentChange, match="Check it and try again"):
         at.act(payout, RESEND)
     assert world.row().status is Status.UNKNOWN
@@ -292,7 +292,7 @@ def test_the_sweep_leaves_to_a_person_what_a_person_has(world: World, clock: Clo
     """What is due is claimed by the person first: the sweep finds nothing to hand out."""
     payout = settled(world, clock)
     swept: list[dict[str, int]] = []
-    at = at_desk(world, ask=meanwhile(world, lambda: swept.append(sweep(world.context))))
+    at = service_of(world, ask=meanwhile(world, lambda: swept.append(sweep(world.context))))
     assert at.act(payout, RESEND).payout.status is Status.QUEUED
     assert swept == [{"lapsed": 0, "submit": 0, "query": 0}]
 
@@ -300,7 +300,7 @@ def test_the_sweep_leaves_to_a_person_what_a_person_has(world: World, clock: Clo
 def test_a_worker_sends_what_a_person_is_about_to_reject(world: World, clock: Clock) -> None:
     """It comes first, so the person is told so, and it is not rejected."""
     [payout] = put_queued(world, "order-1")
-    at = at_desk(
+    at = service_of(
         world, ask=meanwhile(world, lambda: submit(world.context, payout.id, None, claim_id()))
     )
     with pytest.raises((ConcurrentChange, NotAllowed)):
@@ -324,7 +324,7 @@ class Gap(AllowAll):
 def test_a_person_rejects_what_a_worker_is_about_to_send(world: World, clock: Clock) -> None:
     """The person comes first: nothing leaves for EPAY."""
     [payout] = put_queued(world, "order-1")
-    at = at_desk(world)
+    at = service_of(world)
     world.context = replace(world.context, send_guard=Gap(lambda: at.act(payout, REJECT)))
     assert submit(world.context, payout.id, None, claim_id()) == "rejected"
     assert of_ledger(world)["creates_received"] == 0
@@ -333,7 +333,7 @@ def test_a_person_rejects_what_a_worker_is_about_to_send(world: World, clock: Cl
 def test_a_person_resends_what_a_worker_is_asking_about(world: World, clock: Clock) -> None:
     """The worker's answer comes after the act, and says nothing of what is sent later."""
     payout = settled(world, clock)
-    at, sent = at_desk(world), []
+    at, sent = service_of(world), []
 
     def act(_: str) -> None:
         if not sent:
@@ -342,7 +342,7 @@ def test_a_person_resends_what_a_worker_is_asking_about(world: World, clock: Clo
 
     gateway = world.context.gateway
 
-    def asking(orders: dict[int, str], _patience: timedelta) -> Iterator[Any]:
+    def asking(orders: dict[int, str], _max_wait: timedelta) -> Iterator[Any]:
         yield [(nth, Between(gateway, act).query(number)) for nth, number in orders.items()]
 
     sweep(world.context)
@@ -358,7 +358,7 @@ def test_at_one_moment_either_a_worker_or_a_person(world: World) -> None:
     orders = [f"order-{nth}" for nth in range(8)]
     payouts = put_queued(world, *orders)
     together = threading.Barrier(2)
-    at = at_desk(world)
+    at = service_of(world)
 
     def person(payout: PayoutState) -> bool:
         together.wait(timeout=60)
@@ -391,7 +391,7 @@ def test_of_two_people_one_acts(world: World, clock: Clock) -> None:
     """While Ann's question is under way Bob rejects: Ann is told, and nothing is sent."""
     payout = settled(world, clock)
     bob = Decision(Action.REJECT, "Bob", "no longer wanted")
-    at = at_desk(world, ask=meanwhile(world, lambda: at_desk(world).act(payout, bob)))
+    at = service_of(world, ask=meanwhile(world, lambda: service_of(world).act(payout, bob)))
     with pytest.raises(ConcurrentChange):
         at.act(payout, RESEND)
     assert world.row().status is Status.REJECTED
@@ -408,7 +408,7 @@ def test_a_report_does_not_hide_that_somebody_was_quicker(world: World, clock: C
     clock.forward(700)
     payout = ask_epay(world)
     bob = Decision(Action.DISMISS, "Bob", "I take care of it")
-    at = at_desk(world, ask=meanwhile(world, lambda: at_desk(world).act(payout, bob)))
+    at = service_of(world, ask=meanwhile(world, lambda: service_of(world).act(payout, bob)))
     with pytest.raises(ConcurrentChange):
         at.act(payout, PAID)
     assert world.row().status is Status.PROCESSING
@@ -421,7 +421,7 @@ def test_a_report_does_not_hide_that_somebody_was_quicker(world: World, clock: C
 def test_a_second_person_approves(world: World, clock: Clock) -> None:
     """Proposed and on record; the same person is refused; another one's yes asks EPAY again."""
     before = settled(world, clock)
-    at = at_desk(world, needs_approval=True)
+    at = service_of(world, needs_approval=True)
     done = at.act(before, RESEND)
     assert (done.proposed, done.payout.status) == (True, Status.UNKNOWN)
     assert done.payout.due_at == before.due_at
@@ -441,7 +441,7 @@ def test_what_is_no_longer_allowed_is_not_approved(world: World, clock: Clock) -
     """EPAY shows the order by now: the proposal is over, and the payout followed."""
     assert world.ask(remark="sandbox:accept_then_close sandbox:hidden=600")["status"] == "unknown"
     clock.forward(700)
-    at = at_desk(world, needs_approval=True)
+    at = service_of(world, needs_approval=True)
     assert at.act(world.row(), RESEND).proposed
     order = world.gateway.state.book.find("order-1")
     assert order is not None
@@ -455,14 +455,14 @@ def test_what_is_no_longer_allowed_is_not_approved(world: World, clock: Clock) -
 
 def test_what_is_refused_is_not_even_proposed(world: World, clock: Clock) -> None:
     put_unknown(world, "order-1")
-    at = at_desk(world, needs_approval=True)
+    at = service_of(world, needs_approval=True)
     assert "EPAY_SETTLE_SECONDS" in refused(at, world.row(), RESEND)
     assert kinds(world)[-1] == "outcome_unknown"
 
 
 def test_only_the_proposal_that_was_shown_is_approved(world: World, clock: Clock) -> None:
     """Between look and yes it became another one."""
-    at = at_desk(world, needs_approval=True)
+    at = service_of(world, needs_approval=True)
     at.act(settled(world, clock), RESEND)
     at.act(world.row(), REJECT)
     with pytest.raises(ConcurrentChange, match="another action was proposed"):
@@ -473,7 +473,7 @@ def test_only_the_proposal_that_was_shown_is_approved(world: World, clock: Clock
 def test_a_sure_act_needs_one_person(world: World, clock: Clock) -> None:
     """The setting is for what nobody knows: what was never sent is rejected by one."""
     put_queued(world, "order-1")
-    at = at_desk(world, needs_approval=True)
+    at = service_of(world, needs_approval=True)
     assert at.act(world.row(), REJECT).payout.status is Status.REJECTED
 
 
@@ -484,11 +484,11 @@ def test_a_refresh_records_what_epay_says(world: World, clock: Clock) -> None:
     """As the sweep's query would: a report moves it, an absence counts."""
     world.ask(remark="sandbox:no_callback")
     until_epay_says(world, "7")
-    payout, answer = at_desk(world).refresh(world.row())
+    payout, answer = service_of(world).refresh(world.row())
     assert (payout.status, payout.fee) == (Status.SUCCEEDED, Decimal("0.1"))
     assert isinstance(answer, Report)
     put_unknown(world, "order-2")
-    payout, answer = at_desk(world).refresh(world.row("order-2"))
+    payout, answer = service_of(world).refresh(world.row("order-2"))
     assert len(payout.absences) == 0 or payout.status is Status.UNKNOWN
     assert isinstance(answer, Refused)
     assert kinds(world, "order-2")[-1] == "no_such_order"
@@ -497,7 +497,7 @@ def test_a_refresh_records_what_epay_says(world: World, clock: Clock) -> None:
 def test_a_look_records_a_report_alone(world: World, clock: Clock) -> None:
     """A person who only looks does not add to the proof of absence."""
     before = settled(world, clock)
-    payout, answer = at_desk(world).look(before)
+    payout, answer = service_of(world).look(before)
     assert payout == before == world.row()
     assert isinstance(answer, Refused)
 
@@ -507,6 +507,6 @@ def test_a_second_desk_needs_the_code_that_was_read(make_world: MakeWorld) -> No
     world = make_world(not_found_codes=frozenset())
     clock = controlled(world)
     payout = settled(world, clock)
-    assert "--code 2001" in refused(at_desk(world), payout, RESEND)
-    done = at_desk(world).act(payout, replace(RESEND, code="2001"))
+    assert "--code 2001" in refused(service_of(world), payout, RESEND)
+    done = service_of(world).act(payout, replace(RESEND, code="2001"))
     assert done.payout.status is Status.QUEUED

@@ -1,4 +1,4 @@
-"""Law 2: what provably never left, and what may have (design section 2)."""
+"""Law 2: what was provably not sent, and what may have been."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def strays(world: World) -> list[Any]:
 
 
 def test_a_signed_callback_ends_a_payout(world: World) -> None:
-    """What is verified and agrees with the row is believed; the asker is told."""
+    """What is verified and agrees with the row is believed; the app is told."""
     clock = controlled(world)
     world.ask(notify=NOTIFY | {"on": ["final"]})
     assert callback(world.context, said()) == "succeeded"

@@ -241,8 +241,8 @@ def test_it_goes_on_where_a_tick_ended(world: World, clock: Clock) -> None:
     put_queued(world, *(f"order-{number}" for number in range(6)))
     day_is_over(clock)
 
-    def slow(orders: Mapping[int, str], patience: timedelta) -> Iterator[Any]:
-        yield from asking(orders, patience)
+    def slow(orders: Mapping[int, str], max_wait: timedelta) -> Iterator[Any]:
+        yield from asking(orders, max_wait)
         clock.forward(5)
 
     asking = world.context.query_many
@@ -266,8 +266,8 @@ def test_two_ticks_at_once_count_and_flag_once(
     monkeypatch.setattr(ReconciliationStore, "claim", lambda *_: True)
     asking, meet = world.context.query_many, threading.Barrier(2, timeout=60)
 
-    def together(orders: Mapping[int, str], patience: timedelta) -> Iterator[Any]:
-        found = list(asking(orders, patience))
+    def together(orders: Mapping[int, str], max_wait: timedelta) -> Iterator[Any]:
+        found = list(asking(orders, max_wait))
         meet.wait()
         yield from found
 
@@ -383,9 +383,9 @@ def test_what_was_not_asked_in_time_is_asked_again(world: World, clock: Clock) -
     day_is_over(clock)
     asking, cut = world.context.query_many, iter([2, 1])
 
-    def partly(orders: Mapping[int, str], patience: timedelta) -> Iterator[Any]:
+    def partly(orders: Mapping[int, str], max_wait: timedelta) -> Iterator[Any]:
         most = next(cut, len(orders))
-        yield from asking(dict(list(orders.items())[:most]), patience)
+        yield from asking(dict(list(orders.items())[:most]), max_wait)
 
     world.context = replace(world.context, query_many=partly)
     asked = asked_so_far(world)
@@ -430,7 +430,7 @@ def test_a_callback_that_comes_while_epay_is_asked(world: World, clock: Clock) -
     until_epay_says(world, "7")
     day_is_over(clock)
 
-    def overtaken(orders: Mapping[int, str], patience: timedelta) -> Iterator[Any]:
+    def overtaken(orders: Mapping[int, str], max_wait: timedelta) -> Iterator[Any]:
         clock.forward(1)
         ended = on_create_answer(
             payout, ctx.gateway.query("order-1"), claim_id="c", now=clock.now, policy=ctx.policy,

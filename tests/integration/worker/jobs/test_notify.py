@@ -33,8 +33,8 @@ def three_ends(world: World) -> list[tuple[str, int]]:
     return [("a", 1), ("b", 1), ("c", 1), ("c", 3), ("a", 3), ("b", 3)]
 
 
-def test_messages_go_to_the_askers_task_in_order(world: World) -> None:
-    """Task and queue are the asker's, the kwargs the contract's; a second round sends nothing."""
+def test_messages_go_to_the_apps_task_in_order(world: World) -> None:
+    """Task and queue are the app's, the kwargs the contract's; a second round sends nothing."""
     expected = three_ends(world)
     assert notify(world.context) == 6
     assert sequences(world.told) == expected

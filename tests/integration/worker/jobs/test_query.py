@@ -175,7 +175,7 @@ def test_what_takes_too_long_is_left_to_the_next_sweep(world: World) -> None:
     """One answer is late: the others are recorded, the late one keeps its claim."""
     quick, late = put_unknown(world, "order-1", "order-2")
 
-    def only_quick(orders: Any, _patience: timedelta) -> Any:
+    def only_quick(orders: Any, _max_wait: timedelta) -> Any:
         yield [(quick.id, world.context.gateway.query(orders[quick.id]))]
 
     ctx = replace(world.context, query_many=only_quick)
@@ -286,7 +286,7 @@ def test_an_absence_that_was_asked_before_the_last_send_does_not_count(world: Wo
     lost(world)
     payout = world.row()
 
-    def slow(orders: Any, _patience: timedelta) -> Any:
+    def slow(orders: Any, _max_wait: timedelta) -> Any:
         world.sql("UPDATE payout SET last_sent_at = :at", at=clock.now + timedelta(seconds=1))
         yield [(payout.id, world.context.gateway.query(orders[payout.id]))]
 
@@ -414,7 +414,7 @@ def test_an_answer_about_something_else_moves_nothing(
     clock = controlled(world)
     [payout] = put_unknown(world, "order-1")
     told = answer(**changes)
-    ask_many = lambda _orders, _patience: iter([[(payout.id, told)]])  # noqa: E731
+    ask_many = lambda _orders, _max_wait: iter([[(payout.id, told)]])  # noqa: E731
     query(replace(world.context, query_many=ask_many), [payout.id], None)
     after = world.row()
     assert after.status is Status.UNKNOWN
@@ -430,7 +430,7 @@ def test_an_answer_with_other_decimals_agrees(world: World) -> None:
     controlled(world)
     [payout] = put_unknown(world, "order-1")
     told = answer(amount=Decimal("10.5000"))
-    ask_many = lambda _orders, _patience: iter([[(payout.id, told)]])  # noqa: E731
+    ask_many = lambda _orders, _max_wait: iter([[(payout.id, told)]])  # noqa: E731
     query(replace(world.context, query_many=ask_many), [payout.id], None)
     assert world.row().status is Status.SUCCEEDED
 
@@ -439,7 +439,7 @@ def test_after_three_days_it_is_looked_at_daily_and_by_a_person(world: World) ->
     """Backoff: the pauses grow to six hours; after EPAY_REVIEW_AFTER daily, under review."""
     clock = controlled(world)
     put_unknown(world, "order-1")
-    silent = lambda orders, _patience: iter(  # noqa: E731
+    silent = lambda orders, _max_wait: iter(  # noqa: E731
         [[(one, OutcomeUnknown("read timeout")) for one in orders]]
     )
     world.context = replace(world.context, query_many=silent)

@@ -99,7 +99,7 @@ def test_asked_five_times_at_once_it_is_sent_once(world: World) -> None:
 def test_the_same_number_with_another_field_is_a_conflict(
     world: World, field: str, other: Any
 ) -> None:
-    """Nothing is sent, the asker is told which field, an event says so, the payout stands."""
+    """Nothing is sent, the app is told which field, an event says so, the payout stands."""
     world.ask()
     before = world.row()
     answer = world.ask(**{field: other}, notify=NOTIFY)
@@ -190,7 +190,7 @@ def test_our_own_account_may_be_named(world: World) -> None:
         (["accepted", "final"], ["submitting", "succeeded"]),
     ],
 )
-def test_the_asker_is_told_when_he_wants_to_be(
+def test_the_app_is_told_when_he_wants_to_be(
     world: World, moments: list[str], statuses: list[str]
 ) -> None:
     """`notify.on` chooses the receipt, the end, or both."""

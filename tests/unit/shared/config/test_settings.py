@@ -263,7 +263,7 @@ def test_the_total_timeout_fits_into_the_lease(
 
 
 @pytest.mark.parametrize(
-    ("environment", "longest", "patience"),
+    ("environment", "longest", "max_wait"),
     [
         ({}, 60, 20),
         ({"EPAY_LEASE_SECONDS": "100"}, 100, 10),
@@ -275,14 +275,14 @@ def test_the_total_timeout_fits_into_the_lease(
 def test_waiting_for_the_database_ends_before_the_message_comes_back(
     environment: dict[str, str],
     longest: float,
-    patience: float,
+    max_wait: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Half of what the broker's visibility timeout leaves beside the longest task."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     settings = load()
-    assert (settings.longest_task, settings.patience) == (longest, patience)
+    assert (settings.longest_task, settings.database_wait) == (longest, max_wait)
 
 
 def test_what_is_missing_is_named_with_what_to_do() -> None:

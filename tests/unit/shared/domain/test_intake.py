@@ -39,7 +39,7 @@ def test_a_request_becomes_a_queued_payout() -> None:
     assert (payout.id, payout.sequence, payout.nonce) == (0, 0, "n")
 
 
-def test_another_account_is_refused_and_the_asker_can_be_told() -> None:
+def test_another_account_is_refused_and_the_app_can_be_told() -> None:
     assert taken_in(epay_account="shop@example.com").epay_account == "shop@example.com"
     error = refused(epay_account="other@example.com", notify=NOTIFY)
     assert (error.error["code"], error.error["field"]) == ("unknown_account", "epay_account")

@@ -184,8 +184,8 @@ def test_a_duplicate_of_what_has_ended_gets_the_end_again(status: Status, notify
     assert message.kwargs["occurred_at"] == after_send(1).isoformat()
 
 
-def test_a_duplicate_is_answered_where_the_asker_says() -> None:
-    """Not where the first asker said."""
+def test_a_duplicate_is_answered_where_the_app_says() -> None:
+    """Not where the first app said."""
     [message] = notifications.messages_for_duplicate(
         accepted(), Notify(task="other.told", queue="other", on=("accepted",))
     )
@@ -199,7 +199,7 @@ def request(**changes: Any) -> PayoutRequest:
 
 
 def test_a_conflict_is_told_with_what_was_asked() -> None:
-    """The error, the asker's amount, and nothing of the other payout's progress."""
+    """The error, the app's amount, and nothing of the other payout's progress."""
     payout = standing(Status.SUCCEEDED)
     [message] = notifications.messages_for_conflict(payout, request(), ERROR, NOW)
     assert message.kwargs == {
