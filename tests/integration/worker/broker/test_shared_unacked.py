@@ -13,7 +13,6 @@ import pytest
 import redis
 from celery import Celery
 from kombu import Connection, Consumer, Queue
-from worker.broker.transport import Transport
 
 from devstack.wait import wait_for
 from shared.messaging.celery_config import KOMBU_UNACKED_KEYS
