@@ -16,8 +16,9 @@ from ops.resolution.actions import Action, Decision, NotAllowed, decide
 from ops.resolution.choices import possible_actions
 from shared.domain import review
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
-from shared.domain.lifecycle import Policy, accept_queued
+from shared.domain.lifecycle import accept_queued
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.domain.transitions import FINAL, TRANSITIONS
 from tests.support.factories import (
     ABSENT,
