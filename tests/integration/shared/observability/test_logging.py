@@ -26,7 +26,14 @@ log = structlog.get_logger("test")
 def run(code: str) -> tuple[int, list[dict[str, object]]]:
     """Run a program; its exit code and the records on its stderr."""
     ended = subprocess.run(
-        [sys.executable, "-c", CONFIGURED + textwrap.dedent(code)],
+        # From 3.12 on a fork beside threads warns on stderr, among the records.
+        [
+            sys.executable,
+            "-W",
+            "ignore::DeprecationWarning",
+            "-c",
+            CONFIGURED + textwrap.dedent(code),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
