@@ -1,0 +1,37 @@
+"""What is unsafe in the settings alone; the servers are checked in tests/integration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.config.settings import Settings
+from shared.observability import startup_checks
+
+
+def settings(**given: Any) -> Settings:
+    return Settings(_env_file=None, **given)
+
+
+def test_safe_settings() -> None:
+    """The defaults are safe."""
+    assert startup_checks.check_settings(settings(redis_url="redis://127.0.0.1/0")) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+cluster://a:1", "rediss+cluster://a:1", "redis://a:1,redis://b:1"]
+)
+def test_cluster_url(url: str) -> None:
+    """A URL that names a cluster is refused."""
+    (found,) = startup_checks.check_settings(settings(redis_url=url))
+    assert "REDIS_URL names a cluster" in found
+    assert "name a single Redis" in found
+
+
+@pytest.mark.parametrize(("visibility", "safe"), [(60, False), (61, True)])
+def test_visibility(visibility: int, safe: bool) -> None:
+    """A message must not come again while its task runs: visibility above the lease."""
+    found = startup_checks.check_settings(settings(broker_visibility_timeout=visibility))
+    assert (found == []) is safe
+    assert safe or "Raise it, or lower EPAY_LEASE_SECONDS or EPAY_TOTAL_TIMEOUT." in found[0]
