@@ -32,8 +32,7 @@ def run_startup_checks(settings: Settings) -> None:
     )
     if found:
         findings = "\n".join(f"  - {finding}" for finding in found)
-        msg = f"The payout worker does not start on unsafe ground:\n{findings}"
-        raise SystemExit(msg)
+        raise SystemExit(f"The payout worker does not start on unsafe ground:\n{findings}")
 
 
 def _database(settings: Settings) -> list[str]:
