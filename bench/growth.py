@@ -22,6 +22,7 @@ from bench.payloads import ACCOUNT, CURRENCY, FEE, request_kwargs
 from bench.ratios import Criterion
 from shared.config.builders import build_policy
 from shared.config.settings import Settings
+from shared.domain.circuit_breaker import BreakerRules, MemoryBreakerStore
 from shared.domain.gateway import CreateOrder, OrderAnswer, OutcomeUnknown, Report
 from shared.domain.notifications import Message
 from shared.domain.policy import Policy
@@ -31,6 +32,9 @@ from worker.context import Context, QueryPool
 from worker.database_retry import DatabaseRetry
 from worker.jobs.request import request
 from worker.jobs.sweep import sweep
+from worker.send_guard.circuit_breaker import CircuitBreaker
+from worker.send_guard.guard import SendGuard
+from worker.send_guard.pauses import PauseCache
 
 DUE = 1000
 _SWEEPS = 25
@@ -193,12 +197,19 @@ def _context(url: str) -> Iterator[Context]:
             publish=_nowhere,
             publish_outcome=_nobody,
             database_retry=DatabaseRetry(5),
+            send_guard=_send_guard(),
             sweep_batch=DUE,
             clock=lambda: datetime.now(UTC),
         )
     finally:
         asking.close()
         engine.dispose()
+
+
+def _send_guard() -> SendGuard:
+    """One that lets every payout pass."""
+    breaker = CircuitBreaker(MemoryBreakerStore(time.time), BreakerRules())
+    return SendGuard(PauseCache(list), breaker)
 
 
 def _policy() -> Policy:

@@ -65,19 +65,16 @@ def _plain_text(value: str) -> str:
         msg = "has a control character, a line break or another character that cannot be printed"
         raise ValueError(msg)
     if value != value.strip():
-        msg = "begins or ends with white space"
-        raise ValueError(msg)
+        raise ValueError("begins or ends with white space")
     return value
 
 
 def _exact_amount(value: str) -> str:
     amount = Decimal(value)
     if amount <= 0:
-        msg = "must be above zero"
-        raise ValueError(msg)
+        raise ValueError("must be above zero")
     if amount >= Decimal(10) ** (AMOUNT_DIGITS - AMOUNT_SCALE):
-        msg = f"has more than {AMOUNT_DIGITS - AMOUNT_SCALE} digits before the point"
-        raise ValueError(msg)
+        raise ValueError(f"has more than {AMOUNT_DIGITS - AMOUNT_SCALE} digits before the point")
     if amount != round(amount, AMOUNT_SCALE):
         msg = f"has more than {AMOUNT_SCALE} decimal places and would not be stored exactly"
         raise ValueError(msg)
@@ -86,15 +83,13 @@ def _exact_amount(value: str) -> str:
 
 def _small(value: dict[str, str]) -> dict[str, str]:
     if len(json.dumps(value, ensure_ascii=False).encode()) > _EXTEND_FIELDS_BYTES:
-        msg = f"is larger than {_EXTEND_FIELDS_BYTES} bytes as JSON"
-        raise ValueError(msg)
+        raise ValueError(f"is larger than {_EXTEND_FIELDS_BYTES} bytes as JSON")
     return value
 
 
 def _once_each(value: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(value)) != len(value):
-        msg = "names a moment twice"
-        raise ValueError(msg)
+        raise ValueError("names a moment twice")
     return value
 
 

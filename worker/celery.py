@@ -81,8 +81,7 @@ def _make_app() -> Celery:
         build_epay_config(settings)
         build_cipher(settings)
     except SettingsError as error:
-        msg = f"The payout worker cannot start: {error}"
-        raise SystemExit(msg) from None
+        raise SystemExit(f"The payout worker cannot start: {error}") from None
     made = make_celery("worker", settings)
     made.conf.update(worker_config(settings))
     return made

@@ -7,55 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from shared.clock import utcnow
-from shared.domain.gateway import CreateOrder, OrderAnswer
+from shared.domain.gateway import OrderAnswer
 from shared.domain.notifications import Message
 from shared.domain.policy import Policy
+from shared.epay.client import EpayClient
 from shared.storage.payout_store import PayoutStore
-from worker.send_guard.interface import AllowAll, SendGuard
-
-T = TypeVar("T")
-
-
-class Gateway(Protocol):
-    """The requests to EPAY that submit and reconcile a payout."""
-
-    def create(self, order: CreateOrder) -> OrderAnswer:
-        """Send the create request; failures are answers, too."""
-        ...
-
-    def query(self, merchant_order_no: str) -> OrderAnswer:
-        """Query an order; failures are answers, too."""
-        ...
-
-
-class Publish(Protocol):
-    """Publishes one of our own tasks. Raises while the broker is unavailable."""
-
-    def __call__(self, task: str, kwargs: Mapping[str, Any]) -> None:
-        """Publish `task` to its queue."""
-        ...
-
+from worker.database_retry import DatabaseRetry
+from worker.send_guard.guard import SendGuard
 
 Answers = Iterator[list[tuple[int, OrderAnswer]]]
-
-
-class QueryMany(Protocol):
-    """Queries several orders at EPAY concurrently."""
-
-    def __call__(self, orders: Mapping[int, str], max_wait: timedelta) -> Answers:
-        """Yield answers by payout id, in batches; none that takes longer than `max_wait`."""
-        ...
-
-
-class RetriesDatabase(Protocol):
-    """Retries database work while PostgreSQL is unavailable."""
-
-    def run(self, body: Callable[[], T]) -> T:
-        """Run `body` until it succeeds. Raises DatabaseUnavailable after the maximum wait."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -67,14 +30,16 @@ class Context:
     total_timeout: timedelta
     """No request to EPAY lasts longer."""
     store: PayoutStore
-    gateway: Gateway
-    query_many: QueryMany
-    publish: Publish
+    gateway: EpayClient
+    query_many: Callable[[Mapping[int, str], timedelta], Answers]
+    """Queries orders at EPAY concurrently; see `QueryPool.__call__`."""
+    publish: Callable[[str, Mapping[str, Any]], None]
+    """Publishes one of our own tasks with its kwargs. Raises while the broker is unavailable."""
     publish_outcome: Callable[[Message], None]
     """Sends a message to an asking app. Raises while the broker is unavailable."""
-    database_retry: RetriesDatabase
+    database_retry: DatabaseRetry
     """Waits in place while PostgreSQL is unavailable."""
-    send_guard: SendGuard = field(default_factory=AllowAll)
+    send_guard: SendGuard
     """Decides whether a payout may be sent now."""
     sweep_batch: int = 500
     query_batch: int = 32
@@ -85,22 +50,14 @@ class Context:
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
 
-    def with_database_retry(self, body: Callable[[], T]) -> T:
-        """Run `body`, which must be safe to repeat from its start, until PostgreSQL is available.
-
-        Raises:
-            DatabaseUnavailable: the maximum wait is over.
-        """
-        return self.database_retry.run(body)
-
 
 class QueryPool:
-    """A `QueryMany` on a thread pool that the whole process shares."""
+    """Queries of several orders at once, on a thread pool that the whole process shares."""
 
     _WAVE_SECONDS = 1.0
 
     def __init__(
-        self, gateway: Gateway, workers: int, acquire: Callable[[], bool] = lambda: True
+        self, gateway: EpayClient, workers: int, acquire: Callable[[], bool] = lambda: True
     ) -> None:
         """`acquire` waits for the rate limit; False: no slot is free, the query is not made."""
         self._gateway = gateway
@@ -108,7 +65,11 @@ class QueryPool:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="query")
 
     def __call__(self, orders: Mapping[int, str], max_wait: timedelta) -> Answers:
-        """See `QueryMany`."""
+        """Yield answers by payout id, in batches; none that takes longer than `max_wait`.
+
+        Args:
+            orders: payout id -> order number.
+        """
         pending: dict[Future[OrderAnswer | None], int] = {
             self._pool.submit(self._ask, order_no): payout_id
             for payout_id, order_no in orders.items()

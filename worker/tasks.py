@@ -32,9 +32,11 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-def _with_database_retry(body: Callable[[], T]) -> T:
+def _run(job: Callable[..., T], *args: Any) -> T:
+    """Run a job on the context; give the message back when PostgreSQL stays unavailable."""
+    context = runtime().context
     try:
-        return runtime().context.with_database_retry(body)
+        return context.database_retry.run(lambda: job(context, *args))
     except DatabaseUnavailable as error:
         raise Reject(reason=error, requeue=True) from error
 
@@ -45,7 +47,7 @@ def request_task(*args: object, **kwargs: Any) -> contract.RequestResult:
     claim_id = uuid.uuid4().hex
     asked = {**kwargs, "positional_arguments": len(args)} if args else kwargs
     try:
-        return _with_database_retry(lambda: request(runtime().context, asked, claim_id))
+        return _run(request, asked, claim_id)
     except Reject:
         raise
     except Exception:
@@ -57,16 +59,13 @@ def request_task(*args: object, **kwargs: Any) -> contract.RequestResult:
 @app.task(name=contract.TASK_SUBMIT)
 def submit_task(payout_id: int, lease: str | None = None) -> str | None:
     """Send one queued payout."""
-    claim_id = uuid.uuid4().hex
-    return _with_database_retry(
-        lambda: submit(runtime().context, payout_id, _instant(lease), claim_id)
-    )
+    return _run(submit, payout_id, _instant(lease), uuid.uuid4().hex)
 
 
 @app.task(name=contract.TASK_QUERY)
 def query_task(payout_ids: list[int], lease: str | None = None) -> int:
     """Ask EPAY about a batch of payouts."""
-    return _with_database_retry(lambda: query(runtime().context, payout_ids, _instant(lease)))
+    return _run(query, payout_ids, _instant(lease))
 
 
 @app.task(name=contract.TASK_CALLBACK)
@@ -77,25 +76,25 @@ def callback_task(**message: Any) -> str | None:
     except ValidationError:
         log.error("message_refused", reason="it is no callback", task=contract.TASK_CALLBACK)  # noqa: TRY400
         return None
-    return _with_database_retry(lambda: callback(runtime().context, parsed))
+    return _run(callback, parsed)
 
 
 @app.task(name=contract.TASK_SWEEP)
 def sweep_task() -> dict[str, int]:
     """One tick of the clock."""
-    return _with_database_retry(lambda: sweep(runtime().context))
+    return _run(sweep)
 
 
 @app.task(name=contract.TASK_NOTIFY)
 def notify_task() -> int:
     """Send what the outbox holds."""
-    return _with_database_retry(lambda: notify(runtime().context))
+    return _run(notify)
 
 
 @app.task(name=contract.TASK_BOOKS)
 def books_task() -> int:
     """Compare some of a day's payouts with EPAY."""
-    return _with_database_retry(lambda: reconcile_day(runtime().context))
+    return _run(reconcile_day)
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -153,8 +153,7 @@ class Settings(BaseSettings):
     @classmethod
     def _acted_on_is_signed(cls, value: frozenset[str]) -> frozenset[str]:
         if unsafe := value & ACTED_ON:
-            msg = f"the signature must cover {', '.join(sorted(unsafe))}: we act on it"
-            raise ValueError(msg)
+            raise ValueError(f"the signature must cover {', '.join(sorted(unsafe))}: we act on it")
         return value
 
     @field_validator("database_url")
@@ -163,16 +162,14 @@ class Settings(BaseSettings):
         if value and not value.startswith(
             ("postgresql://", "postgres://", "postgresql+psycopg://")
         ):
-            msg = "must begin with postgresql://"
-            raise ValueError(msg)
+            raise ValueError("must begin with postgresql://")
         return value
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
         if value and not value.startswith(("redis", "sentinel://")):
-            msg = "must begin with redis://, rediss:// or sentinel://"
-            raise ValueError(msg)
+            raise ValueError("must begin with redis://, rediss:// or sentinel://")
         return value
 
     @model_validator(mode="after")
@@ -189,12 +186,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _lease_outlives_request(self) -> Self:
         if self.epay_lease_seconds <= self.total_timeout:
-            msg = (
+            raise ValueError(
                 f"EPAY_LEASE_SECONDS ({self.epay_lease_seconds:g}) must be above EPAY_TOTAL_TIMEOUT"
                 f" ({self.total_timeout:g}): a lease that ends while the request is on the wire"
                 " is no lease"
             )
-            raise ValueError(msg)
         return self
 
     @property
@@ -225,8 +221,7 @@ class Settings(BaseSettings):
         missing = [name for name in names if not _is_set(getattr(self, name))]
         if missing:
             lines = "\n".join(f"  {name.upper()}: {_HINTS[name]}" for name in missing)
-            msg = f"not set in the environment or .env:\n{lines}"
-            raise SettingsError(msg)
+            raise SettingsError(f"not set in the environment or .env:\n{lines}")
         return self
 
 
@@ -249,8 +244,7 @@ def _secrets_folder() -> Path | None:
         return None
     folder = Path(named)
     if not folder.is_dir():
-        msg = f"SECRETS_DIR names no folder: {folder}"
-        raise SettingsError(msg)
+        raise SettingsError(f"SECRETS_DIR names no folder: {folder}")
     return folder
 
 
@@ -270,5 +264,4 @@ def load() -> Settings:
             f"  {'.'.join(str(part) for part in item['loc']).upper() or 'settings'}: {item['msg']}"
             for item in error.errors(include_input=False, include_url=False)
         )
-        msg = f"wrong settings:\n{lines}"
-        raise SettingsError(msg) from None
+        raise SettingsError(f"wrong settings:\n{lines}") from None

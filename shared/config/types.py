@@ -44,8 +44,7 @@ def _amounts(value: object) -> object:
         currency, _, text = str(part).partition(":")
         currency = currency.strip()
         if currency in found:
-            msg = f"names {currency} twice"
-            raise ValueError(msg)
+            raise ValueError(f"names {currency} twice")
         found[currency] = _amount(currency, text.strip())
     return found
 

@@ -29,8 +29,7 @@ def _to_json(value: object) -> str:
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
-    msg = f"a {type(value).__name__} cannot be hashed"
-    raise TypeError(msg)
+    raise TypeError(f"a {type(value).__name__} cannot be hashed")
 
 
 _canonical = json.JSONEncoder(

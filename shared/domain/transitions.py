@@ -71,8 +71,7 @@ def transition(payout: PayoutState, status: Status) -> PayoutState:
     if status is payout.status:
         return payout
     if status not in TRANSITIONS[payout.status]:
-        msg = f"{payout.status} -> {status}"
-        raise IllegalTransition(msg)
+        raise IllegalTransition(f"{payout.status} -> {status}")
     return replace(payout, status=status)
 
 

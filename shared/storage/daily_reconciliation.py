@@ -132,8 +132,7 @@ class ReconciliationStore:
         self._run(_BEGIN, {"day": day, "now": now})
         found = self.find(day)
         if found is None:
-            msg = f"the reconciliation of {day} is gone"
-            raise LookupError(msg)
+            raise LookupError(f"the reconciliation of {day} is gone")
         return found
 
     def find(self, day: date) -> DayProgress | None:

@@ -26,11 +26,10 @@ class AccountCipher:
             self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
             self._current = Fernet(keys[0]) if keys else None
         except ValueError:
-            msg = (
+            raise CipherError(
                 "ACCOUNT_ENCRYPTION_KEYS holds something that is no key. Make one with:"
                 " payouts new-key"
-            )
-            raise CipherError(msg) from None
+            ) from None
 
     def encrypt(self, account_no: str) -> str:
         """The stored form of an account number."""

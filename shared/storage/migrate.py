@@ -74,8 +74,7 @@ def newest() -> str:
     """The revision that this code needs."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
-        msg = "no migrations found"
-        raise RuntimeError(msg)
+        raise RuntimeError("no migrations found")
     return head
 
 

@@ -35,8 +35,7 @@ def payout_row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:
         ValueError: the amount has more decimal places than the column stores.
     """
     if payout.amount != round(payout.amount, AMOUNT_SCALE):
-        msg = f"the amount of {payout.merchant_order_no} would not be stored exactly"
-        raise ValueError(msg)
+        raise ValueError(f"the amount of {payout.merchant_order_no} would not be stored exactly")
     return {name: getattr(payout, name) for name in names}
 
 
@@ -61,8 +60,7 @@ def to_json_text(value: object) -> str:
         return value.isoformat()
     if isinstance(value, Decimal):
         return str(value)
-    msg = f"{type(value).__name__} has no place in a row"
-    raise TypeError(msg)
+    raise TypeError(f"{type(value).__name__} has no place in a row")
 
 
 dumps = json.JSONEncoder(default=to_json_text, ensure_ascii=False, separators=(",", ":")).encode

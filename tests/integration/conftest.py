@@ -22,6 +22,7 @@ from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from tests.support.factories import request_kwargs
+from tests.support.send_guard import AllowAll
 from worker.context import Context, QueryPool
 from worker.database_retry import DatabaseRetry
 from worker.jobs.request import request
@@ -127,6 +128,7 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
             publish=lambda task, kwargs: published.append((task, dict(kwargs))),
             publish_outcome=told.append,
             database_retry=DatabaseRetry(5),
+            send_guard=AllowAll(),
         )
         return World(context, gateway, engine, published, told)
 

@@ -30,6 +30,7 @@ from shared.storage.payout_store import PayoutStore
 from tests.security.request_cases import SEED, Case
 from tests.security.request_oracle import ACCOUNT, FIELDS, is_notify, is_valid
 from tests.simulation.memory_store import MemoryStore
+from tests.support.send_guard import AllowAll
 from worker.context import Context
 from worker.jobs.request import request
 
@@ -109,6 +110,7 @@ class Harness:
             publish=self._nothing_else,
             publish_outcome=self._nothing_else,
             database_retry=self,
+            send_guard=AllowAll(),
         )
         return request(ctx, kwargs, "claim")
 

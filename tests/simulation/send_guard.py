@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from tests.simulation.seeded_choices import Choices
-from worker.send_guard.interface import CheckResult, Defer, Permit, Reject
+from worker.send_guard.permit import CheckResult, Defer, Permit, Reject
 
 
 class SimSendGuard:
-    """See `worker.send_guard.interface.SendGuard`; it is the permit, too."""
+    """See `worker.send_guard.guard.SendGuard`; it is the permit, too."""
 
     def __init__(
         self,

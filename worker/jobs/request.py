@@ -19,7 +19,7 @@ from shared.domain.intake import conflict, conflicting_fields, payout_from_reque
 from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context
 from worker.jobs.submission import submit_claimed, submit_queued
-from worker.send_guard.interface import Defer, Permit, Reject
+from worker.send_guard.permit import Defer, Permit, Reject
 
 _NO_WAIT = timedelta(0)
 

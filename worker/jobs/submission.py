@@ -12,7 +12,7 @@ from shared.domain.gateway import CreateOrder, NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context
 from worker.database_retry import DatabaseUnavailable
-from worker.send_guard.interface import Defer, Permit, Reject
+from worker.send_guard.permit import Defer, Permit, Reject
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ def submit_claimed(ctx: Context, payout: PayoutState, permit: Permit) -> PayoutS
         return ctx.store.apply(decide(payout)) or ctx.store.update(payout.id, decide)
 
     try:
-        return ctx.with_database_retry(record) or payout
+        return ctx.database_retry.run(record) or payout
     except DatabaseUnavailable:
         log.error("answer_not_recorded", merchant_order_no=payout.merchant_order_no)  # noqa: TRY400
         return payout

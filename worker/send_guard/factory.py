@@ -13,7 +13,7 @@ from shared.storage import pauses
 from worker.send_guard.amount_limits import AmountLimits, GetLimit
 from worker.send_guard.breaker_store import FallbackBreakerStore, RedisBreakerStore
 from worker.send_guard.circuit_breaker import CircuitBreaker
-from worker.send_guard.guard import WorkerSendGuard
+from worker.send_guard.guard import SendGuard
 from worker.send_guard.pauses import PauseCache
 from worker.send_guard.rate_limit import RateLimiter
 
@@ -39,7 +39,7 @@ def make_send_guard(
     redis: RedisClient,
     get_limit: GetLimit,
     rate_limiter: RateLimiter | None,
-) -> WorkerSendGuard:
+) -> SendGuard:
     """Build the send guard."""
     rules = BreakerRules(
         failures=settings.breaker_failures,
@@ -55,7 +55,7 @@ def make_send_guard(
             category=settings.epay_limit_category,
             cache_seconds=settings.epay_limit_cache_seconds,
         )
-    return WorkerSendGuard(
+    return SendGuard(
         PauseCache(lambda: pauses.active(engine)),
         CircuitBreaker(FallbackBreakerStore(RedisBreakerStore(redis)), rules),
         limits,

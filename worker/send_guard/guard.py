@@ -1,4 +1,4 @@
-"""The send guard of a worker process: pauses, circuit breaker, EPAY's limits, rate limit."""
+"""Whether a payout may be sent now: pauses, circuit breaker, EPAY's limits, rate limit."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from shared.domain.payout import PayoutState
 from shared.redis_client import RedisUnavailable
 from worker.send_guard.amount_limits import AmountLimits, LimitUnknown
 from worker.send_guard.circuit_breaker import CircuitBreaker
-from worker.send_guard.interface import CheckResult, Defer, Reject
 from worker.send_guard.pauses import PauseCache, PausesUnreadable
-from worker.send_guard.permit import EPAY_UNAVAILABLE, REDIS_UNAVAILABLE, WorkerPermit
+from worker.send_guard.permit import (
+    EPAY_UNAVAILABLE,
+    REDIS_UNAVAILABLE,
+    CheckResult,
+    Defer,
+    Permit,
+    Reject,
+)
 from worker.send_guard.rate_limit import RateLimited, RateLimiter
 
 _PAUSED_SECONDS = 300.0
@@ -23,8 +29,8 @@ _LEAD_SECONDS = 0.15
 """Between check and request lies a commit: a slot is reserved so far ahead that it fits in."""
 
 
-class WorkerSendGuard:
-    """See `worker.send_guard.interface.SendGuard`."""
+class SendGuard:
+    """Checked before a payout is claimed for sending. Safe to share between threads."""
 
     def __init__(
         self,
@@ -39,7 +45,12 @@ class WorkerSendGuard:
         self._rate_limiter = rate_limiter
 
     def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
-        """See `SendGuard`. Probe and slot come last: they are taken only if all else passed."""
+        """Decide whether the payout may be sent now; waits at most `max_wait` for its turn.
+
+        May ask EPAY and Redis: no database connection is held meanwhile (law 9). With a `max_wait`
+        of zero it asks EPAY nothing, and its permit holds nothing that must be released. Probe and
+        slot come last: they are taken only if all else passed.
+        """
         may_wait = max_wait > timedelta(0)
         refusal = (
             self._check_pauses(payout)
@@ -55,9 +66,12 @@ class WorkerSendGuard:
             or permit
         )
 
-    def recover_permit(self, payout: PayoutState) -> WorkerPermit:
-        """See `SendGuard`."""
-        return WorkerPermit(payout, self._pauses, self._breaker, self._rate_limiter)
+    def recover_permit(self, payout: PayoutState) -> Permit:
+        """Permit a payout that was claimed by an interrupted run of the same task.
+
+        Its permit is lost and the claim must not be checked again: `confirm` does what is left.
+        """
+        return Permit(payout, self._pauses, self._breaker, self._rate_limiter)
 
     def _check_pauses(self, payout: PayoutState) -> Defer | None:
         try:
@@ -81,12 +95,12 @@ class WorkerSendGuard:
             return _defer(_SOON_SECONDS, "EPAY's limit is not known")
         return None if violation is None else Reject(violation)
 
-    def _start_probe(self, permit: WorkerPermit, *, may_probe: bool) -> Defer | None:
+    def _start_probe(self, permit: Permit, *, may_probe: bool) -> Defer | None:
         if may_probe and self._breaker.wait() == 0:
             permit.probe = self._breaker.start_probe()
         return None if permit.probe is not None else self._check_breaker(may_probe=False)
 
-    def _reserve_slot(self, permit: WorkerPermit, max_wait: timedelta) -> Defer | None:
+    def _reserve_slot(self, permit: Permit, max_wait: timedelta) -> Defer | None:
         if self._rate_limiter is None:
             return None
         try:

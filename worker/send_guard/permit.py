@@ -1,8 +1,10 @@
-"""The permit of a worker process: what is checked again right before a request."""
+"""What the send guard answers: a permit, or why a payout may not be sent now."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from datetime import datetime
 
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
@@ -20,8 +22,23 @@ _MAX_WAIT_SECONDS = 2.0
 """For that other slot."""
 
 
-class WorkerPermit:
-    """See `worker.send_guard.interface.Permit`."""
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """The payout may not be sent before `until`; nothing is wrong with it."""
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """EPAY's own limit excludes the amount; `reason` names the limit."""
+
+    reason: str
+
+
+class Permit:
+    """Permission to send one payout once. Used by one thread at a time."""
 
     def __init__(
         self,
@@ -41,7 +58,11 @@ class WorkerPermit:
         self._confirmed_at = 0.0
 
     def confirm(self) -> str | None:
-        """See `Permit`. Pauses come last: what is sent was not paused a second ago."""
+        """Check again right before the request, after the claim; returns why not to send, or None.
+
+        Waits for the request's turn under the rate limit. A refused permit is released. Pauses come
+        last: what is sent was not paused a second ago.
+        """
         reason = self._wait_for_slot() or self._check_breaker() or self._check_pauses()
         if reason is not None:
             self.release()
@@ -49,12 +70,12 @@ class WorkerPermit:
         return reason
 
     def record(self, answer: OrderAnswer) -> None:
-        """See `Permit`."""
+        """Learn from the answer to a create request that was really made."""
         probe, self.probe = self.probe, None
         self._breaker.record(answer, begun_at=self._confirmed_at, probe=probe)
 
     def release(self) -> None:
-        """See `Permit`. Another request may be the probe."""
+        """Give the permit back, nothing will be sent. Does nothing after `record`."""
         probe, self.probe = self.probe, None
         if probe is not None:
             self._breaker.release_probe(probe)
@@ -83,3 +104,6 @@ class WorkerPermit:
         except PausesUnreadable:
             return "the pauses could not be read"
         return None if pause is None else f"paused: {pause.scope}"
+
+
+CheckResult = Permit | Defer | Reject

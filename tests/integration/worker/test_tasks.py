@@ -27,7 +27,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, value)
     from worker import tasks as module
 
-    context = SimpleNamespace(with_database_retry=lambda body: body())
+    context = SimpleNamespace(database_retry=SimpleNamespace(run=lambda body: body()))
     monkeypatch.setattr(module, "runtime", lambda: SimpleNamespace(context=context))
     sent: list[tuple[Any, ...]] = []
     monkeypatch.setattr(

@@ -38,10 +38,11 @@ from tests.support.jobs import (
     tick,
     until_epay_says,
 )
+from tests.support.send_guard import AllowAll
 from worker.jobs.query import query
 from worker.jobs.submit import submit
 from worker.jobs.sweep import sweep
-from worker.send_guard.interface import AllowAll, CheckResult
+from worker.send_guard.permit import CheckResult
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World

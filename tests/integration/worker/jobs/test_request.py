@@ -386,7 +386,7 @@ def test_what_was_sent_is_not_sent_again_for_want_of_a_database(world: World, fa
     """PostgreSQL goes away between the create and its answer: recorded later, sent once."""
     world.context = replace(world.context, store=AnswerRefused(world.engine, fails))
     claim = claim_id()
-    answer = world.context.with_database_retry(lambda: request(world.context, KWARGS, claim))
+    answer = world.context.database_retry.run(lambda: request(world.context, KWARGS, claim))
     assert (answer["status"], of_ledger(world)["creates_received"]) == ("processing", 1)
 
 
@@ -397,7 +397,7 @@ def test_an_answer_that_is_never_written_is_asked_for(world: World) -> None:
         world.context, store=AnswerRefused(world.engine, 999), database_retry=DatabaseRetry(0.1)
     )
     claim = claim_id()
-    answer = away.with_database_retry(lambda: request(away, KWARGS, claim))
+    answer = away.database_retry.run(lambda: request(away, KWARGS, claim))
     assert answer["status"] == "submitting"
     until_epay_says(world, "7")
     clock.forward(60)

@@ -30,7 +30,7 @@ from tests.support.jobs import (
 )
 from worker.jobs.request import request
 from worker.jobs.submit import submit
-from worker.send_guard.interface import CheckResult, Defer, Permit, Reject
+from worker.send_guard.permit import CheckResult, Defer, Permit, Reject
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World

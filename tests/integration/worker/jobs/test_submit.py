@@ -161,7 +161,7 @@ def test_a_database_that_goes_away_makes_no_second_send(
     world.context = replace(world.context, store=store(world.engine))
     claim = claim_id()
     run = lambda: submit(world.context, payout.id, lease, claim)  # noqa: E731
-    assert world.context.with_database_retry(run) == "processing"
+    assert world.context.database_retry.run(run) == "processing"
     assert of_ledger(world)["creates_received"] == 1
 
 

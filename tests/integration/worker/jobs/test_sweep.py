@@ -204,7 +204,7 @@ def test_a_claim_whose_reply_was_lost_comes_due_again(world: World) -> None:
     clock = controlled(world)
     put_queued(world, "order-1")
     world.context = replace(world.context, store=ClaimReplyLost(world.engine))
-    assert world.context.with_database_retry(lambda: sweep(world.context))["submit"] == 0
+    assert world.context.database_retry.run(lambda: sweep(world.context))["submit"] == 0
     clock.forward(60)
     assert tick(world)["submit"] == 1
     assert world.row().status is Status.PROCESSING

@@ -19,13 +19,13 @@ from shared.storage import pauses
 from shared.storage.engine import make_engine
 from shared.storage.pauses import AlreadyPaused, NotPaused, Pause, Scope
 from tests.support.jobs import kinds, new, of_ledger, put_queued, put_unknown, said, tick
+from tests.support.send_guard import AllowAll
 from worker.jobs.callback import callback
 from worker.jobs.query import query
 from worker.send_guard.circuit_breaker import CircuitBreaker
-from worker.send_guard.guard import WorkerSendGuard
-from worker.send_guard.interface import AllowAll, CheckResult, Defer, SendGuard
+from worker.send_guard.guard import SendGuard
 from worker.send_guard.pauses import PauseCache, PausesUnreadable
-from worker.send_guard.permit import WorkerPermit
+from worker.send_guard.permit import CheckResult, Defer, Permit
 
 if TYPE_CHECKING:
     from tests.integration.conftest import World
@@ -34,10 +34,10 @@ ALL = Scope()
 USD = Scope(currency="USD")
 
 
-def gate_of(engine: Engine, clock: Any = None) -> WorkerSendGuard:
+def gate_of(engine: Engine, clock: Any = None) -> SendGuard:
     given = {"clock": clock} if clock else {}
     view = PauseCache(lambda: pauses.active(engine), **given)
-    return WorkerSendGuard(view, CircuitBreaker(MemoryBreakerStore(lambda: 0.0), BreakerRules()))
+    return SendGuard(view, CircuitBreaker(MemoryBreakerStore(lambda: 0.0), BreakerRules()))
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_pause_between_claim_and_send_still_holds(gated: World, now: list[floa
     [payout] = put_queued(gated, "order-1")
     gate = gated.context.send_guard
     permit = gate.check(payout, max_wait=timedelta(seconds=5))
-    assert isinstance(permit, WorkerPermit)
+    assert isinstance(permit, Permit)
     paused(gated.engine)
     now[0] += 1
     assert permit.confirm() == "paused: all payouts"
@@ -223,7 +223,7 @@ def test_what_cannot_be_read_holds_everything(gated: World, now: list[float]) ->
     """PostgreSQL silent on pauses: nothing new is sent, whatever was known before."""
     nowhere = make_engine("postgresql://payouts@127.0.0.1:1/payouts", pool_size=1)
     view = PauseCache(lambda: pauses.active(nowhere), lambda: now[0])
-    gate = WorkerSendGuard(view, CircuitBreaker(MemoryBreakerStore(lambda: 0.0), BreakerRules()))
+    gate = SendGuard(view, CircuitBreaker(MemoryBreakerStore(lambda: 0.0), BreakerRules()))
     payout = new(gated, "order-1")
     with pytest.raises(PausesUnreadable):
         view.find(payout)

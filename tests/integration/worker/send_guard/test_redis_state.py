@@ -34,9 +34,8 @@ from worker.jobs.query import query
 from worker.send_guard.breaker_store import FallbackBreakerStore, RedisBreakerStore
 from worker.send_guard.circuit_breaker import CircuitBreaker
 from worker.send_guard.factory import make_acquire, make_rate_limiter, make_send_guard
-from worker.send_guard.guard import WorkerSendGuard
-from worker.send_guard.interface import Defer, Reject
-from worker.send_guard.permit import WorkerPermit
+from worker.send_guard.guard import SendGuard
+from worker.send_guard.permit import Defer, Permit, Reject
 from worker.send_guard.rate_limit import SHARE, RateLimited, RateLimiter
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def nowhere() -> Iterator[RedisClient]:
     redis.close()
 
 
-def gate_of(world: World, redis: RedisClient, **settings: Any) -> WorkerSendGuard:
+def gate_of(world: World, redis: RedisClient, **settings: Any) -> SendGuard:
     """The gate of a worker process with these settings, and the pace of its queries."""
     made = Settings(_env_file=None, redis_url="redis://x", **settings)
     pace = make_rate_limiter(made, redis)
@@ -80,10 +79,10 @@ def gate_of(world: World, redis: RedisClient, **settings: Any) -> WorkerSendGuar
     return gate
 
 
-def permitted(gate: WorkerSendGuard, payout: PayoutState) -> WorkerPermit:
+def permitted(gate: SendGuard, payout: PayoutState) -> Permit:
     """The permit to send it now."""
     permit = gate.check(payout, max_wait=MAX_WAIT)
-    assert isinstance(permit, WorkerPermit)
+    assert isinstance(permit, Permit)
     return permit
 
 
