@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import redis
-from ops.demo.app import ClientApp
 from sqlalchemy import text
 
 from ops.demo import run
+from ops.demo.client_app import ClientApp
 from ops.demo.server_checks import unused_broker, unused_database
 from ops.errors import UserError
 from sandbox.server import Gateway
