@@ -17,7 +17,7 @@ from shared.domain.payout import PayoutState
 from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import payout_from_row
 from shared.storage.statements import PAYOUT
-from shared.storage.write_transitions import insert_within
+from shared.storage.write_transitions import insert_transitions
 
 _EXISTING = select(PAYOUT).where(
     text("epay_account = :account AND merchant_order_no = ANY(CAST(:order_nos AS text[]))")
@@ -51,7 +51,7 @@ def insert_or_compare(
         due_at: from when on the sweep dispatches the new ones.
     """
     transitions = [lifecycle.accept_queued(payout, now=now, due_at=due_at) for payout in wanted]
-    inserted = insert_within(connection, transitions, cipher)
+    inserted = insert_transitions(connection, transitions, cipher)
     repeated = [payout for payout, new in zip(wanted, inserted, strict=True) if new is None]
     existing = find_existing(connection, repeated, cipher)
     return [

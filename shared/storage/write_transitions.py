@@ -6,7 +6,7 @@ transition was made from (compare-and-set, law 7).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,30 +18,11 @@ from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.row_mapping import dumps, event_row, message_row, payout_row
 from shared.storage.statements import APPLY, CHANGED, INSERT, INSERTED
 
-Execute = Callable[[TextClause, dict[str, str]], list[tuple[int, int]]]
-"""Runs INSERT or APPLY; returns (nth transition, payout id) for each transition written."""
 
-
-def on_connection(connection: Connection) -> Execute:
-    """Execute within the connection's transaction."""
-
-    def execute(statement: TextClause, values: dict[str, str]) -> list[tuple[int, int]]:
-        return [(row.nth, row.id) for row in connection.execute(statement, values)]
-
-    return execute
-
-
-def insert_within(
+def insert_transitions(
     connection: Connection,
     transitions: Sequence[Transition],
     cipher: AccountCipher = NO_ENCRYPTION,
-) -> list[PayoutState | None]:
-    """`PayoutStore.insert` within the caller's transaction."""
-    return insert_transitions(on_connection(connection), transitions, cipher)
-
-
-def insert_transitions(
-    execute: Execute, transitions: Sequence[Transition], cipher: AccountCipher
 ) -> list[PayoutState | None]:
     """Insert new payouts. Of several with one order number the first is inserted.
 
@@ -57,7 +38,7 @@ def insert_transitions(
         | {"account_no": cipher.encrypt(transitions[nth].after.account_no)}
         for nth in tried
     ]
-    written = _write(execute, INSERT, rows, [transitions[nth] for nth in tried])
+    written = _write(connection, INSERT, rows, [transitions[nth] for nth in tried])
     ids = {tried[place]: payout_id for place, payout_id in written.items()}
     return [
         replace(transition.after, id=ids[nth]) if nth in ids else None
@@ -65,7 +46,7 @@ def insert_transitions(
     ]
 
 
-def apply_transitions(execute: Execute, transitions: Sequence[Transition]) -> dict[int, int]:
+def apply_transitions(connection: Connection, transitions: Sequence[Transition]) -> dict[int, int]:
     """Update payouts.
 
     Returns:
@@ -80,11 +61,11 @@ def apply_transitions(execute: Execute, transitions: Sequence[Transition]) -> di
         }
         for transition in transitions
     ]
-    return _write(execute, APPLY, rows, transitions)
+    return _write(connection, APPLY, rows, transitions)
 
 
 def _write(
-    execute: Execute,
+    connection: Connection,
     statement: TextClause,
     rows: list[dict[str, Any]],
     transitions: Sequence[Transition],
@@ -99,12 +80,9 @@ def _write(
         for nth, transition in enumerate(transitions)
         for message in messages_for(transition)
     ]
-    written = execute(
-        statement,
-        {
-            "rows": dumps([{"nth": nth, **row} for nth, row in enumerate(rows)]),
-            "events": dumps(events),
-            "messages": dumps(messages),
-        },
-    )
-    return dict(written)
+    values = {
+        "rows": dumps([{"nth": nth, **row} for nth, row in enumerate(rows)]),
+        "events": dumps(events),
+        "messages": dumps(messages),
+    }
+    return {row.nth: row.id for row in connection.execute(statement, values)}
