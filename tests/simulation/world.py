@@ -39,6 +39,7 @@ from tests.simulation.memory_store import MemoryStore
 from tests.simulation.operators import Person
 from tests.simulation.seeded_choices import Choices
 from tests.simulation.send_guard import SimSendGuard
+from tests.support.factories import request_kwargs
 from worker.context import Context
 from worker.database_retry import DatabaseUnavailable
 from worker.jobs.callback import callback
@@ -206,14 +207,8 @@ class World:
 
     def _ask(self, no: str) -> None:
         notify_on = (["accepted", "final"], ["final"])[self.choices.pick((1, 1))]
-        self.asked[no] = {
-            "merchant_order_no": no,
-            "amount": "10.50",
-            "currency": "USD",
-            "channel_code": "11",
-            "account_no": "U1234567",
-            "notify": {"task": "shop.outcome", "queue": "shop", "on": notify_on},
-        }
+        address = {"task": "shop.outcome", "queue": "shop", "on": notify_on}
+        self.asked[no] = request_kwargs(no, notify=address)
         self.broker.publish(TASK_REQUEST, self.asked[no])
         self.say(f"the app asks for {no}")
 

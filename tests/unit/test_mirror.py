@@ -24,7 +24,6 @@ TESTED_ELSEWHERE = {
     "shared/domain/policy.py": "values without behaviour",
     "shared/domain/reports.py": "shared/domain/test_lifecycle_law_5.py",
     "shared/domain/scheduling.py": "shared/domain/test_lifecycle_law_3.py",
-    "shared/epay/connection.py": "sockets: tests/integration/shared/epay/test_transport.py",
     "shared/config/types.py": "shared/config/test_settings.py",
     "ops/batch/existing.py": "the database: tests/integration/ops/commands/test_batch.py",
     "ops/batch/output.py": "the terminal: tests/integration/ops/commands/test_batch.py",
@@ -61,7 +60,7 @@ def test_every_module_of_a_pure_room_has_its_test(room: str) -> None:
 
 
 def test_exceptions_exist() -> None:
-    """A list that nobody needs any more is shortened."""
+    """The lists name no module or test that is gone."""
     for module, where in TESTED_ELSEWHERE.items():
         assert (ROOT / module).exists(), module
         if where.startswith("shared/"):

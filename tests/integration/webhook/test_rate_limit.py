@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from typing import Any
@@ -176,27 +175,6 @@ def test_a_silent_redis_holds_up_one_request_in_two_seconds() -> None:
             assert (set(told), time.monotonic() - begun < 50) == ({503}, True), "2 s each"
         link = RedisClient(server.url)
         link.ping()
-
-
-def test_one_thread_alone_tries_whether_redis_is_back() -> None:
-    """The others are told that it is away until the one has an answer."""
-    now = [100.0]
-    link = RedisClient("redis://127.0.0.1:1/0", clock=lambda: now[0])
-    with pytest.raises(RedisUnavailable):
-        link.run(link.client.ping)
-    now[0] += 2.1
-    trying, others = threading.Event(), []
-
-    def slow() -> str:
-        trying.set()
-        with pytest.raises(RedisUnavailable):
-            link.run(lambda: others.append("asked"))
-        return "back"
-
-    assert link.run(slow) == "back"
-    assert trying.is_set()
-    assert others == []
-    assert link.run(lambda: "all ask again") == "all ask again"
 
 
 def test_hints_say_when_redis_is_away() -> None:

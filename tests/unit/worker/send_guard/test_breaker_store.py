@@ -66,7 +66,7 @@ def test_swap_changes_nothing_but_the_expected_state(
     old: OpenState | None,
     new: OpenState | None,
 ) -> None:
-    """Compare-and-set: whoever read an older state changes nothing."""
+    """Compare-and-set: a process that read an older state changes nothing."""
     store.swap(None, kept)
     assert not store.swap(old, new)
     assert in_redis(fake_redis) == kept
@@ -142,11 +142,12 @@ def test_state_of_the_others_goes_before_our_own(
 def test_unchanged_state_is_not_published(
     fake_redis: FakeRedisServer, fallback: FallbackBreakerStore, process_clock: Clock
 ) -> None:
-    """What another process closed meanwhile is not opened again."""
+    """What another process closed meanwhile is not opened again, though a swap failed."""
     fake_redis.client.set(KEY, serialize(OPEN))
     fallback.read()
     fake_redis.connected = False
     assert fallback.read()[1] == OPEN
+    assert not fallback.swap(None, OTHER)
     fake_redis.connected = True
     fake_redis.client.delete(KEY)
     process_clock.now += 2.1
