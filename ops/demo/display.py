@@ -14,11 +14,14 @@ from shared.domain.payout import Status
 from shared.domain.transitions import FINAL
 
 
-def live_table(requested: int, rows: Mapping[str, Status], notified: int, seconds: float) -> Table:
-    """The state of the payouts at this moment."""
+def live_table(
+    requested: int, rows: Mapping[str, Status], notified: int, seconds: float, note: str = ""
+) -> Table:
+    """The state of the payouts at this moment; `note` says what holds them up."""
     counts = Counter(rows.values())
     table = Table("status", Column("payouts", justify="right"), Column("", width=36))
     table.title = f"{requested} payouts, {seconds:.0f} s"
+    table.caption = note
     table.add_row("waiting in Redis", str(requested - len(rows)))
     for status in Status:
         if counts[status] or status not in FINAL:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import redis
 import requests
 from rich.live import Live
 from sqlalchemy import Engine, select
@@ -20,6 +21,7 @@ from ops.demo.services import Services, running
 from ops.demo.verify import Paid, Verdict, judge
 from ops.errors import UserError
 from ops.wording.plural import counted
+from shared.domain import circuit_breaker
 from shared.domain.payout import Status
 from shared.domain.transitions import FINAL
 from shared.storage.tables import metadata
@@ -95,14 +97,17 @@ def _watch(services: Services, planned: Sequence[Planned], began: float, limit: 
     with (
         open_database(services.environment["DATABASE_URL"]) as engine,
         connected(services.environment["REDIS_URL"]) as client,
+        redis.Redis.from_url(services.environment["REDIS_URL"]) as broker,
     ):
         client.request(planned)
-        finished = _wait(engine, client, len(planned), began, limit)
+        finished = _wait(engine, broker, client, len(planned), began, limit)
         rows, ledger = _read_result(engine, services.gateway_url)
         return judge(planned, rows, ledger, client.outcomes, in_time=finished)
 
 
-def _wait(engine: Engine, client: ClientApp, count: int, began: float, limit: float) -> bool:
+def _wait(
+    engine: Engine, broker: redis.Redis, client: ClientApp, count: int, began: float, limit: float
+) -> bool:
     """Show the payouts until all are finished; False: no progress, or not within the ceiling."""
     state: tuple[Mapping[str, Status], int] | None = None
     progress_at = began
@@ -112,12 +117,22 @@ def _wait(engine: Engine, client: ClientApp, count: int, began: float, limit: fl
             if seen != state:
                 state, progress_at = seen, now
             rows, notified = seen
-            live.update(live_table(count, rows, notified, now - began))
+            live.update(live_table(count, rows, notified, now - began, breaker_line(broker)))
             if notified == count == sum(1 for status in rows.values() if status in FINAL):
                 return True
             if now - progress_at > limit or now - began > _LONGEST_SECONDS:
                 return False
             client.receive(0.25)
+
+
+def breaker_line(broker: redis.Redis) -> str:
+    """A line about the circuit breaker while it holds payouts; empty while it is closed."""
+    text = broker.get(circuit_breaker.KEY)
+    state = circuit_breaker.deserialize(text.decode() if isinstance(text, bytes) else None)
+    if state is None:
+        return ""
+    seconds = max(0.0, state.retry_at - time.time())
+    return f"circuit breaker open: {state.reason}; next probe in {seconds:.0f} s"
 
 
 def _rows(engine: Engine) -> dict[str, Status]:
