@@ -14,6 +14,10 @@ from shared.storage import migrate
 
 CLOCK_TOLERANCE_SECONDS = 5.0
 _REDIS_TIMEOUT_SECONDS = 5
+_CLUSTER = (
+    "a cluster. Celery's Redis transport cannot use one; name a single Redis that is the broker's"
+    " own."
+)
 
 
 def check_settings(settings: Settings) -> list[str]:
@@ -22,10 +26,7 @@ def check_settings(settings: Settings) -> list[str]:
     if settings.redis_url.startswith(("redis+cluster://", "rediss+cluster://")) or (
         "," in settings.redis_url
     ):
-        found.append(
-            "REDIS_URL names a cluster. Celery's Redis transport cannot use one; name a single"
-            " Redis that is the broker's own."
-        )
+        found.append(f"REDIS_URL names {_CLUSTER}")
     if settings.broker_visibility_timeout <= settings.longest_task:
         found.append(
             f"BROKER_VISIBILITY_TIMEOUT ({settings.broker_visibility_timeout} s) is not above the"
@@ -56,10 +57,7 @@ def check_redis(redis_url: str) -> list[str]:
             " Set `maxmemory-policy noeviction`."
         )
     if info.get("cluster_enabled"):
-        found.append(
-            "Redis runs as a cluster. Celery's Redis transport cannot use one; name a single"
-            " Redis that is the broker's own."
-        )
+        found.append(f"Redis runs as {_CLUSTER}")
     return found
 
 
@@ -75,11 +73,11 @@ def check_database(engine: Engine, now: datetime) -> list[str]:
     ahead = health.read(engine, now).clock_ahead
     if abs(ahead) > CLOCK_TOLERANCE_SECONDS:
         side = "ahead of" if ahead > 0 else "behind"
-        words = (
+        skew = (
             f"The clock of this machine is {abs(ahead):.1f} s {side} the database's: leases and"
             " settle times would not mean what they say. Synchronise both (NTP)."
         )
-        return [words]
+        return [skew]
     return []
 
 
