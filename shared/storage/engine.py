@@ -61,17 +61,14 @@ class Refusal(Exception):
 def _strip_values(context: ExceptionContext) -> None:
     """Replace an error that quotes values, which may be account numbers."""
     error, original = context.sqlalchemy_exception, context.original_exception
-    if isinstance(error, DataError | IntegrityError) and isinstance(original, psycopg.Error):
-        raise _without_values(error, original) from None
-
-
-def _without_values(error: DataError | IntegrityError, original: psycopg.Error) -> DBAPIError:
+    if not isinstance(error, DataError | IntegrityError) or not isinstance(original, psycopg.Error):
+        return
     # the message of a DataError quotes the value; that of an IntegrityError names the constraint
     is_value = isinstance(error, DataError)
     reason = "a value was refused" if is_value else original.diag.message_primary
     message = f"{reason} (SQLSTATE {original.sqlstate})"
     original.args = (message,)  # a traceback prints it as the cause
-    return type(error)(None, None, Refusal(message))
+    raise type(error)(None, None, Refusal(message)) from None
 
 
 def is_transient(error: BaseException) -> bool:
