@@ -19,12 +19,7 @@ from sqlalchemy.orm import Session
 from shared.clock import utcnow
 from shared.config.builders import build_cipher
 from shared.config.settings import Settings
-from shared.contract import (
-    QUEUE_PAYOUTS,
-    TASK_SUBMIT,
-    RequestError,
-    RequestResult,
-)
+from shared.contract import QUEUE_PAYOUTS, TASK_SUBMIT, RequestError, RequestResult
 from shared.domain.intake import conflict, payout_from_request
 from shared.messaging.celery_config import PUBLISH_RETRY, make_celery
 from shared.storage.after_commit import after_commit

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from http import HTTPStatus
 
-from flask import Flask
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
 
 from shared.config.settings import Settings, SettingsError, load
 from shared.messaging.celery_config import make_celery
@@ -13,11 +15,11 @@ from shared.observability.logging import configure_logging
 from shared.redis_client import RedisClient
 from webhook.callbacks import CallbackReceiver
 from webhook.callbacks import blueprint as callbacks
-from webhook.error_handlers import install_error_handlers
 from webhook.health import Health
 from webhook.health import blueprint as health
 from webhook.parsing import MAX_BODY_BYTES
 from webhook.publisher import CallbackPublisher
+from webhook.responses import TEXT
 from webhook.source_policy import SourcePolicy
 from webhook.unverified import UnverifiedCallbackBudget
 
@@ -58,5 +60,14 @@ def assemble(settings: Settings, publisher: CallbackPublisher) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.register_blueprint(callbacks(CallbackReceiver(settings, publisher, budget, sources)))
     app.register_blueprint(health(Health(settings, redis)))
-    install_error_handlers(app)
+    app.register_error_handler(HTTPException, _short_error)
     return app
+
+
+def _short_error(error: Exception) -> Response:
+    """Answer an HTTP error of the framework with its name as text, without details."""
+    status = getattr(error, "code", None) or HTTPStatus.INTERNAL_SERVER_ERROR
+    response = Response(getattr(error, "name", "error").lower(), status, content_type=TEXT)
+    if allowed := getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response

@@ -18,12 +18,13 @@ from shared.epay import callbacks
 from shared.messaging.callback_message import CallbackMessage
 from shared.redis_client import RedisUnavailable
 from webhook.metrics import CALLBACKS
-from webhook.parsing import Malformed, read_fields
+from webhook.parsing import read_fields
 from webhook.publisher import CallbackPublisher
 from webhook.responses import (
     ACCEPTED,
     BAD_SIGNATURE,
     BROKER_AWAY,
+    MALFORMED,
     OUTSIDE,
     RATE_LIMITED,
     Answer,
@@ -77,11 +78,11 @@ class CallbackReceiver:
     def _read(self, request: Request) -> CallbackMessage:
         fields = read_fields(request)
         if not fields.get("sign"):
-            raise Malformed("no signature")
+            raise Refused(MALFORMED, "no signature")
         try:
             message = CallbackMessage.of(callbacks.parse(fields), verified=False)
         except ValidationError as error:
-            raise Malformed("the order number is missing or a field is too long") from error
+            raise Refused(MALFORMED, "no order number, or a field is too long") from error
         verified = _fields_are_unambiguous(fields) and callbacks.verify(
             fields, self._keys, self._nested, self._excluded, self._parse_message
         )

@@ -21,50 +21,31 @@ _JSON = "application/json"
 _Value = TypeVar("_Value")
 
 
-class Malformed(Refused):
-    """The request is not a callback."""
-
-    answer = MALFORMED
-
-
-class TooLarge(Refused):
-    """The body is larger than any callback."""
-
-    answer = TOO_LARGE
-
-
-class UnsupportedType(Refused):
-    """The body is neither a form nor JSON."""
-
-    answer = UNSUPPORTED_TYPE
-
-
 def read_fields(request: Request) -> dict[str, str]:
     """The fields of a callback; each name occurs once.
 
     Raises:
-        TooLarge: over 64 KiB, by its Content-Length or when read.
-        UnsupportedType: the content type is neither a form nor JSON.
-        Malformed: a duplicate field, too many fields, or an unreadable body.
+        Refused: the body is over 64 KiB, by its Content-Length or when read; it is neither a form
+            nor JSON; or it has a duplicate field, too many fields, or cannot be read.
     """
     if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise TooLarge
+        raise Refused(TOO_LARGE)
     if request.method == "GET":
         if len(request.query_string) > MAX_BODY_BYTES:
-            raise TooLarge
+            raise Refused(TOO_LARGE)
         return _from_form(request.query_string)
     if request.mimetype == _FORM:
         return _from_form(_body(request))
     if request.mimetype == _JSON:
         return _from_json(_body(request))
-    raise UnsupportedType
+    raise Refused(UNSUPPORTED_TYPE)
 
 
 def _body(request: Request) -> bytes:
     body = _received(request)
     if request.content_length is None and len(body) >= MAX_BODY_BYTES:
         # Without a Content-Length the body is cut at the bound: it may have been longer.
-        raise TooLarge
+        raise Refused(TOO_LARGE)
     return body
 
 
@@ -72,11 +53,11 @@ def _received(request: Request) -> bytes:
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge as error:
-        raise TooLarge from error
+        raise Refused(TOO_LARGE) from error
     except Exception as error:
         # A broken connection or a wrong chunk size: each WSGI server raises its own exceptions for
         # these, and the sender causes all of them.
-        raise Malformed("the body cannot be read") from error
+        raise Refused(MALFORMED, "the body cannot be read") from error
 
 
 def _from_form(body: bytes) -> dict[str, str]:
@@ -85,7 +66,7 @@ def _from_form(body: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError as error:
-        raise Malformed("too many fields") from error
+        raise Refused(MALFORMED, "too many fields") from error
     return _once_each(pairs)
 
 
@@ -93,16 +74,16 @@ def _from_json(body: bytes) -> dict[str, str]:
     try:
         parsed = json.loads(body, object_pairs_hook=_once_each)
         if not isinstance(parsed, dict) or len(parsed) > MAX_FIELDS:
-            raise Malformed("the body is not an object, or has too many fields")
+            raise Refused(MALFORMED, "the body is not an object, or has too many fields")
         return {name: _as_text(value) for name, value in parsed.items() if value is not None}
     except (ValueError, RecursionError) as error:
-        raise Malformed("the body is not JSON") from error
+        raise Refused(MALFORMED, "the body is not JSON") from error
 
 
 def _once_each(pairs: Sequence[tuple[str, _Value]]) -> dict[str, _Value]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise Malformed("duplicate field")
+        raise Refused(MALFORMED, "duplicate field")
     return fields
 
 
@@ -113,4 +94,4 @@ def _as_text(value: object) -> str:
         return str(value)
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    raise Malformed("a field is neither text nor an integer")
+    raise Refused(MALFORMED, "a field is neither text nor an integer")

@@ -55,15 +55,12 @@ class SharedLimit:
         except RedisUnavailable:
             within = self._local_limiter().hit(self._item, self._name, key)
         if not within:
-            self._cache_full(key)
+            if len(self._full_until) >= _FULL_CACHE_MAX_KEYS:
+                self._full_until = {}
+            self._full_until[key] = self._clock() + _FULL_CACHE_SECONDS
         return within
 
     def _local_limiter(self) -> FixedWindowRateLimiter:
         if self._local is None:
             self._local = FixedWindowRateLimiter(MemoryStorage())
         return self._local
-
-    def _cache_full(self, key: str) -> None:
-        if len(self._full_until) >= _FULL_CACHE_MAX_KEYS:
-            self._full_until = {}
-        self._full_until[key] = self._clock() + _FULL_CACHE_SECONDS

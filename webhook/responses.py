@@ -37,4 +37,6 @@ BROKER_AWAY = Answer("broker_away", "try again later", 503)
 class Refused(Exception):
     """The request cannot be read as a callback; `answer` is all that the sender is told."""
 
-    answer = MALFORMED
+    def __init__(self, answer: Answer, reason: str = "") -> None:
+        super().__init__(reason)
+        self.answer = answer

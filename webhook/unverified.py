@@ -27,10 +27,6 @@ class UnverifiedCallbackBudget:
         """
         if self._budget is None or self._budget.is_full():
             return False
-        return self._is_first_this_minute(merchant_order_no) and self._budget.hit()
-
-    def _is_first_this_minute(self, merchant_order_no: str) -> bool:
-        key = f"payouts:hint:{merchant_order_no}"
-        return bool(
-            self._redis.run(lambda: self._redis.client.set(key, 1, nx=True, ex=_ORDER_SECONDS))
-        )
+        key, client = f"payouts:hint:{merchant_order_no}", self._redis.client
+        is_first = self._redis.run(lambda: client.set(key, 1, nx=True, ex=_ORDER_SECONDS))
+        return bool(is_first) and self._budget.hit()

@@ -9,13 +9,7 @@ from typing import Any
 
 import redis
 import structlog
-from celery.signals import (
-    setup_logging,
-    worker_init,
-    worker_process_shutdown,
-    worker_ready,
-    worker_shutdown,
-)
+from celery import signals
 from kombu.exceptions import OperationalError
 
 from shared import contract
@@ -93,9 +87,11 @@ def runtime() -> WorkerRuntime:
 
 def publish(task: str, kwargs: Mapping[str, Any]) -> None:
     """Put one of our own tasks on its queue."""
-    app.send_task(
-        task, kwargs=dict(kwargs), queue=contract.QUEUE_OF[task], retry_policy=PUBLISH_RETRY
-    )
+    _send(task, kwargs, contract.QUEUE_OF[task])
+
+
+def _send(task: str, kwargs: Mapping[str, Any], queue: str) -> None:
+    app.send_task(task, kwargs=dict(kwargs), queue=queue, retry_policy=PUBLISH_RETRY)
 
 
 _NOT_FOR_APPS = frozenset({*KOMBU_UNACKED_KEYS.values(), *UNACKED_KEYS.values()})
@@ -104,47 +100,38 @@ _NOT_FOR_APPS = frozenset({*KOMBU_UNACKED_KEYS.values(), *UNACKED_KEYS.values()}
 
 def publish_outcome(message: Message) -> None:
     """Send a message to an asking app."""
-    if message.queue in _NOT_FOR_APPS:
-        _log_no_queue(message)
-        return
-    try:
-        app.send_task(
-            message.task,
-            kwargs=dict(message.kwargs),
-            queue=message.queue,
-            retry_policy=PUBLISH_RETRY,
-        )
-    except (OperationalError, redis.ResponseError) as error:
-        if "WRONGTYPE" not in str(error):
-            raise
-        # the key of that name is no list and will never be: nobody else is to wait for it
-        _log_no_queue(message)
-
-
-def _log_no_queue(message: Message) -> None:
+    if message.queue not in _NOT_FOR_APPS:
+        try:
+            _send(message.task, message.kwargs, message.queue)
+        except (OperationalError, redis.ResponseError) as error:
+            # a key of that name that is not a list stays so: later messages do not wait for it
+            if "WRONGTYPE" not in str(error):
+                raise
+        else:
+            return
     log.error("outcome_has_no_queue", queue=message.queue, task=message.task)
 
 
-@worker_init.connect
+@signals.worker_init.connect
 def _check_at_start(**_: object) -> None:
     settings = load()
     configure_logging(settings.log_format)
     run_startup_checks(settings)
 
 
-@worker_ready.connect
+@signals.worker_ready.connect
 def _restore_messages_of_earlier_releases(**_: object) -> None:
     start_restoring(app, load().broker_visibility_timeout)
 
 
-@setup_logging.connect
+@signals.setup_logging.connect
 def _set_up_logging(**_: object) -> None:
     configure_logging(load().log_format)
     install_log_filters()
 
 
-@worker_process_shutdown.connect
-@worker_shutdown.connect
+@signals.worker_process_shutdown.connect
+@signals.worker_shutdown.connect
 def _close(**_: object) -> None:
     global _runtime  # noqa: PLW0603 - see process()
     if _runtime is not None:

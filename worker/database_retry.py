@@ -32,7 +32,6 @@ class DatabaseRetry:
         self._away_since: float | None = None
         self._failed_at = 0.0
         self._lock = threading.Lock()
-        self._task = threading.local()
         stamina.instrumentation.set_on_retry_hooks(())  # an outage is logged once, not per retry
 
     def run(self, body: Callable[[], T]) -> T:
@@ -53,13 +52,9 @@ class DatabaseRetry:
                 began, result = self._run_again(body)
         except Exception as error:
             if is_transient(error):
-                self._task.gave_up = True
                 raise DatabaseUnavailable from error
             raise
-        if getattr(self._task, "gave_up", False):
-            self._task.gave_up = False  # a retry within this body gave up: PostgreSQL is not back
-        else:
-            self._back(began)
+        self._back(began)
         return result
 
     def _run_again(self, body: Callable[[], T]) -> tuple[float, T]:

@@ -7,13 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.contract import (
-    AMOUNT_SCALE,
-    InvalidRequest,
-    PayoutRequest,
-    RequestError,
-    parse_request,
-)
+from shared.contract import AMOUNT_SCALE, InvalidRequest, PayoutRequest, RequestError, parse_request
 from shared.domain.payout import PayoutState, Status
 
 _COMPARED = ("amount", "currency", "channel_code", "account_no", "remark", "extend_fields")

@@ -47,7 +47,7 @@ def string_to_sign(param: Mapping[str, Any] | Sequence[Any], nested: NestedForm)
 
     Raises ValueError for nesting beyond MAX_DEPTH and TypeError for what JSON does not know.
     """
-    return "&".join(f"{key}={text}" for key, text in _members(param, nested, 0))
+    return "&".join(f"{key}={_render(value, nested)}" for key, value in _members(param, 0))
 
 
 def sign(param: Mapping[str, Any] | Sequence[Any], api_key: str, nested: NestedForm) -> str:
@@ -67,7 +67,7 @@ def verify(
 ) -> bool:
     """Tell whether `signature` is exactly what one of the keys gives. Never raises.
 
-    An empty key accepts nothing.     Every key is tried in full, so the time taken does not tell
+    An empty key accepts nothing. Every key is tried in full, so the time taken does not tell
     which one matched.
     """
     if not isinstance(signature, str):
@@ -88,64 +88,48 @@ def _digest(text: str, api_key: str) -> str:
     return hashlib.sha256(f"{text}&key={api_key}".encode()).hexdigest().upper()
 
 
-def _members(
-    value: Mapping[str, Any] | Sequence[Any], nested: NestedForm, depth: int
-) -> list[tuple[str, str]]:
-    """Render keys and values, sorted (an array keeps its order), without the empty ones."""
-    if isinstance(value, Mapping):
-        pairs = sorted(value.items())
-    else:
-        pairs = [(str(index), item) for index, item in enumerate(value)]
-    rendered = ((key, _render(item, nested, depth)) for key, item in pairs)
-    return [(key, text) for key, text in rendered if text]
+class _Array(dict[str, Any]):
+    """The items of an array by index."""
 
 
-def _render(value: Any, nested: NestedForm, depth: int) -> str:
-    """Render one value; empty text means that it is left out."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, (Mapping, list, tuple)):
-        return _render_nested(value, nested, depth + 1)
-    return _scalar(value)
-
-
-def _render_nested(value: Mapping[str, Any] | Sequence[Any], nested: NestedForm, depth: int) -> str:
+def _members(value: Mapping[str, Any] | Sequence[Any], depth: int) -> list[tuple[str, Any]]:
+    """Keys and values, sorted (an array keeps its order), without those that are empty."""
     if depth > MAX_DEPTH:
         raise ValueError("nested too deep to sign")
-    if nested is NestedForm.JSON:
-        return _json(_pruned(value, depth))
-    members = _members(value, nested, depth)
-    if not members:
-        return ""
-    return "{" + _SEPARATORS[nested].join(f"{key}={text}" for key, text in members) + "}"
+    pairs = sorted(value.items()) if isinstance(value, Mapping) else enumerate(value)
+    pruned = ((str(key), _pruned(item, depth + 1)) for key, item in pairs)
+    return [(key, item) for key, item in pruned if item is not None]
 
 
 def _pruned(value: Any, depth: int) -> Any:
-    """Sort the keys and drop the empty members; None when nothing is left."""
-    if depth > MAX_DEPTH:
-        raise ValueError("nested too deep to sign")
+    """The value with its members sorted and the empty ones left out; None if nothing is left."""
     if isinstance(value, Mapping):
-        pruned = {key: _pruned(item, depth + 1) for key, item in sorted(value.items())}
-        return {key: item for key, item in pruned.items() if item is not None} or None
+        return dict(_members(value, depth)) or None
     if isinstance(value, (list, tuple)):
-        items = [_pruned(item, depth + 1) for item in value]
-        return [item for item in items if item is not None] or None
+        return _Array(_members(value, depth)) or None
     return None if value == "" else value
+
+
+def _render(value: Any, nested: NestedForm) -> str:
+    """Write a pruned value; text goes in raw, except within the JSON form."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        return _scalar(value)
+    if nested is NestedForm.JSON:
+        return _json(value)
+    members = (f"{key}={_render(item, nested)}" for key, item in value.items())
+    return "{" + _SEPARATORS[nested].join(members) + "}"
 
 
 def _json(value: Any) -> str:
     """Write compact JSON by hand: the standard writer cannot print a Decimal as it came."""
-    if value is None:
-        return ""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, _Array):
+        return "[" + ",".join(map(_json, value.values())) + "]"
     if isinstance(value, dict):
-        members = (f"{json.dumps(key, ensure_ascii=False)}:{_json(v)}" for key, v in value.items())
-        return "{" + ",".join(members) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_json, value)) + "]"
+        return "{" + ",".join(f"{_json(key)}:{_json(item)}" for key, item in value.items()) + "}"
     return _scalar(value)
 
 

@@ -5,6 +5,7 @@ pinCode, account numbers and free text never get onto the broker.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated
 
@@ -37,26 +38,10 @@ class CallbackMessage(BaseModel):
         Raises:
             pydantic.ValidationError: it names no order, or a field is absurdly long.
         """
-        return cls(
-            verified=verified,
-            merchant_order_no=report.merchant_order_no or "",
-            epay_account=report.epay_account,
-            epay_order_no=report.epay_order_no,
-            status=report.status,
-            amount=report.amount,
-            currency=report.currency,
-            fee=report.fee,
-        )
+        fields = asdict(report) | {"merchant_order_no": report.merchant_order_no or ""}
+        del fields["source"]
+        return cls(verified=verified, **fields)
 
     def report(self) -> Report:
         """What the callback says, for the lifecycle."""
-        return Report(
-            source="callback",
-            epay_account=self.epay_account,
-            merchant_order_no=self.merchant_order_no,
-            epay_order_no=self.epay_order_no,
-            status=self.status,
-            amount=self.amount,
-            currency=self.currency,
-            fee=self.fee,
-        )
+        return Report(source="callback", **self.model_dump(exclude={"verified"}))

@@ -23,11 +23,7 @@ KOMBU_UNACKED_KEYS = {
 }
 """Where kombu keeps messages that a worker has taken, as transport options: all apps share them."""
 
-UNACKED_KEYS = {
-    "unacked_key": "payouts.unacked",
-    "unacked_index_key": "payouts.unacked_index",
-    "unacked_mutex_key": "payouts.unacked_mutex",
-}
+UNACKED_KEYS = {option: f"payouts.{key}" for option, key in KOMBU_UNACKED_KEYS.items()}
 """Keys of our own: our short visibility timeout must not give back another app's running task."""
 
 

@@ -75,7 +75,10 @@ def _installed() -> list[BackgroundHandler]:
 
 
 def _before_fork() -> None:
-    """Stop the thread and keep others from logging: the child has neither the thread nor lines."""
+    """Stop the thread and keep others from logging: a child has neither the thread nor lines.
+
+    The child stays without the thread, and writes its lines directly.
+    """
     for handler in _installed():
         handler.acquire()
         handler.stop()
@@ -87,16 +90,7 @@ def _after_fork_in_parent() -> None:
         handler.release()
 
 
-def _after_fork_in_child() -> None:
-    for handler in _installed():  # `logging` has given it a new lock
-        handler.start()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
 
 
 def mask(value: str) -> str:

@@ -19,6 +19,10 @@ from shared.storage import migrate
 CLOCK_TOLERANCE_SECONDS = 5.0
 _REDIS_TIMEOUT_SECONDS = 5
 _MIN_REDIS = (6, 2)
+_CLUSTER = (
+    "a cluster. Celery's Redis transport cannot use one; name a single Redis that is the broker's"
+    " own."
+)
 
 
 def check_settings(settings: Settings) -> list[str]:
@@ -27,10 +31,7 @@ def check_settings(settings: Settings) -> list[str]:
     if settings.redis_url.startswith(("redis+cluster://", "rediss+cluster://")) or (
         "," in settings.redis_url
     ):
-        found.append(
-            "REDIS_URL names a cluster. Celery's Redis transport cannot use one; name a single"
-            " Redis that is the broker's own."
-        )
+        found.append(f"REDIS_URL names {_CLUSTER}")
     if settings.broker_visibility_timeout <= settings.longest_task:
         found.append(
             f"BROKER_VISIBILITY_TIMEOUT ({settings.broker_visibility_timeout} s) is not above the"
@@ -59,10 +60,7 @@ def check_redis(redis_url: str) -> list[str]:
             " lost. Set `maxmemory-policy noeviction`."
         )
     if info.get("cluster_enabled"):
-        found.append(
-            "Redis runs as a cluster. Celery's Redis transport cannot use one; name a single"
-            " Redis that is the broker's own."
-        )
+        found.append(f"Redis runs as {_CLUSTER}")
     return found
 
 
@@ -108,11 +106,11 @@ def check_database(engine: Engine, now: datetime) -> list[str]:
     ahead = health.read(engine, now).clock_ahead
     if abs(ahead) > CLOCK_TOLERANCE_SECONDS:
         side = "ahead of" if ahead > 0 else "behind"
-        problem = (
+        skew = (
             f"The clock of this machine is {abs(ahead):.1f} s {side} the database's: leases and"
             " delays would be wrong. Synchronise both (NTP)."
         )
-        return [problem]
+        return [skew]
     return []
 
 

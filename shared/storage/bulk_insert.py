@@ -51,7 +51,7 @@ def insert_or_compare(
         due_at: from when on the sweep dispatches the new ones.
     """
     transitions = [lifecycle.accept_queued(payout, now=now, due_at=due_at) for payout in wanted]
-    inserted = insert_transitions(connection, transitions, cipher)
+    inserted = insert_transitions(connection.execute, transitions, cipher)
     repeated = [payout for payout, new in zip(wanted, inserted, strict=True) if new is None]
     existing = find_existing(connection, repeated, cipher)
     return [

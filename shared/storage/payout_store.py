@@ -17,6 +17,7 @@ from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage import outbox
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
+from shared.storage.engine import autocommit_cursor
 from shared.storage.row_mapping import dumps, payout_from_row
 from shared.storage.statements import (
     BY_IDS,
@@ -30,7 +31,7 @@ from shared.storage.statements import (
     STORED_ACCOUNTS,
     UNMATCHED_EVENT,
 )
-from shared.storage.write_transitions import apply_transitions, insert_transitions
+from shared.storage.write_transitions import apply_transitions, insert_transitions, on_cursor
 
 _CAP_LOCK = 0x63617073
 
@@ -71,13 +72,13 @@ class PayoutStore:
         Returns:
             For each transition the payout with its id, or None where the order number is taken.
         """
-        with self._single.connect() as connection:
-            return insert_transitions(connection, transitions, self._cipher)
+        with autocommit_cursor(self.engine) as cursor:
+            return insert_transitions(on_cursor(cursor), transitions, self._cipher)
 
     def apply(self, transition: Transition) -> PayoutState | None:
         """Write one transition; None if its row has changed since it was made."""
-        with self._single.connect() as connection:
-            return transition.after if apply_transitions(connection, [transition]) else None
+        with autocommit_cursor(self.engine) as cursor:
+            return transition.after if apply_transitions(on_cursor(cursor), [transition]) else None
 
     def update(self, payout_id: int, decide: Decide) -> PayoutState | None:
         """Lock the payout, decide, write the transition.
@@ -201,7 +202,7 @@ class PayoutStore:
     ) -> list[PayoutState]:
         found = [payout_from_row(row, self._cipher) for row in connection.execute(wanted, values)]
         transitions = [one for one in map(decide, found) if one is not None]
-        written = apply_transitions(connection, transitions) if transitions else {}
+        written = apply_transitions(connection.execute, transitions) if transitions else {}
         after = {payout.id: payout for payout in found}
         for nth, transition in enumerate(transitions):
             if nth in written:

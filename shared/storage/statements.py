@@ -11,6 +11,7 @@ from dataclasses import fields
 
 from sqlalchemy import Integer, Table, bindparam, select, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from shared.domain.payout import JournalEvent, PayoutState, Status
 from shared.storage.tables import metadata
@@ -18,28 +19,12 @@ from shared.storage.tables import metadata
 PAYOUT = metadata.tables["payout"]
 EVENT = metadata.tables["payout_event"]
 _FIELDS = [field.name for field in fields(PayoutState)]
+_NEVER_CHANGED = (
+    "id epay_account merchant_order_no amount currency channel_code account_no remark"
+    " extend_fields notify nonce created_at"
+)
 INSERTED = [name for name in _FIELDS if name != "id"]
-CHANGED = [
-    "status",
-    "due_at",
-    "sequence",
-    "journal_hash",
-    "claim_id",
-    "attempts",
-    "first_sent_at",
-    "last_sent_at",
-    "queries",
-    "absences",
-    "refusal",
-    "epay_order_no",
-    "epay_status",
-    "fee",
-    "review_reason",
-    "review_since",
-    "updated_at",
-    "finished_at",
-    "released_at",
-]
+CHANGED = [name for name in _FIELDS if name not in _NEVER_CHANGED.split()]
 
 
 def _typed(table: Table, names: Iterable[str]) -> str:
@@ -95,6 +80,10 @@ WITH wanted AS (
     RETURNING w.nth, p.id
 ), {_APPEND}"""
 )
+
+_PSYCOPG = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (INSERT, APPLY)}
+"""The two most frequent statements as psycopg takes them."""
 
 CLAIM_DUE = text(
     """

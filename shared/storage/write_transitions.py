@@ -6,21 +6,30 @@ transition was made from (compare-and-set, law 7).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, TextClause
+import psycopg
+from sqlalchemy import TextClause
 
 from shared.domain.notifications import messages_for
 from shared.domain.payout import PayoutState, Transition
 from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import dumps, event_row, message_row, payout_row
-from shared.storage.statements import APPLY, CHANGED, INSERT, INSERTED
+from shared.storage.statements import APPLY, CHANGED, DRIVER, INSERT, INSERTED
+
+Execute = Callable[[TextClause, dict[str, str]], Iterable[tuple[int, int]]]
+"""Runs INSERT or APPLY; yields (index of the transition, payout id) for each one written."""
+
+
+def on_cursor(cursor: psycopg.Cursor[Any]) -> Execute:
+    """Run the statements on a cursor of the driver."""
+    return lambda statement, values: cursor.execute(DRIVER[statement], values)
 
 
 def insert_transitions(
-    connection: Connection, transitions: Sequence[Transition], cipher: AccountCipher
+    execute: Execute, transitions: Sequence[Transition], cipher: AccountCipher
 ) -> list[PayoutState | None]:
     """Insert new payouts. Of several with one order number the first is inserted.
 
@@ -36,7 +45,7 @@ def insert_transitions(
         | {"account_no": cipher.encrypt(transitions[nth].after.account_no)}
         for nth in tried
     ]
-    written = _write(connection, INSERT, rows, [transitions[nth] for nth in tried])
+    written = _write(execute, INSERT, rows, [transitions[nth] for nth in tried])
     ids = {tried[place]: payout_id for place, payout_id in written.items()}
     return [
         replace(transition.after, id=ids[nth]) if nth in ids else None
@@ -44,7 +53,7 @@ def insert_transitions(
     ]
 
 
-def apply_transitions(connection: Connection, transitions: Sequence[Transition]) -> dict[int, int]:
+def apply_transitions(execute: Execute, transitions: Sequence[Transition]) -> dict[int, int]:
     """Update payouts.
 
     Returns:
@@ -59,11 +68,11 @@ def apply_transitions(connection: Connection, transitions: Sequence[Transition])
         }
         for transition in transitions
     ]
-    return _write(connection, APPLY, rows, transitions)
+    return _write(execute, APPLY, rows, transitions)
 
 
 def _write(
-    connection: Connection,
+    execute: Execute,
     statement: TextClause,
     rows: list[dict[str, Any]],
     transitions: Sequence[Transition],
@@ -83,4 +92,4 @@ def _write(
         "events": dumps(events),
         "messages": dumps(messages),
     }
-    return {row.nth: row.id for row in connection.execute(statement, values)}
+    return dict(iter(execute(statement, values)))  # a result of SQLAlchemy has keys too

@@ -4,62 +4,27 @@
 transport. `consumer` refuses invalid messages in either mode.
 """
 
-PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
+_NAMES = {
     "kombu.transport.redis:Channel": (
-        # overridden
-        "_brpop_read",
-        "_brpop_start",
-        "conn_or_acquire",
-        # used
-        "_brpop_sent_at",
-        "_create_client",
-        "_flush_brpop_reauth",
-        "_in_poll",
-        "_lookup",
-        "_q_for_pri",
-        "_queue_cycle",
-        "active_queues",
-        "brpop_timeout",
-        "client",
-        "connection_errors",
-        "pool",
-        "priority_steps",
-        "sep",
-        "unacked_index_key",
-        "unacked_key",
+        "_brpop_read _brpop_start conn_or_acquire _brpop_sent_at _create_client "
+        "_flush_brpop_reauth _in_poll _lookup _q_for_pri _queue_cycle active_queues brpop_timeout "
+        "client connection_errors pool priority_steps sep unacked_index_key unacked_key"
     ),
     "kombu.transport.redis:QoS": (
-        # overridden
-        "ack",
-        "append",
-        "restore_by_tag",
-        # used
-        "_delivered",
-        "_dirty",
-        "_flush",
-        "_quick_ack",
-        "_quick_append",
-        "_remove_from_indices",
-        "can_consume_max_estimate",
-        "reject",
-        "unacked_index_key",
-        "unacked_key",
+        "ack append restore_by_tag _delivered _dirty _flush _quick_ack _quick_append "
+        "_remove_from_indices can_consume_max_estimate reject unacked_index_key unacked_key"
     ),
-    "kombu.transport.redis:Transport": ("_callbacks", "_deliver", "Channel"),
-    "kombu.transport.redis:SentinelTransport": ("_callbacks", "_deliver", "Channel"),
-    "kombu.utils.scheduling:round_robin_cycle": ("consume", "rotate"),
-    "redis:Redis": ("connection", "connection_pool", "parse_response"),
-    "redis:Connection": ("disconnect", "send_command"),
+    "kombu.transport.redis:Transport": "_callbacks _deliver Channel",
+    "kombu.transport.redis:SentinelTransport": "_callbacks _deliver Channel",
+    "kombu.utils.scheduling:round_robin_cycle": "consume rotate",
+    "redis:Redis": "connection connection_pool parse_response",
+    "redis:Connection": "disconnect send_command",
     "celery.worker.consumer:Consumer": (
-        "connection_errors",
-        "create_task_handler",
-        "on_connection_error_after_connected",
-        "on_decode_error",
-        "on_invalid_task",
-        "on_unknown_message",
-        "on_unknown_task",
+        "connection_errors create_task_handler on_connection_error_after_connected "
+        "on_decode_error on_invalid_task on_unknown_message on_unknown_task"
     ),
 }
+PRIVATE_NAMES = {place: names.split() for place, names in _NAMES.items()}
 """Names that kombu, redis-py and Celery do not document, by the class that has them.
 
 tests/unit/worker/broker/test_private_names.py fails when an installed version has renamed one.

@@ -30,11 +30,15 @@ def start_restoring(app: Celery, seconds: float) -> None:
     """Restore now and then every `seconds`, in a thread of its own, until the process ends.
 
     Once is not enough: in a rolling upgrade an old worker may be killed after the last new one
-    has started. A round reads what was taken longer than the visibility timeout ago, and no more.
+    has started.
     """
-    threading.Thread(
-        target=_restore_repeatedly, args=(app, seconds), name="shared-unacked", daemon=True
-    ).start()
+
+    def run() -> None:
+        while True:
+            _restore(app)
+            time.sleep(seconds)
+
+    threading.Thread(target=run, name="shared-unacked", daemon=True).start()
 
 
 def restore_expired(channel: Any) -> int:
@@ -42,9 +46,6 @@ def restore_expired(channel: Any) -> int:
 
     Younger ones may be in the hands of an old worker that still runs. Messages of other apps stay.
     kombu moves each in a transaction, so it is restored once, however many workers look for it.
-
-    Args:
-        channel: kombu's; its options name the keys to search and the visibility timeout.
 
     Returns:
         How many messages were ours and overdue.
@@ -78,16 +79,14 @@ def _restore_ours(channel: Any, tag: bytes, entry: bytes) -> bool:
     return True
 
 
-def _restore_repeatedly(app: Celery, seconds: float) -> None:
-    while True:
-        try:
-            with (
-                app.connection_for_read(transport_options=KOMBU_UNACKED_KEYS) as connection,
-                connection.channel() as channel,
-            ):
-                restored = restore_expired(channel)
-            if restored:
-                log.info("messages_restored", count=restored, source="keys of earlier releases")
-        except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
-            log.warning("messages_not_restored", error=type(error).__name__)
-        time.sleep(seconds)
+def _restore(app: Celery) -> None:
+    try:
+        with (
+            app.connection_for_read(transport_options=KOMBU_UNACKED_KEYS) as connection,
+            connection.channel() as channel,
+        ):
+            restored = restore_expired(channel)
+        if restored:
+            log.info("messages_restored", count=restored, source="keys of earlier releases")
+    except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
+        log.warning("messages_not_restored", error=type(error).__name__)

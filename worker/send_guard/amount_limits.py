@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
@@ -23,21 +22,14 @@ log = structlog.get_logger(__name__)
 _UNKNOWN_SECONDS = 5.0
 """How long EPAY is not asked again after it did not tell a limit."""
 
+GetLimit = Callable[[str, str, str], Limit | Failure]
+"""Asks EPAY by currency, category and channel code: `EpayClient.limit`."""
+
 _Key = tuple[str, str, str]
 
 
 class LimitUnknown(Exception):
     """EPAY's limit is not known at the moment."""
-
-
-class GetLimit(Protocol):
-    """getLimit of `shared.epay.client.EpayClient`."""
-
-    def __call__(
-        self, currency: str, category: str, channel_code: str | None = None
-    ) -> Limit | Failure:
-        """Ask EPAY."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
