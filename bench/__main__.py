@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -53,7 +53,7 @@ Run = Callable[[Stage], Section]
 
 
 def main(
-    experiment: Annotated[Experiment, typer.Argument()] = Experiment.ALL,
+    experiments: Annotated[list[Experiment] | None, typer.Argument()] = None,
     rounds: Annotated[int, typer.Option(min=1, max=20, help="Each variant so often, in turn.")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help="Small, to see that it works.")] = False,
     results: Annotated[Path, typer.Option("--json", help="Where the results are kept.")] = _RESULTS,
@@ -63,12 +63,13 @@ def main(
 ) -> None:
     """Measure this service beside bare Celery and beside the usual ways; the worst round counts."""
     results = results.resolve()
-    given = [experiment.value, f"--rounds {rounds}", *(["--quick"] if quick else [])]
+    wanted = experiments or [Experiment.ALL]
+    given = [*wanted, f"--rounds {rounds}", *(["--quick"] if quick else [])]
     command = f"make bench ARGS='{' '.join(given)}'"
     described = machine.describe()
     say: Say = partial(print, flush=True)
     with a_stage() as stage:
-        for name, run in chosen(experiment, QUICK if quick else FULL, rounds, say):
+        for name, run in chosen(wanted, QUICK if quick else FULL, rounds, say):
             say(name)
             section = run(stage)
             data = report.as_data(section, described, command)
@@ -79,10 +80,10 @@ def main(
 
 
 def chosen(
-    experiment: Experiment, extent: Extent, rounds: int, say: Say
+    experiments: Collection[Experiment], extent: Extent, rounds: int, say: Say
 ) -> Iterator[tuple[str, Run]]:
     """The experiments to run, with their names."""
-    wanted = partial(_is_wanted, experiment)
+    wanted = partial(_is_wanted, experiments)
     for threads in extent.concurrency:
         if wanted(Experiment.SUBMIT):
             run: Run = partial(
@@ -108,8 +109,8 @@ def chosen(
         yield "pool", partial(pool.run, count=extent.payouts, rounds=rounds, say=say)
 
 
-def _is_wanted(experiment: Experiment, one: Experiment) -> bool:
-    return experiment in {one, Experiment.ALL}
+def _is_wanted(experiments: Collection[Experiment], one: Experiment) -> bool:
+    return one in experiments or Experiment.ALL in experiments
 
 
 if __name__ == "__main__":

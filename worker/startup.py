@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import redis
 import structlog
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.clock import utcnow
@@ -30,25 +29,21 @@ def run_startup_checks(settings: Settings) -> None:
         SystemExit: a check failed; the text says what is wrong and how to fix it.
     """
     url = settings.redis_url
-    problems = (
-        startup_checks.check_settings(settings)
-        or _wait_for("Redis", lambda: startup_checks.check_redis(url))
-        or _ask_database(settings, lambda engine: startup_checks.check_database(engine, utcnow()))
-    )
-    if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        raise SystemExit(f"The payout worker does not start: startup checks failed:\n{lines}")
-    log.info(
-        "startup_checks_passed",
-        redis=_wait_for("Redis", lambda: startup_checks.describe_redis(url)),
-        postgresql=_ask_database(settings, startup_checks.describe_database),
-    )
-
-
-def _ask_database(settings: Settings, ask: Callable[[Engine], T]) -> T:
     engine = make_engine(settings.database_url, pool_size=1)
     try:
-        return _wait_for("PostgreSQL", lambda: ask(engine))
+        problems = (
+            startup_checks.check_settings(settings)
+            or _wait_for("Redis", lambda: startup_checks.check_redis(url))
+            or _wait_for("PostgreSQL", lambda: startup_checks.check_database(engine, utcnow()))
+        )
+        if problems:
+            lines = "\n".join(f"  - {problem}" for problem in problems)
+            raise SystemExit(f"The payout worker does not start: startup checks failed:\n{lines}")
+        log.info(
+            "startup_checks_passed",
+            redis=_wait_for("Redis", lambda: startup_checks.describe_redis(url)),
+            postgresql=_wait_for("PostgreSQL", lambda: startup_checks.describe_database(engine)),
+        )
     finally:
         engine.dispose()
 

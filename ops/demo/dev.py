@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ops.console import say
-from ops.demo.services import Ports, Services, running
+from ops.demo.services import Ports, running
 from ops.errors import UserError
 from shared.config.settings import Settings
 
@@ -37,6 +37,20 @@ EPAY_SETTLE_SECONDS is above the gateway's fault `hidden` (20 s), as in producti
 """
 
 _EXAMPLE = "--amount 10.50 --currency USD --channel 11 --account-no U1234567"
+_NEXT_STEPS = f"""\
+Everything runs. In another terminal:
+
+  . {{env_file}}       # the settings, for `payouts` and your app
+  payouts enqueue order-1 {_EXAMPLE}
+  payouts show order-1
+
+A payout that gets stuck (docs/trying.md lists all faults):
+  payouts enqueue order-2 {_EXAMPLE} --remark sandbox:drop_before_accepting
+  payouts list --status unknown
+
+The gateway's payments: {{services.gateway_url}}/_ledger
+Logs: {{services.logs}}
+Ctrl-C stops everything."""
 
 
 def run(logs: Path, data: Path | None, env_file: Path) -> int:
@@ -54,7 +68,7 @@ def run(logs: Path, data: Path | None, env_file: Path) -> int:
     with running(logs, settings_of(os.environ), {}, data, _PORTS) as services:
         names = [*_ADDRESSES, *(name for name in (*_SETTINGS, *given) if name not in _ADDRESSES)]
         write_env_file(env_file, {name: services.environment[name] for name in names})
-        _print_next_steps(services, env_file)
+        say(_NEXT_STEPS.format(env_file=shlex.quote(str(env_file)), services=services))
         ended: dict[str, tuple[int, Path]] = {}
         while not ended and not stop.wait(1):
             ended = services.ended()
@@ -95,15 +109,3 @@ def write_env_file(path: Path, values: Mapping[str, str]) -> None:
             file.writelines(lines)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}; name another") from error
-
-
-def _print_next_steps(services: Services, env_file: Path) -> None:
-    say("Everything runs. In another terminal:\n")
-    say(f"  . {shlex.quote(str(env_file))}       # the settings, for `payouts` and your app")
-    say(f"  payouts enqueue order-1 {_EXAMPLE}")
-    say("  payouts show order-1")
-    say("\nA payout that gets stuck (docs/trying.md lists all faults):")
-    say(f"  payouts enqueue order-2 {_EXAMPLE} --remark sandbox:drop_before_accepting")
-    say("  payouts list --status unknown")
-    say(f"\nThe gateway's payments: {services.gateway_url}/_ledger")
-    say(f"Logs: {services.logs}\nCtrl-C stops everything.")

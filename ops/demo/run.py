@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import redis
@@ -15,7 +14,7 @@ from sqlalchemy import Engine, select
 from devstack.wait import wait_for
 from ops.connections import open_database
 from ops.console import out, say
-from ops.demo.client_app import ClientApp
+from ops.demo.client_app import ClientApp, connected
 from ops.demo.display import live_table, print_summary
 from ops.demo.scenario import FAULTS, NOT_FOUND_CODE, REFUSED_CODE, Planned, plan_payouts
 from ops.demo.services import Services, running
@@ -57,9 +56,6 @@ _LEDGER_SECONDS = 30.0
 _LONGEST_SECONDS = 300.0
 """The run ends after this time even with progress."""
 
-Seen = tuple[dict[str, list[str]], dict[str, Status], dict[str, Paid]]
-"""The outcome messages, the rows and the ledger, each by order number."""
-
 
 def run(logs: Path, *, count: int, limit: float) -> int:
     """Run the demo.
@@ -90,54 +86,53 @@ def run(logs: Path, *, count: int, limit: float) -> int:
         say(f"A guarantee is broken: {counted(len(verdict.broken), 'time')}.")
         return 1
     if verdict.unfinished:
-        say(f"{len(verdict.unfinished)} of {verdict.requested} payouts: not finished in time.")
+        say(f"{len(verdict.unfinished)} of {count} payouts: not finished in time.")
         return 2
-    say(f"All {verdict.requested} payouts have the right final status. None was paid twice.")
+    say(f"All {count} payouts have the right final status. None was paid twice.")
     say("Next: `make dev` keeps the service up for your own app; docs/trying.md shows the way.")
     return 0
 
 
 def _watch(services: Services, planned: Sequence[Planned], began: float, limit: float) -> Verdict:
-    client = ClientApp(services.redis_url)
-    client.start()
-    with open_database(services.database_url) as engine, closing(client):
+    with (
+        open_database(services.environment["DATABASE_URL"]) as engine,
+        connected(services.environment["REDIS_URL"]) as client,
+        redis.Redis.from_url(services.environment["REDIS_URL"]) as broker,
+    ):
         client.request(planned)
-        finished = _wait(services, engine, client, len(planned), began, limit)
-        outcomes, rows, ledger = _last_look(engine, services.gateway_url, client)
-        return judge(planned, rows, ledger, outcomes, in_time=finished)
+        finished = _wait(engine, broker, client, len(planned), began, limit)
+        rows, ledger = _read_result(engine, services.gateway_url)
+        return judge(planned, rows, ledger, client.outcomes, in_time=finished)
 
 
 def _wait(
-    services: Services, engine: Engine, client: ClientApp, count: int, began: float, limit: float
+    engine: Engine, broker: redis.Redis, client: ClientApp, count: int, began: float, limit: float
 ) -> bool:
     """Show the payouts until all are finished; False: no progress, or not within the ceiling."""
     state: tuple[Mapping[str, Status], int] | None = None
     progress_at = began
-    with (
-        redis.Redis.from_url(services.redis_url, socket_timeout=2) as broker,
-        Live(console=out, refresh_per_second=4) as live,
-    ):
+    with Live(console=out, refresh_per_second=4) as live:
         while True:
             now, seen = time.monotonic(), (_rows(engine), len(client.outcomes))
             if seen != state:
                 state, progress_at = seen, now
             rows, notified = seen
-            live.update(live_table(count, rows, notified, now - began, _breaker(broker)))
+            live.update(live_table(count, rows, notified, now - began, breaker_line(broker)))
             if notified == count == sum(1 for status in rows.values() if status in FINAL):
                 return True
             if now - progress_at > limit or now - began > _LONGEST_SECONDS:
                 return False
-            time.sleep(0.25)
+            client.receive(0.25)
 
 
-def _breaker(broker: redis.Redis) -> str:
-    """A line about the circuit breaker while it is open."""
+def breaker_line(broker: redis.Redis) -> str:
+    """A line about the circuit breaker while it holds payouts; empty while it is closed."""
     text = broker.get(circuit_breaker.KEY)
-    opening = circuit_breaker.deserialize(text.decode() if isinstance(text, bytes) else None)
-    if opening is None:
+    state = circuit_breaker.deserialize(text.decode() if isinstance(text, bytes) else None)
+    if state is None:
         return ""
-    seconds = max(0.0, opening.retry_at - time.time())
-    return f"circuit breaker open: {opening.reason}; next probe in {seconds:.0f} s"
+    seconds = max(0.0, state.retry_at - time.time())
+    return f"circuit breaker open: {state.reason}; next probe in {seconds:.0f} s"
 
 
 def _rows(engine: Engine) -> dict[str, Status]:
@@ -147,33 +142,30 @@ def _rows(engine: Engine) -> dict[str, Status]:
         return {row.merchant_order_no: Status(row.status) for row in rows}
 
 
-def _last_look(engine: Engine, gateway_url: str, client: ClientApp) -> Seen:
-    """The outcomes, the rows and the ledger, read in this order: each is ahead of the one before.
+def _read_result(engine: Engine, gateway_url: str) -> tuple[dict[str, Status], dict[str, Paid]]:
+    """The rows and the gateway's ledger, by order number.
 
-    The gateway may be away for a moment, which is one of the faults. A payout that was stored
-    meanwhile may be in the ledger and not in the rows: then all are read again.
+    The ledger is read after the rows, so it is ahead of them. A payout that was stored meanwhile
+    may be in the ledger and not in the rows: then both are read again, as after an outage of the
+    gateway, which is one of the faults.
 
     Raises:
         UserError: the gateway did not come back.
     """
 
-    def look() -> Seen | None:
-        outcomes, rows = dict(client.outcomes), _rows(engine)
+    def read() -> tuple[dict[str, Status], dict[str, Paid]] | None:
+        rows = _rows(engine)
         try:
-            ledger = _ledger(gateway_url)
+            orders = requests.get(f"{gateway_url}/_ledger", timeout=10).json()["orders"]
         except requests.RequestException:
             return None
-        return (outcomes, rows, ledger) if _rows(engine).keys() == rows.keys() else None
+        ledger = {
+            number: Paid(order["creates_received"], order["payments"])
+            for number, order in orders.items()
+        }
+        return (rows, ledger) if _rows(engine).keys() == rows.keys() else None
 
     try:
-        return wait_for(look, _LEDGER_SECONDS, "the gateway's ledger")
+        return wait_for(read, _LEDGER_SECONDS, "the gateway's ledger")
     except TimeoutError as error:
         raise UserError(f"{error}: the payments of the gateway are not known") from error
-
-
-def _ledger(gateway_url: str) -> dict[str, Paid]:
-    orders = requests.get(f"{gateway_url}/_ledger", timeout=10).json()["orders"]
-    return {
-        number: Paid(order["creates_received"], order["payments"])
-        for number, order in orders.items()
-    }

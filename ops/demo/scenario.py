@@ -8,11 +8,9 @@ from shared.domain.payout import Status
 
 REFUSED_CODE = "2005"
 NOT_FOUND_CODE = "2001"
-ODD_REFUSAL_CODE = "2999"
-"""A refusal that is in no setting: only queries and time show what it means (law 4)."""
-
-_LATE = "sandbox:late_callback"
-"""The callback comes only after our own queries have found the final status."""
+_ODD_REFUSAL = "refuse:2999"
+"""A code that is in no setting: only queries and time show what it means (law 4)."""
+_HIDDEN = "accept_then_silence sandbox:hidden:3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,41 +19,28 @@ class Fault:
 
     effect: str
     """What the gateway does."""
-    remark: str
-    """The marker that orders it."""
     end: Status = Status.SUCCEEDED
     """The only right final status."""
+    is_late: bool = False
+    """The callback comes only after our own queries have found the final status."""
+    marker: str = ""
+    """What orders the fault in a payout's remark; default: its name."""
 
 
 FAULTS: dict[str, Fault] = {
-    "accept_then_silence": Fault(
-        "accepts the order, never answers", f"sandbox:accept_then_silence {_LATE}"
-    ),
-    "accept_then_500": Fault(
-        "accepts the order, answers HTTP 500", f"sandbox:accept_then_500 {_LATE}"
-    ),
-    "accept_then_rubbish": Fault(
-        "accepts the order, answers HTML", f"sandbox:accept_then_rubbish {_LATE}"
-    ),
-    "drop_before_accepting": Fault(
-        "closes the connection, has no order", "sandbox:drop_before_accepting"
-    ),
-    "refuse": Fault("refuses with a known code", "sandbox:refuse", Status.REJECTED),
-    "refuse_oddly": Fault(
-        "refuses with an unknown code", f"sandbox:refuse:{ODD_REFUSAL_CODE}", Status.REJECTED
-    ),
-    "fail": Fault("reports failed", "sandbox:fail", Status.FAILED),
-    "no_callback": Fault("never calls back", "sandbox:no_callback"),
-    "duplicate_callback": Fault("calls back several times", "sandbox:duplicate_callback"),
-    "late_callback": Fault("calls back late", _LATE),
-    "out_of_order_callback": Fault(
-        "calls back in the wrong order", "sandbox:out_of_order_callback"
-    ),
-    "hidden": Fault(
-        "never answers, hides the order for 3 s",
-        f"sandbox:accept_then_silence sandbox:hidden:3 {_LATE}",
-    ),
-    "down": Fault("is away for 2 s", "sandbox:down:2"),
+    "accept_then_silence": Fault("accepts the order, never answers", is_late=True),
+    "accept_then_500": Fault("accepts the order, answers HTTP 500", is_late=True),
+    "accept_then_rubbish": Fault("accepts the order, answers HTML", is_late=True),
+    "drop_before_accepting": Fault("closes the connection, has no order"),
+    "refuse": Fault("refuses with a known code", Status.REJECTED),
+    "refuse_oddly": Fault("refuses with an unknown code", Status.REJECTED, marker=_ODD_REFUSAL),
+    "fail": Fault("reports failed", Status.FAILED),
+    "no_callback": Fault("never calls back"),
+    "duplicate_callback": Fault("calls back several times"),
+    "late_callback": Fault("calls back late"),
+    "out_of_order_callback": Fault("calls back in the wrong order"),
+    "hidden": Fault("never answers, hides the order for 3 s", is_late=True, marker=_HIDDEN),
+    "down": Fault("is away for 2 s", marker="down:2"),
 }
 
 EACH = 5
@@ -92,11 +77,14 @@ def plan_payouts(count: int) -> list[Planned]:
 
 def _planned(nth: int, name: str | None) -> Planned:
     fault = FAULTS[name] if name else None
+    remark = f"sandbox:{fault.marker or name}" if fault else None
+    if fault and fault.is_late:
+        remark = f"{remark} sandbox:late_callback"
     return Planned(
         merchant_order_no=f"demo-{nth:04d}",
         amount=f"{10 + nth}.{nth % 100:02d}",
         account_no=f"4111811{nth:013d}",
         fault=name,
-        remark=fault.remark if fault else None,
+        remark=remark,
         end=fault.end if fault else Status.SUCCEEDED,
     )

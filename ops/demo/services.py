@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import redis
 import requests
+from sqlalchemy import inspect, text
 
 from devstack.ports import free_port
 from devstack.postgres import LocalPostgres
@@ -19,7 +21,8 @@ from devstack.process import ChildProcess
 from devstack.process_group import ProcessGroup
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
-from ops.demo.server_checks import unused_broker, unused_database
+from ops.connections import open_database
+from ops.errors import UserError
 from shared.storage import migrate
 
 ACCOUNT = "test2020@epay.com"
@@ -47,8 +50,6 @@ class Services:
 
     environment: Mapping[str, str]
     """The environment of a process that works with the service."""
-    database_url: str
-    redis_url: str
     gateway_url: str
     webhook_url: str
     processes: ProcessGroup
@@ -98,19 +99,21 @@ def running(
             redis_url = unused_broker(given)
         else:
             port = free_port(ports.redis) if ports.redis else None
-            redis = stack.enter_context(LocalRedis(data and data / "redis", port))
-            redis_url, servers["Redis"] = redis.url, redis.process
+            broker = stack.enter_context(LocalRedis(data and data / "redis", port))
+            redis_url, servers["Redis"] = broker.url, broker.process
         migrate.upgrade(database_url)
         processes = stack.enter_context(ProcessGroup())
         gateway_port, webhook_port = free_port(ports.gateway), free_port(ports.webhook)
+        gateway_url = f"http://127.0.0.1:{gateway_port}"
+        webhook_url = f"http://127.0.0.1:{webhook_port}"
         environment = {
             **os.environ,
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
-            "EPAY_BASE_URL": f"http://127.0.0.1:{gateway_port}/capi/openapi",
+            "EPAY_BASE_URL": f"{gateway_url}/capi/openapi",
             "EPAY_ACCOUNT": ACCOUNT,
             "EPAY_API_KEY": API_KEY,
-            "EPAY_NOTIFY_URL": f"http://127.0.0.1:{webhook_port}/epay/callback",
+            "EPAY_NOTIFY_URL": f"{webhook_url}/epay/callback",
             "PYTHONUNBUFFERED": "1",
             **settings,
             "SANDBOX_PORT": str(gateway_port),
@@ -118,21 +121,50 @@ def running(
             "SANDBOX_API_KEY": API_KEY,
             **sandbox,
         }
-        services = Services(
-            environment=environment,
-            database_url=database_url,
-            redis_url=redis_url,
-            gateway_url=f"http://127.0.0.1:{gateway_port}",
-            webhook_url=f"http://127.0.0.1:{webhook_port}",
-            processes=processes,
-            servers=servers,
-            logs=logs,
-        )
+        services = Services(environment, gateway_url, webhook_url, processes, servers, logs)
         _start(services, webhook_port)
         try:
             yield services
         finally:
             processes.terminate_all(_STOP_SECONDS)
+
+
+def unused_database(url: str) -> str:
+    """The URL of a given database, if it holds no payout.
+
+    Raises:
+        UserError: it does, or cannot be read.
+    """
+    with open_database(url) as engine:
+        if inspect(engine).has_table("payout"):
+            with engine.connect() as connection:
+                if connection.execute(text("SELECT EXISTS (SELECT FROM payout)")).scalar_one():
+                    raise UserError(
+                        "the database at DATABASE_URL holds payouts: name an empty one, or unset"
+                        " DATABASE_URL to have one started"
+                    )
+    return url
+
+
+def unused_broker(url: str) -> str:
+    """The URL of a given Redis, if it is empty: real workers would take payouts from one in use.
+
+    Raises:
+        UserError: it is not, or does not answer.
+    """
+    try:
+        with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+            used = client.dbsize()
+    except redis.RedisError as error:
+        raise UserError(
+            f"the Redis at REDIS_URL does not answer ({type(error).__name__})"
+        ) from error
+    if used:
+        raise UserError(
+            "the Redis at REDIS_URL is in use: real workers could take the demo's payouts. Name"
+            " an empty one, or unset REDIS_URL to have one started"
+        )
+    return url
 
 
 def commands(webhook_port: int) -> dict[str, list[str]]:

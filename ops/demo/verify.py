@@ -26,15 +26,10 @@ class Paid:
 class Verdict:
     """The result: `broken` names each broken guarantee, `unfinished` each unfinished payout."""
 
-    requested: int
-    by_status: Mapping[str, int]
+    totals: Mapping[str, int]
+    """The counts of the summary, by name."""
     by_fault: Mapping[str | None, Mapping[str, int]]
     """For each fault, the payouts by status."""
-    sent: int
-    paid_once: int
-    paid_twice: int
-    still_open: int
-    notified: int
     broken: Sequence[str]
     unfinished: Sequence[str]
 
@@ -57,13 +52,12 @@ def judge(
         in_time: whether the run finished; if not, a missing final status or message is unfinished,
             and no broken guarantee.
     """
-    nothing = Paid(0, 0)
     broken: list[str] = []
     unfinished: list[str] = []
     by_fault: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
     for payout in planned:
         number = payout.merchant_order_no
-        status, paid = rows.get(number), ledger.get(number, nothing)
+        status, paid = rows.get(number), ledger.get(number, Paid(0, 0))
         messages = list(outcomes.get(number, ()))
         by_fault[payout.fault][status.value if status else _LOST] += 1
         label = f"{number} ({payout.fault or 'no fault'})"
@@ -73,18 +67,18 @@ def judge(
     known = {payout.merchant_order_no for payout in planned}
     for number in sorted((rows.keys() | ledger.keys()) - known):
         broken.append(f"{number}: was not requested")
-    return Verdict(
-        requested=len(planned),
-        by_status=Counter(status.value for status in rows.values()),
-        by_fault=by_fault,
-        sent=sum(1 for paid in ledger.values() if paid.creates_received),
-        paid_once=sum(1 for paid in ledger.values() if paid.payments == 1),
-        paid_twice=sum(1 for paid in ledger.values() if paid.payments > 1),
-        still_open=sum(1 for status in rows.values() if status not in FINAL),
-        notified=len(outcomes),
-        broken=broken,
-        unfinished=unfinished,
-    )
+    by_status = Counter(rows.values())
+    payments = Counter(min(paid.payments, 2) for paid in ledger.values())
+    totals = {
+        "requested": len(planned),
+        **{f"  {status}": count for status, count in sorted(by_status.items())},
+        "sent to EPAY": sum(1 for paid in ledger.values() if paid.creates_received),
+        "paid once": payments[1],
+        "paid twice": payments[2],
+        "still open": sum(count for status, count in by_status.items() if status not in FINAL),
+        "notified": len(outcomes),
+    }
+    return Verdict(totals, by_fault, broken, unfinished)
 
 
 def _breaches(

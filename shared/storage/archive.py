@@ -15,34 +15,26 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, TextClause, text
 
 from shared.domain import hash_chain
-from shared.domain.payout import JournalEvent, Status, event_hash
-from shared.storage.journal_audit import ChainBreak, event_of
-from shared.storage.row_mapping import to_json_text
+from shared.domain.payout import JournalEvent
+from shared.storage.journal_audit import ChainBreak, broken_event
+from shared.storage.row_mapping import event_from_row, to_json_text
 
 _BATCH = 1000
 
+_ELIGIBLE = """
+FROM payout p WHERE p.created_at < :before AND p.finished_at < :before
+AND p.review_reason IS NULL AND p.sequence > 1
+AND NOT EXISTS (SELECT FROM payout_archive a WHERE a.payout_id = p.id)
+AND NOT EXISTS (SELECT FROM payout_outbox o WHERE o.payout_id = p.id AND o.sent_at IS NULL)
+"""
 _OLD = text(
-    """
-SELECT p.id, p.epay_account, p.merchant_order_no, p.sequence, p.journal_hash FROM payout p
-WHERE p.id > :last AND p.created_at < :before AND p.finished_at < :before
-AND p.review_reason IS NULL AND p.sequence > 1
-AND NOT EXISTS (SELECT FROM payout_archive a WHERE a.payout_id = p.id)
-AND NOT EXISTS (SELECT FROM payout_outbox o WHERE o.payout_id = p.id AND o.sent_at IS NULL)
-ORDER BY p.id LIMIT :limit FOR UPDATE OF p SKIP LOCKED
-"""
+    "SELECT p.id, p.epay_account, p.merchant_order_no, p.sequence, p.journal_hash"
+    f" {_ELIGIBLE} AND p.id > :last ORDER BY p.id LIMIT :limit FOR UPDATE OF p SKIP LOCKED"
 )
-_COUNT = text(
-    """
-SELECT count(*) AS payouts, coalesce(sum(p.sequence - 1), 0) AS events FROM payout p
-WHERE p.created_at < :before AND p.finished_at < :before
-AND p.review_reason IS NULL AND p.sequence > 1
-AND NOT EXISTS (SELECT FROM payout_archive a WHERE a.payout_id = p.id)
-AND NOT EXISTS (SELECT FROM payout_outbox o WHERE o.payout_id = p.id AND o.sent_at IS NULL)
-"""
-)
+_COUNT = text(f"SELECT count(*) AS payouts, coalesce(sum(p.sequence - 1), 0) AS events {_ELIGIBLE}")
 _EVENTS = text(
     "SELECT * FROM payout_event WHERE payout_id = ANY(CAST(:ids AS bigint[]))"
     " ORDER BY payout_id, sequence"
@@ -110,19 +102,12 @@ def archive(engine: Engine, before: datetime, folder: Path, now: datetime) -> It
 def _move(
     connection: Connection, payouts: Sequence[Any], folder: Path, now: datetime
 ) -> Archived | None:
-    ids = [row.id for row in payouts]
-    sealed: dict[int, list[JournalEvent]] = {payout_id: [] for payout_id in ids}
-    events: dict[int, list[dict[str, Any]]] = {payout_id: [] for payout_id in ids}
-    messages: dict[int, list[dict[str, Any]]] = {payout_id: [] for payout_id in ids}
-    for row in connection.execute(_EVENTS, {"ids": ids}):
-        sealed[row.payout_id].append(event_of(row))
-        events[row.payout_id].append(_without_ids(row._mapping))  # noqa: SLF001 - public
-    payouts = [row for row in payouts if _is_whole(row, sealed[row.id])]
-    ids = [row.id for row in payouts]
-    if not ids:
+    events = _rows_by_payout(connection, _EVENTS, payouts)
+    payouts = [row for row in payouts if _is_whole(row, events[row.id])]
+    if not payouts:
         return None
-    for row in connection.execute(_MESSAGES, {"ids": ids}):
-        messages[row.payout_id].append(_without_ids(row._mapping))  # noqa: SLF001 - public
+    messages = _rows_by_payout(connection, _MESSAGES, payouts)
+    ids = [row.id for row in payouts]
     lines = [
         {
             "epay_account": row.epay_account,
@@ -134,9 +119,10 @@ def _move(
     ]
     file = folder / f"payouts-{now:%Y%m%dT%H%M%S}-{ids[0]}-{ids[-1]}.jsonl.gz"
     _write(file, lines)
+    last = {payout_id: events[payout_id][-2] for payout_id in ids}
     records = [
-        {"payout_id": row.id, "upto": sealed[row.id][-2].sequence, "hash": sealed[row.id][-2].hash}
-        for row in payouts
+        {"payout_id": payout_id, "upto": event["sequence"], "hash": event["hash"]}
+        for payout_id, event in last.items()
     ]
     connection.execute(_RECORD, {"rows": json.dumps(records), "file": file.name, "now": now})
     connection.execute(_DELETE_EVENTS, {"ids": ids})
@@ -144,10 +130,21 @@ def _move(
     return Archived(file, len(payouts), sum(len(line["events"]) for line in lines))
 
 
-def _is_whole(payout: Any, events: Sequence[JournalEvent]) -> bool:
+def _rows_by_payout(
+    connection: Connection, statement: TextClause, payouts: Sequence[Any]
+) -> dict[int, list[dict[str, Any]]]:
+    """The rows of each payout, without their ids."""
+    found: dict[int, list[dict[str, Any]]] = {payout.id: [] for payout in payouts}
+    for row in connection.execute(statement, {"ids": list(found)}).mappings():
+        values = {name: value for name, value in row.items() if name not in {"id", "payout_id"}}
+        found[row["payout_id"]].append(values)
+    return found
+
+
+def _is_whole(payout: Any, events: Sequence[dict[str, Any]]) -> bool:
     order = payout.merchant_order_no, payout.epay_account
-    return _broken_at(order, events) is None and (
-        len(events) == payout.sequence and events[-1].hash == payout.journal_hash
+    return broken_event(order, list(map(event_from_row, events))) is None and (
+        len(events) == payout.sequence and events[-1]["hash"] == payout.journal_hash
     )
 
 
@@ -177,7 +174,7 @@ def audit_file(engine: Engine, file: Path) -> Iterator[ChainBreak | None]:
             archived = json.loads(line)
             order = archived["merchant_order_no"], archived["epay_account"]
             record = connection.execute(_RECORDED, {"no": order[0], "account": order[1]}).first()
-            yield _first_break(order, [_read(event) for event in archived["events"]], record)
+            yield _first_break(order, list(map(event_from_row, archived["events"])), record)
 
 
 _RECORDED = text(
@@ -189,36 +186,9 @@ _RECORDED = text(
 def _first_break(
     order: tuple[str, str], events: list[JournalEvent], record: Any
 ) -> ChainBreak | None:
-    broken_at = _broken_at(order, events)
-    if broken_at is not None:
-        return ChainBreak(*order, broken_at, "is not what was archived")
+    if (broken := broken_event(order, events)) is not None:
+        return ChainBreak(*order, broken[0], "is not what was archived")
     last = events[-1].hash if events else hash_chain.GENESIS
     if record is None or (record.upto, record.hash) != (len(events), last):
         return ChainBreak(*order, len(events) + 1, "the database names other archived events")
     return None
-
-
-def _broken_at(order: tuple[str, str], events: Sequence[JournalEvent]) -> int | None:
-    order_no, account = order
-    previous = hash_chain.GENESIS
-    for nth, event in enumerate(events, start=1):
-        follows = event.sequence == nth and event.previous_hash == previous
-        if not follows or event_hash(event, account, order_no) != event.hash:
-            return nth
-        previous = event.hash
-    return None
-
-
-def _read(values: dict[str, Any]) -> JournalEvent:
-    at = datetime.fromisoformat(values.pop("at"))
-    before, after = values.pop("status_before"), values.pop("status_after")
-    return JournalEvent(
-        **values,
-        at=at,
-        status_before=None if before is None else Status(before),
-        status_after=Status(after),
-    )
-
-
-def _without_ids(row: Any) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in {"id", "payout_id"}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -110,11 +110,10 @@ class ReconciliationStore:
         """
         latest = latest_day(now, after)
         oldest = latest - LOOK_BACK
-        row = self._one(_KNOWN_DAYS, {"oldest": oldest})
-        first = latest if row is None or row.first_day is None else max(oldest, row.first_day)
-        finished = set() if row is None else set(row.finished)
+        (row,) = self._all(_KNOWN_DAYS, {"oldest": oldest})
+        first = latest if row.first_day is None else max(oldest, row.first_day)
         days = (first + timedelta(days=nth) for nth in range((latest - first).days + 1))
-        return next((day for day in days if day not in finished), None)
+        return next((day for day in days if day not in row.finished), None)
 
     def claim(self, now: datetime, until: datetime) -> bool:
         """Claim the work until then; False if another run holds it.
@@ -125,11 +124,11 @@ class ReconciliationStore:
 
     def release(self, until: datetime, at: datetime) -> None:
         """Let the next run start from `at` on, if the claim `until` is still in place."""
-        self._run(_RELEASE, {"name": self._mark, "until": until, "at": at})
+        self._all(_RELEASE, {"name": self._mark, "until": until, "at": at})
 
     def begin(self, day: date, now: datetime) -> DayProgress:
         """The progress of the day, which is begun if it was not."""
-        self._run(_BEGIN, {"day": day, "now": now})
+        self._all(_BEGIN, {"day": day, "now": now})
         found = self.find(day)
         if found is None:
             raise LookupError(f"the reconciliation of {day} is gone")
@@ -171,16 +170,12 @@ class ReconciliationStore:
         """The totals of the day by our rows, per status and currency."""
         begin, end = day_bounds(day)
         rows = self._all(_TOTALS, {"begin": begin, "end": end})
-        return [Total(**dict(row._mapping)) for row in rows]  # noqa: SLF001 - its public name
-
-    def _run(self, statement: Executable, values: dict[str, Any]) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(statement, {"epay_account": self._account, **values})
+        return [Total(**row._mapping) for row in rows]  # noqa: SLF001 - its public name
 
     def _all(self, statement: Executable, values: dict[str, Any]) -> list[Row[Any]]:
         with self._engine.begin() as connection:
             found = connection.execute(statement, {"epay_account": self._account, **values})
-            return list(found.all())
+            return list(found.all()) if found.returns_rows else []
 
     def _one(self, statement: Executable, values: dict[str, Any]) -> Row[Any] | None:
         found = self._all(statement, values)
@@ -190,12 +185,4 @@ class ReconciliationStore:
 def _progress(row: Row[Any] | None) -> DayProgress | None:
     if row is None:
         return None
-    return DayProgress(
-        day=row.day,
-        last_id=row.last_id,
-        agreed=row.agreed,
-        differing=row.differing,
-        unanswered=row.unanswered,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-    )
+    return DayProgress(**{field.name: getattr(row, field.name) for field in fields(DayProgress)})

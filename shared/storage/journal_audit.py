@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, select
 
 from shared.domain import hash_chain
-from shared.domain.payout import JournalEvent, PayoutState, Status, event_hash, row_hash
+from shared.domain.payout import JournalEvent, PayoutState, event_hash, row_hash
 from shared.storage.encryption import AccountCipher
-from shared.storage.row_mapping import payout_from_row
+from shared.storage.row_mapping import event_from_row, payout_from_row
 from shared.storage.tables import metadata
 
 _PAYOUT = metadata.tables["payout"]
@@ -20,7 +19,6 @@ _ARCHIVE = metadata.tables["payout_archive"]
 _BATCH = 500
 _SNAPSHOT = "REPEATABLE READ"
 """Rows and events of one moment: payouts change while the audit runs."""
-_EVENT_FIELDS = [field.name for field in fields(JournalEvent)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def audit_chains(engine: Engine, cipher: AccountCipher) -> Iterator[ChainBreak |
             last_id = payouts[-1].id
             events = select(_EVENT).where(_EVENT.c.payout_id.between(payouts[0].id, last_id))
             for row in connection.execute(events.order_by(_EVENT.c.payout_id, _EVENT.c.sequence)):
-                journals[row.payout_id].append(event_of(row))
+                journals[row.payout_id].append(event_from_row(row._mapping))  # noqa: SLF001 - public
             moved = select(_ARCHIVE).where(_ARCHIVE.c.payout_id.between(payouts[0].id, last_id))
             archived = {
                 row.payout_id: Archived(row.upto, row.hash) for row in connection.execute(moved)
@@ -73,25 +71,33 @@ def first_break(
     payout: PayoutState, events: Sequence[JournalEvent], archived: Archived = NOTHING
 ) -> ChainBreak | None:
     """The first break of one payout's chain, its row included; None if it is intact."""
+    order = payout.merchant_order_no, payout.epay_account
+    found = broken_event(order, events, archived)
+    if found is not None:
+        return ChainBreak(*order, *found)
+    last = archived.upto + len(events)
+    what = _broken_row(payout, events, last, events[-1].hash if events else archived.hash)
+    return None if what is None else ChainBreak(*order, last + 1, what)
+
+
+def broken_event(
+    order: tuple[str, str], events: Sequence[JournalEvent], archived: Archived = NOTHING
+) -> tuple[int, str] | None:
+    """The number of the first event that breaks the chain, and how it does; None if none does.
+
+    Args:
+        order: merchant_order_no and EPAY account.
+    """
+    order_no, account = order
     previous = archived.hash
-    nth = archived.upto
-    for event in events:
-        nth += 1
-        what = _broken_event(payout, event, nth, previous)
-        if what is not None:
-            return _break(payout, nth, what)
+    for nth, event in enumerate(events, start=archived.upto + 1):
+        if event.sequence != nth:
+            return nth, f"event {nth} is missing"
+        if event.previous_hash != previous:
+            return nth, "does not follow the event before it"
+        if event_hash(event, account, order_no) != event.hash:
+            return nth, "is not what was written"
         previous = event.hash
-    what = _broken_row(payout, events, nth, previous)
-    return None if what is None else _break(payout, nth + 1, what)
-
-
-def _broken_event(payout: PayoutState, event: JournalEvent, nth: int, previous: str) -> str | None:
-    if event.sequence != nth:
-        return f"event {nth} is missing"
-    if event.previous_hash != previous:
-        return "does not follow the event before it"
-    if event_hash(event, payout.epay_account, payout.merchant_order_no) != event.hash:
-        return "is not what was written"
     return None
 
 
@@ -105,16 +111,3 @@ def _broken_row(
     if events and events[-1].row_hash != row_hash(payout):
         return "the row is not as its last event left it"
     return None
-
-
-def event_of(row: Row[Any]) -> JournalEvent:
-    """The domain's event of a row of the journal."""
-    values = {name: getattr(row, name) for name in _EVENT_FIELDS}
-    before = values["status_before"]
-    values["status_before"] = None if before is None else Status(before)
-    values["status_after"] = Status(values["status_after"])
-    return JournalEvent(**values)
-
-
-def _break(payout: PayoutState, sequence: int, what: str) -> ChainBreak:
-    return ChainBreak(payout.merchant_order_no, payout.epay_account, sequence, what)

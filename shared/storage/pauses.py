@@ -7,11 +7,11 @@ Pauses are lifted, never deleted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, text
+from sqlalchemy import Connection, Engine, Row, func, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from shared.domain.payout import PayoutState, Status
@@ -46,15 +46,8 @@ class Scope:
         )
 
     def __str__(self) -> str:
-        parts = [
-            f"{name} {value}"
-            for name, value in (
-                ("account", self.epay_account),
-                ("channel", self.channel_code),
-                ("currency", self.currency),
-            )
-            if value is not None
-        ]
+        named = zip(("account", "channel", "currency"), astuple(self), strict=True)
+        parts = [f"{name} {value}" for name, value in named if value is not None]
         return ", ".join(parts) or "all payouts"
 
 
@@ -101,14 +94,7 @@ def pause(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> 
                 raise AlreadyPaused(standing)
         row = connection.execute(
             _BRAKE.insert()
-            .values(
-                epay_account=scope.epay_account,
-                channel_code=scope.channel_code,
-                currency=scope.currency,
-                set_at=now,
-                set_by=by,
-                reason=reason,
-            )
+            .values(**asdict(scope), set_at=now, set_by=by, reason=reason)
             .returning(_BRAKE)
         ).one()
         return _pause(row)
@@ -150,10 +136,9 @@ def history(engine: Engine, limit: int = 100) -> list[Pause]:
 
 def count_waiting(engine: Engine, scope: Scope = Scope()) -> int:
     """How many payouts of `scope` are queued, without those in review."""
-    wanted = text("count(*)")
+    wanted = select(func.count()).select_from(_PAYOUT).where(*_queued(scope))
     with engine.connect() as connection:
-        found = connection.execute(select(wanted).select_from(_PAYOUT).where(*_queued(scope)))
-        return int(found.scalar_one())
+        return connection.execute(wanted).scalar_one()
 
 
 def wake_waiting(engine: Engine, scope: Scope, now: datetime) -> int:
@@ -178,15 +163,10 @@ def wake_waiting(engine: Engine, scope: Scope, now: datetime) -> int:
 
 
 def _queued(scope: Scope) -> list[ColumnElement[bool]]:
-    named = {
-        "epay_account": scope.epay_account,
-        "channel_code": scope.channel_code,
-        "currency": scope.currency,
-    }
     return [
         _PAYOUT.c.status == Status.QUEUED.value,
         _PAYOUT.c.review_reason.is_(None),
-        *(_PAYOUT.c[name] == value for name, value in named.items() if value is not None),
+        *(_PAYOUT.c[name] == value for name, value in asdict(scope).items() if value is not None),
     ]
 
 
@@ -195,13 +175,6 @@ def _active(connection: Connection) -> list[Pause]:
 
 
 def _pause(row: Row[Any]) -> Pause:
-    return Pause(
-        id=row.id,
-        scope=Scope(row.epay_account, row.channel_code, row.currency),
-        set_at=row.set_at,
-        set_by=row.set_by,
-        reason=row.reason,
-        lifted_at=row.lifted_at,
-        lifted_by=row.lifted_by,
-        lifted_reason=row.lifted_reason,
-    )
+    values = dict(row._mapping)  # noqa: SLF001 - its public name
+    scope = Scope(*(values.pop(name) for name in ("epay_account", "channel_code", "currency")))
+    return Pause(scope=scope, **values)

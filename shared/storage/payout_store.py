@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -45,16 +44,8 @@ class ConcurrentUpdate(Exception):
     """A transition was not written although its row was locked: a defect of the service."""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A payout that the sweep has claimed."""
-
-    id: int
-    status: Status
-
-
 class ClaimedKey(NamedTuple):
-    """The fields of a payout that a status query needs."""
+    """The fields of a payout that the sweep and a status query need."""
 
     id: int
     merchant_order_no: str
@@ -132,14 +123,14 @@ class PayoutStore:
         """`update` payouts whose submission lease has expired, at most `limit`."""
         return self._update(EXPIRED_LEASES, {"now": now, "limit": limit}, decide)
 
-    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[Due]:
+    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[ClaimedKey]:
         """Claim due payouts, longest due first: `due_at` becomes the lease `until`.
 
         Also records the sweep's heartbeat, which `shared.observability.health` reads.
         """
         with self._single.connect() as connection:
             rows = connection.execute(CLAIM_DUE, {"now": now, "until": until, "limit": limit})
-            return [Due(row.id, Status(row.status)) for row in rows]
+            return list(map(_key, rows))
 
     def find(self, epay_account: str, merchant_order_no: str) -> PayoutState | None:
         """The payout, or None."""
@@ -161,7 +152,7 @@ class PayoutStore:
         wanted = KEYS_BY_IDS if lease is None else KEYS_BY_IDS.where(PAYOUT.c.due_at == lease)
         with self._single.connect() as connection:
             rows = connection.execute(wanted, {"ids": list(payout_ids)})
-            return [ClaimedKey(row[0], row[1], Status(row[2])) for row in rows]
+            return list(map(_key, rows))
 
     def record_unmatched_event(
         self, kind: str, actor: str, detail: dict[str, Any], now: datetime
@@ -189,13 +180,11 @@ class PayoutStore:
         """
         with self.engine.begin() as connection:
             found = connection.execute(STORED_ACCOUNTS, {"last": after_id, "limit": limit}).all()
+            cipher = self._cipher
             rows = [
-                {
-                    "id": row.id,
-                    "account_no": self._cipher.encrypt(self._cipher.decrypt(row.account_no)),
-                }
+                {"id": row.id, "account_no": cipher.encrypt(cipher.decrypt(row.account_no))}
                 for row in found
-                if not self._cipher.is_current(row.account_no)
+                if not cipher.is_current(row.account_no)
             ]
             if rows:
                 connection.execute(REENCRYPT, {"rows": dumps(rows)})
@@ -218,9 +207,13 @@ class PayoutStore:
             if nth in written:
                 after[transition.after.id] = transition.after
             elif not transition.skip_if_already_recorded:
-                msg = f"{transition.after.merchant_order_no} changed under its lock"
-                raise ConcurrentUpdate(msg)
+                order_no = transition.after.merchant_order_no
+                raise ConcurrentUpdate(f"{order_no} changed under its lock")
         return list(after.values())
+
+
+def _key(row: Any) -> ClaimedKey:
+    return ClaimedKey(row.id, row.merchant_order_no, Status(row.status))
 
 
 def _by_order_no(epay_account: str, merchant_order_no: str) -> Select[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
@@ -37,6 +37,16 @@ def payout_row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:
     if payout.amount != round(payout.amount, AMOUNT_SCALE):
         raise ValueError(f"the amount of {payout.merchant_order_no} would not be stored exactly")
     return {name: getattr(payout, name) for name in names}
+
+
+def event_from_row(row: Mapping[Any, Any]) -> JournalEvent:
+    """The domain's event of a row of the journal, or of an archived one."""
+    values = {name: row[name] for name in _EVENT_FIELDS}
+    before, at = values["status_before"], values["at"]
+    values["status_before"] = None if before is None else Status(before)
+    values["status_after"] = Status(values["status_after"])
+    values["at"] = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return JournalEvent(**values)
 
 
 def event_row(event: JournalEvent) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields
 
-from sqlalchemy import Integer, bindparam, select, text
+from sqlalchemy import Integer, Table, bindparam, select, text
 from sqlalchemy.dialects import postgresql
 
-from shared.domain.payout import PayoutState, Status
+from shared.domain.payout import JournalEvent, PayoutState, Status
 from shared.storage.tables import metadata
 
 PAYOUT = metadata.tables["payout"]
+EVENT = metadata.tables["payout_event"]
 _FIELDS = [field.name for field in fields(PayoutState)]
 INSERTED = [name for name in _FIELDS if name != "id"]
 CHANGED = [
@@ -41,26 +42,19 @@ CHANGED = [
 ]
 
 
-def _typed(names: Iterable[str]) -> str:
+def _typed(table: Table, names: Iterable[str]) -> str:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    types = {name: PAYOUT.c[name].type.compile(dialect=dialect) for name in names}
-    return ", ".join(f"{name} {sql_type}" for name, sql_type in types.items())
+    return ", ".join(f"{name} {table.c[name].type.compile(dialect=dialect)}" for name in names)
 
 
-_EVENT = (
-    "sequence int, kind text, actor text, at timestamptz, status_before text, status_after text,"
-    " detail jsonb, row_hash text, previous_hash text, hash text"
-)
-_EVENT_NAMES = (
-    "sequence, kind, actor, at, status_before, status_after, detail, row_hash, previous_hash, hash"
-)
+_EVENT_NAMES = [field.name for field in fields(JournalEvent)]
 _MESSAGE = "task text, queue text, kwargs jsonb, created_at timestamptz"
 
 _APPEND = f"""
 journal AS (
-    INSERT INTO payout_event (payout_id, {_EVENT_NAMES})
-    SELECT moved.id, {", ".join(f"e.{name.strip()}" for name in _EVENT_NAMES.split(","))}
-    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e(nth int, {_EVENT})
+    INSERT INTO payout_event (payout_id, {", ".join(_EVENT_NAMES)})
+    SELECT moved.id, {", ".join(f"e.{name}" for name in _EVENT_NAMES)}
+    FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS e(nth int, {_typed(EVENT, _EVENT_NAMES)})
     JOIN moved USING (nth)
 ), outbox AS (
     INSERT INTO payout_outbox (payout_id, task, queue, kwargs, created_at)
@@ -74,7 +68,7 @@ SELECT nth, id FROM moved
 INSERT = text(
     f"""
 WITH wanted AS (
-    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(nth int, {_typed(INSERTED)})
+    SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(nth int, {_typed(PAYOUT, INSERTED)})
 ), new AS (
     INSERT INTO payout ({", ".join(INSERTED)}) SELECT {", ".join(INSERTED)} FROM wanted
     ORDER BY epay_account, merchant_order_no
@@ -89,7 +83,7 @@ APPLY = text(
     f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-    AS w(nth int, id bigint, expected int, once boolean, {_typed(CHANGED)})
+    AS w(nth int, id bigint, expected int, once boolean, {_typed(PAYOUT, CHANGED)})
 ), moved AS (
     UPDATE payout p SET {", ".join(f"{name} = w.{name}" for name in CHANGED)}
     FROM wanted w WHERE p.id = w.id AND p.sequence = w.expected AND NOT (w.once AND EXISTS (
@@ -111,7 +105,7 @@ WITH mark AS (
 UPDATE payout SET due_at = :until WHERE id IN (
     SELECT id FROM payout WHERE due_at <= :now AND status <> 'submitting'
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
-) RETURNING id, status
+) RETURNING id, merchant_order_no, status
 """
 )
 

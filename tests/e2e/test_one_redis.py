@@ -13,7 +13,9 @@ from devstack.wait import wait_for
 from shared.messaging.celery_config import KOMBU_UNACKED_KEYS, UNACKED_KEYS
 from tests.e2e.neighbour import DELAYED, GO, LONG, QUEUE, runs_key
 from tests.support.broker import make_older, put_among_unacked
-from tests.support.service import PROGRAMS, Service, asked
+from tests.support.factories import request_kwargs
+from tests.support.paths import PROGRAMS
+from tests.support.service import Service
 
 VISIBILITY = 3
 """The shortest that the startup checks allow beside the lease below, in seconds."""
@@ -53,7 +55,12 @@ def leave_request(
 ) -> str:
     """A request in the hands of a worker that was killed."""
     return put_among_unacked(
-        client, keys, "payouts", service.client_app, "payouts.request", kwargs=asked(order_no)
+        client,
+        keys,
+        "payouts",
+        service.client_app,
+        "payouts.request",
+        kwargs=request_kwargs(order_no),
     )
 
 

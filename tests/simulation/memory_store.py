@@ -11,7 +11,7 @@ from typing import Any
 from shared.domain.notifications import Message, messages_for
 from shared.domain.payout import JournalEvent, PayoutState, Status, Transition
 from shared.domain.transitions import FINAL
-from shared.storage.payout_store import ClaimedKey, ConcurrentUpdate, Decide, DecideWithin, Due
+from shared.storage.payout_store import ClaimedKey, ConcurrentUpdate, Decide, DecideWithin
 
 
 @dataclass
@@ -86,7 +86,7 @@ class MemoryStore:
         over.sort(key=lambda row: (row.due_at, row.id))
         return self._update(over[:limit], decide)
 
-    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[Due]:
+    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[ClaimedKey]:
         due = [
             row
             for row in self.rows.values()
@@ -95,7 +95,7 @@ class MemoryStore:
         due.sort(key=lambda row: (row.due_at, row.id))
         for row in due[:limit]:
             self.rows[row.id] = replace(row, due_at=until)
-        return [Due(row.id, row.status) for row in due[:limit]]
+        return [ClaimedKey(row.id, row.merchant_order_no, row.status) for row in due[:limit]]
 
     def find(self, epay_account: str, merchant_order_no: str) -> PayoutState | None:
         key = (epay_account, merchant_order_no)

@@ -75,7 +75,7 @@ class Service:
     webhook_port: int
     processes: ProcessGroup
     logs: Path
-    app: Celery
+    client_app: Celery
     _workers: int = 0
 
     @property

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tests.resilience.chaos.app import DurableClient
 
 from devstack.postgres import LocalPostgres
 from devstack.process_group import ProcessGroup
@@ -22,6 +21,7 @@ from sandbox.settings import Duplicates, SandboxConfig
 from shared.storage import migrate
 from shared.storage.engine import make_engine
 from tests.resilience.chaos.audit import Books, count, open_payouts
+from tests.resilience.chaos.client_app import DurableClient
 from tests.resilience.chaos.environment import start
 from tests.resilience.chaos.process_killer import Monkey
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import redis
-from ops.demo.app import ClientApp
 from sqlalchemy import text
 
 from ops.demo import run
-from ops.demo.server_checks import unused_broker, unused_database
+from ops.demo.services import unused_broker, unused_database
 from ops.errors import UserError
 from sandbox.server import Gateway
 from shared.storage.engine import make_engine
@@ -63,12 +62,11 @@ def test_a_gateway_that_is_away_at_the_end_is_waited_for(
 ) -> None:
     """An outage is one of the demo's faults; a gateway that stays away is told in words."""
     engine = make_engine(database_url, pool_size=1)
-    client = ClientApp("redis://127.0.0.1:1/0")
     with Gateway() as gateway:
         gateway.set_faults(down_seconds=0.5, mode="refuse")
-        assert run._last_look(engine, gateway.root_url, client) == ({}, {}, {})
+        assert run._read_result(engine, gateway.root_url) == ({}, {})
         gateway.set_faults(down_seconds=600, mode="refuse")
         monkeypatch.setattr(run, "_LEDGER_SECONDS", 0.1)
         with pytest.raises(UserError, match="ledger"):
-            run._last_look(engine, gateway.root_url, client)
+            run._read_result(engine, gateway.root_url)
     engine.dispose()

@@ -19,7 +19,7 @@ from shared.domain.circuit_breaker import BreakerRules
 def test_a_dead_server_is_named_with_its_log(tmp_path: Path) -> None:
     with LocalRedis() as server, ProcessGroup() as processes:
         process = server.process
-        services = Services({}, "", server.url, "", "", processes, {"Redis": process}, tmp_path)
+        services = Services({}, "", "", processes, {"Redis": process}, tmp_path)
         assert services.ended() == {}
         server.kill()
         [(name, (code, log))] = services.ended().items()
@@ -37,8 +37,8 @@ def test_a_preferred_port_is_kept_while_it_is_free() -> None:
 
 def test_the_demo_shows_an_open_breaker(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        assert run._breaker(client) == ""
+        assert run.breaker_line(client) == ""
         opening = circuit_breaker.open_breaker(time.time(), "5 creates in a row", BreakerRules())
         client.set(circuit_breaker.KEY, circuit_breaker.serialize(opening))
-        shown = run._breaker(client)
+        shown = run.breaker_line(client)
     assert shown.startswith("circuit breaker open: 5 creates in a row; next probe in ")

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from shared.contract import TASK_QUERY, TASK_SUBMIT
 from shared.domain.payout import Status
-from shared.storage.payout_store import Due, PayoutStore
+from shared.storage.payout_store import ClaimedKey, PayoutStore
 from tests.support.jobs import (
     callback_message,
     deliver,
@@ -191,7 +191,7 @@ class ClaimReplyLost(PayoutStore):
 
     lost = 0
 
-    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[Due]:
+    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[ClaimedKey]:
         claimed = super().claim_due(now, until, limit)
         if not self.lost:
             self.lost += 1

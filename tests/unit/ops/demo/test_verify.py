@@ -125,10 +125,16 @@ def test_summary_counts() -> None:
     rows = dict.fromkeys(numbers, Status.SUCCEEDED) | {numbers[0]: Status.UNKNOWN}
     ledger = dict.fromkeys(numbers, ONCE) | {numbers[0]: Paid(0, 0), numbers[1]: Paid(2, 2)}
     verdict = judge(planned, rows, ledger, {no: ["succeeded"] for no in numbers[:10]})
-    assert verdict.requested == 65
-    assert verdict.by_status == {"succeeded": 64, "unknown": 1}
-    assert (verdict.sent, verdict.paid_once, verdict.paid_twice) == (64, 63, 1)
-    assert (verdict.still_open, verdict.notified) == (1, 10)
+    assert verdict.totals == {
+        "requested": 65,
+        "  succeeded": 64,
+        "  unknown": 1,
+        "sent to EPAY": 64,
+        "paid once": 63,
+        "paid twice": 1,
+        "still open": 1,
+        "notified": 10,
+    }
     assert set(verdict.by_fault) == set(FAULTS)
     assert sum(statuses["succeeded"] for statuses in verdict.by_fault.values()) == 64
 
