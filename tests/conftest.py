@@ -1,4 +1,4 @@
-"""Fixtures of every test: real servers, started once, when the first test asks for them."""
+"""Fixtures of all tests: PostgreSQL and Redis, started when the first test needs them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tests.support.isolation import only_this_machine
 from tests.support.servers import (
     PostgresServer,
     RedisServer,
-    a_postgres,
-    a_redis,
     flush,
     named_hosts,
     named_postgres_url,
     named_redis_url,
+    provide_postgres,
+    provide_redis,
 )
 
-_MOST_AT_ONCE = 4
-"""Processes of tests: each starts a PostgreSQL and a Redis of its own."""
+_MAX_PROCESSES = 4
+"""Of `pytest -n auto`: each starts a PostgreSQL and a Redis of its own."""
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`: one a core; none but pytest's own where they would share what was named."""
+    """For `-n auto`: one process per core; one alone if it would share a server named by URL."""
     if named_postgres_url() or named_redis_url():
         return 0
-    return min(os.cpu_count() or 1, _MOST_AT_ONCE)
+    return min(os.cpu_count() or 1, _MAX_PROCESSES)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,14 +40,14 @@ def _only_this_machine() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server: TEST_DATABASE_URL's, DATABASE_URL's, or one of our own."""
-    with a_postgres() as server:
+    """The PostgreSQL server of TEST_DATABASE_URL or DATABASE_URL, or a local one."""
+    with provide_postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def template_database(postgres: PostgresServer) -> Iterator[str]:
-    """The name of the migrated database that each test gets a copy of."""
+    """The name of the migrated database that is copied for each test."""
     with migrated_template(postgres) as name:
         yield name
 
@@ -68,8 +68,8 @@ def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    """A Redis server: TEST_REDIS_URL's, REDIS_URL's, or one of our own."""
-    with a_redis() as server:
+    """The Redis server of TEST_REDIS_URL or REDIS_URL, or a local one."""
+    with provide_redis() as server:
         yield server
 
 

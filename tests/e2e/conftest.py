@@ -1,4 +1,4 @@
-"""Real processes: worker, beat and webhook, on real PostgreSQL and Redis, before a stand-in EPAY.
+"""Real processes: worker, beat and webhook, with real PostgreSQL and Redis and the sandbox gateway.
 
 Started once for a module; each test asks for payouts under numbers of its own.
 """
@@ -17,7 +17,7 @@ from tests.support.databases import fresh_database
 from tests.support.servers import PostgresServer, RedisServer, flush
 from tests.support.service import SHORT, Service, service
 
-Prepare = Callable[..., Service]
+MakeService = Callable[..., Service]
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +27,14 @@ def broker_atomic_fetch() -> str:
 
 
 @pytest.fixture(scope="module")
-def prepare(
+def make_service(
     broker_atomic_fetch: str,
     postgres: PostgresServer,
     template_database: str,
     redis_server: RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Prepare]:
-    """Make the surroundings of a service; the module starts the processes that it wants."""
+) -> Iterator[MakeService]:
+    """Make a service with its servers; the module starts the processes that it needs."""
     with ExitStack() as stack:
 
         def make(
@@ -46,7 +46,7 @@ def prepare(
             if redis_url is None:
                 flush(redis_server.url)
                 stack.callback(flush, redis_server.url)
-            cruel: dict[str, Any] = {
+            config: dict[str, Any] = {
                 "duplicates": Duplicates.PAY,
                 "pay_after": 0.2,
                 "callback_scale": 0.02,
@@ -57,7 +57,7 @@ def prepare(
                     stack.enter_context(fresh_database(postgres, template_database)),
                     redis_url or redis_server.url,
                     tmp_path_factory.mktemp("logs"),
-                    SandboxConfig(**cruel | gateway),
+                    SandboxConfig(**config | gateway),
                     SHORT | {"BROKER_ATOMIC_FETCH": broker_atomic_fetch} | dict(settings or {}),
                 )
             )
@@ -66,9 +66,9 @@ def prepare(
 
 
 @pytest.fixture(scope="module")
-def everything(prepare: Prepare) -> Service:
+def full_service(make_service: MakeService) -> Service:
     """The whole service, running: worker, beat, webhook."""
-    running = prepare()
+    running = make_service()
     running.start_webhook()
     running.start_beat()
     running.start_worker()

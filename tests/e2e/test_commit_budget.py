@@ -63,14 +63,16 @@ def _published(service: Service) -> int:
         return int(client.info("commandstats").get("cmdstat_lpush", {}).get("calls", 0))
 
 
-def test_three_commits_two_messages_one_request(prepare: Any, postgres: PostgresServer) -> None:
+def test_three_commits_two_messages_one_request(
+    make_service: Any, postgres: PostgresServer
+) -> None:
     """A payout's normal life: 3 commits, 2 messages (request and callback), 1 request to EPAY.
 
     The pauses are read in addition, at intervals and not per payout.
 
     Counted over the whole life of a worker: a backend reports its last numbers when it ends.
     """
-    service: Service = prepare(
+    service: Service = make_service(
         {"EPAY_READ_TIMEOUT": "30", "EPAY_LEASE_SECONDS": "90"}, pay_after=1.5
     )
     service.start_webhook()

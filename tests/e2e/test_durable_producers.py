@@ -16,16 +16,16 @@ from tests.support.factories import request_kwargs
 from tests.support.service import bare_environment
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Prepare
+    from tests.e2e.conftest import MakeService
 
 PAYOUTS = 60
 TIMEOUT = 120
 
 
 @pytest.fixture(scope="module")
-def ground(prepare: Prepare, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+def ground(make_service: MakeService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """The service, and a broker between it and the app."""
-    running = prepare()
+    running = make_service()
     running.start_beat()
     running.start_worker()
     with LocalRedis() as apart:

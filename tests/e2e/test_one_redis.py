@@ -30,9 +30,9 @@ ROUND = 10
 
 
 @pytest.fixture
-def alone(prepare: Any) -> Iterator[Service]:
+def alone(make_service: Any) -> Iterator[Service]:
     """The surroundings of the service, no process yet; what a test starts ends with it."""
-    made: Service = prepare(SETTINGS)
+    made: Service = make_service(SETTINGS)
     yield made
     made.processes.terminate_all()
 

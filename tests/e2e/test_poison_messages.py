@@ -32,9 +32,9 @@ RUBBISH: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def service(prepare: Any) -> Service:
+def service(make_service: Any) -> Service:
     """A worker, and nothing else."""
-    running: Service = prepare()
+    running: Service = make_service()
     running.start_worker()
     return running
 

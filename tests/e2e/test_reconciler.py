@@ -19,13 +19,13 @@ STANDING = "sandbox:pending=600"
 
 
 @pytest.fixture(scope="module")
-def standing(everything: Service) -> Service:
+def standing(full_service: Service) -> Service:
     """The service with payouts that have not ended, for callbacks to try their luck with."""
     for number in range(5):
-        everything.ask(f"standing-{number}", remark=STANDING)
+        full_service.ask(f"standing-{number}", remark=STANDING)
     for number in range(5):
-        everything.wait_for_status(f"standing-{number}", "pending_withdrawal")
-    return everything
+        full_service.wait_for_status(f"standing-{number}", "pending_withdrawal")
+    return full_service
 
 
 def _kinds(service: Service, order_no: str) -> list[str]:
@@ -56,26 +56,26 @@ def _untouched(service: Service, order_no: str) -> None:
     assert row.due_at is not None
 
 
-def test_callback_never_comes(everything: Service) -> None:
+def test_callback_never_comes(full_service: Service) -> None:
     """Queries bring the end of a payout whose callback never comes, and of one not answered."""
-    everything.ask("quiet-1", remark="sandbox:no_callback")
-    everything.ask("quiet-2", remark="sandbox:accept_then_close sandbox:no_callback")
+    full_service.ask("quiet-1", remark="sandbox:no_callback")
+    full_service.ask("quiet-2", remark="sandbox:accept_then_close sandbox:no_callback")
     for order_no in ("quiet-1", "quiet-2"):
-        everything.wait_for_status(order_no, "succeeded")
-        ledger = everything.ledger_of(order_no)
+        full_service.wait_for_status(order_no, "succeeded")
+        ledger = full_service.ledger_of(order_no)
         assert (ledger["creates_received"], ledger["payments"]) == (1, 1)
         assert ledger["callbacks_sent"] == 0
         assert ledger["queries"] >= 1
-    assert "unknown" in {event.status_after for event in everything.events("quiet-2")}
+    assert "unknown" in {event.status_after for event in full_service.events("quiet-2")}
 
 
-def test_never_arrived_is_sent_again(everything: Service) -> None:
+def test_never_arrived_is_sent_again(full_service: Service) -> None:
     """A create that EPAY provably does not have is sent again, and paid once."""
-    everything.ask("lost-1", remark="sandbox:drop_before_accepting")
-    everything.wait_for_status("lost-1", "succeeded", timeout=60)
-    ledger = everything.ledger_of("lost-1")
+    full_service.ask("lost-1", remark="sandbox:drop_before_accepting")
+    full_service.wait_for_status("lost-1", "succeeded", timeout=60)
+    ledger = full_service.ledger_of("lost-1")
     assert (ledger["creates_received"], ledger["payments"]) == (2, 1)
-    assert _kinds(everything, "lost-1").count("no_such_order") >= 3
+    assert _kinds(full_service, "lost-1").count("no_such_order") >= 3
 
 
 def _payouts(service: Service, *arguments: str) -> float:
@@ -86,36 +86,36 @@ def _payouts(service: Service, *arguments: str) -> float:
     return time.time()
 
 
-def test_a_pause_amid_payouts(everything: Service) -> None:
+def test_a_pause_amid_payouts(full_service: Service) -> None:
     """What it holds waits, what was sent ends; the rest goes on; all paid once after resume.
 
     The full size is in tests/resilience/chaos/test_pauses_and_breaker.py.
     """
 
     def euros() -> list[str]:
-        logged = everything.gateway.state.log.since(0)
+        logged = full_service.gateway.state.log.since(0)
         return [no for _, call, no in logged if call.startswith("create") and no in orders]
 
     orders = [f"euro-{number}" for number in range(30)]
-    everything.ask(orders[0], currency="EUR", remark="sandbox:pending=3 sandbox:no_callback")
-    everything.wait_for_status(orders[0], "pending_withdrawal")
-    paused_at = _payouts(everything, "pause")
+    full_service.ask(orders[0], currency="EUR", remark="sandbox:pending=3 sandbox:no_callback")
+    full_service.wait_for_status(orders[0], "pending_withdrawal")
+    paused_at = _payouts(full_service, "pause")
     for number, order_no in enumerate(orders[1:]):
         if order_no == orders[15]:
             wait_for(lambda: time.time() - paused_at > 2, 60, "every process to read the pause")
-        everything.ask(order_no, currency="EUR")
-        everything.ask(f"dollar-{number}")
+        full_service.ask(order_no, currency="EUR")
+        full_service.ask(f"dollar-{number}")
     for number in range(29):
-        everything.wait_for_status(f"dollar-{number}", "succeeded")
-    everything.wait_for_status(orders[0], "succeeded")
-    everything.wait_until_idle()
+        full_service.wait_for_status(f"dollar-{number}", "succeeded")
+    full_service.wait_for_status(orders[0], "succeeded")
+    full_service.wait_until_idle()
     assert set(orders[15:]).isdisjoint(euros())
-    assert everything.row(orders[-1]).status == "queued"
+    assert full_service.row(orders[-1]).status == "queued"
     assert len(euros()) < 30
-    _payouts(everything, "resume")
+    _payouts(full_service, "resume")
     for order_no in orders:
-        everything.wait_for_status(order_no, "succeeded")
-        assert everything.ledger_of(order_no)["payments"] == 1
+        full_service.wait_for_status(order_no, "succeeded")
+        assert full_service.ledger_of(order_no)["payments"] == 1
     assert len(euros()) == 30
 
 
@@ -211,10 +211,10 @@ def test_final_is_final(standing: Service) -> None:
     assert standing.ledger_of("final-1")["creates_received"] == 1
 
 
-def test_webhook_without_redis_makes_epay_come_again(prepare: Any) -> None:
+def test_webhook_without_redis_makes_epay_come_again(make_service: Any) -> None:
     """With Redis stopped the answer is 503, quickly; with Redis back it is success again."""
     with LocalRedis() as broker:
-        alone: Service = prepare({"EPAY_NOT_FOUND_CODES": NOT_FOUND}, redis_url=broker.url)
+        alone: Service = make_service({"EPAY_NOT_FOUND_CODES": NOT_FOUND}, redis_url=broker.url)
         alone.start_webhook()
         callback = alone.callback("order-1")
         health = alone.callback_url.replace("epay/callback", "")

@@ -98,9 +98,9 @@ def broker_atomic_fetch(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def shop(everything: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    yield Shop(everything, tmp_path_factory.mktemp("shop"))
-    everything.processes.stop("shop")
+def shop(full_service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    yield Shop(full_service, tmp_path_factory.mktemp("shop"))
+    full_service.processes.stop("shop")
 
 
 def received(service: Service, message_id: str) -> int:
@@ -114,15 +114,15 @@ def test_an_app_imports_nothing_of_ours() -> None:
     assert {name.strip(",") for name in imported} <= {"celery"} | sys.stdlib_module_names
 
 
-def test_payout_is_paid_and_told(everything: Service, shop: Shop) -> None:
+def test_payout_is_paid_and_told(full_service: Service, shop: Shop) -> None:
     """One message in, one payment at the gateway, one outcome with the documented kwargs."""
-    everything.ask("paid-1", notify=NOTIFY)
+    full_service.ask("paid-1", notify=NOTIFY)
     (outcome,) = shop.wait_for("paid-1", 1)
-    ledger = everything.ledger_of("paid-1")
+    ledger = full_service.ledger_of("paid-1")
     assert (ledger["creates_received"], ledger["payments"]) == (1, 1)
     assert (ledger["amount"], ledger["currency"]) == ("10.50", "USD")
     assert set(outcome) == TOLD
-    row = everything.row("paid-1")
+    row = full_service.row("paid-1")
     assert outcome["status"] == row.status == "succeeded"
     assert outcome["previous_status"] in {"submitting", "processing"}
     assert outcome["epay_account"] == ACCOUNT
@@ -143,19 +143,19 @@ ENDS = {
 }
 
 
-def test_every_other_end_is_told(everything: Service, shop: Shop) -> None:
+def test_every_other_end_is_told(full_service: Service, shop: Shop) -> None:
     """An end that is no payment is told as what it is, and nothing is paid."""
     for remark, status in ENDS.items():
-        everything.ask(f"end-{status}", notify=NOTIFY, remark=remark)
+        full_service.ask(f"end-{status}", notify=NOTIFY, remark=remark)
     for status in ENDS.values():
         (outcome,) = shop.wait_for(f"end-{status}", 1)
         assert outcome["status"] == status
-        assert everything.ledger_of(f"end-{status}")["payments"] == 0
+        assert full_service.ledger_of(f"end-{status}")["payments"] == 0
 
 
-def test_receipt_comes_before_the_end(everything: Service, shop: Shop) -> None:
+def test_receipt_comes_before_the_end(full_service: Service, shop: Shop) -> None:
     """Who wants a receipt gets one, and then the end, in the order of sequence."""
-    everything.ask("receipt-1", notify=NOTIFY_BOTH)
+    full_service.ask("receipt-1", notify=NOTIFY_BOTH)
     receipt, end = shop.wait_for("receipt-1", 2)
     assert (receipt["status"], receipt["previous_status"]) == ("submitting", None)
     assert end["status"] == "succeeded"
@@ -163,54 +163,54 @@ def test_receipt_comes_before_the_end(everything: Service, shop: Shop) -> None:
     assert set(receipt) == TOLD
 
 
-def test_nobody_is_told_who_did_not_ask(everything: Service) -> None:
+def test_nobody_is_told_who_did_not_ask(full_service: Service) -> None:
     """Without `notify` the payout is paid and nothing waits to be told."""
-    everything.ask("silent-1")
-    everything.wait_for_status("silent-1", "succeeded")
-    written = everything.sql(
+    full_service.ask("silent-1")
+    full_service.wait_for_status("silent-1", "succeeded")
+    written = full_service.sql(
         "SELECT 1 FROM payout_outbox o JOIN payout p ON p.id = o.payout_id"
         " WHERE p.merchant_order_no = 'silent-1'"
     )
     assert written == []
 
 
-def test_same_message_five_times_at_once_and_again(everything: Service, shop: Shop) -> None:
+def test_same_message_five_times_at_once_and_again(full_service: Service, shop: Shop) -> None:
     """The same request over and over is one create, one row; each time it is answered."""
     for _ in range(5):
-        everything.ask("again-1", notify=NOTIFY_BOTH)
+        full_service.ask("again-1", notify=NOTIFY_BOTH)
     told = shop.wait_for("again-1", 6)  # five receipts and the end
-    final = everything.wait_for_status("again-1", "succeeded")
+    final = full_service.wait_for_status("again-1", "succeeded")
     assert sum(outcome["status"] == "succeeded" for outcome in told) >= 1
-    everything.ask("again-1", notify=NOTIFY_BOTH)
+    full_service.ask("again-1", notify=NOTIFY_BOTH)
     told = shop.wait_for("again-1", 7)
-    everything.wait_until_idle()
+    full_service.wait_until_idle()
     assert len(shop.told("again-1")) == 7
     assert told[-1]["status"] == "succeeded"
     assert told[-1]["sequence"] == final.sequence
-    ledger = everything.ledger_of("again-1")
+    ledger = full_service.ledger_of("again-1")
     assert (ledger["creates_received"], ledger["payments"]) == (1, 1)
-    assert everything.row("again-1").attempts == 1
+    assert full_service.row("again-1").attempts == 1
 
 
 OTHERWISE = {"amount": "10.51", "currency": "EUR", "account_no": "U1", "remark": "another"}
 
 
-def test_same_number_for_something_else_is_a_conflict(everything: Service, shop: Shop) -> None:
+def test_same_number_for_something_else_is_a_conflict(full_service: Service, shop: Shop) -> None:
     """The app is told which field differs, it is on record, and nothing is sent."""
     for name in OTHERWISE:
-        everything.ask(f"conflict-{name}")
+        full_service.ask(f"conflict-{name}")
     for name, value in OTHERWISE.items():
-        everything.wait_for_status(f"conflict-{name}", "succeeded")
-        everything.ask(f"conflict-{name}", notify=NOTIFY, **{name: value})
+        full_service.wait_for_status(f"conflict-{name}", "succeeded")
+        full_service.ask(f"conflict-{name}", notify=NOTIFY, **{name: value})
     for name in OTHERWISE:
         order_no = f"conflict-{name}"
         (outcome,) = shop.wait_for(order_no, 1)
         assert set(outcome) == TOLD | {"error"}
         assert outcome["status"] == "conflict"
         assert outcome["error"]["field"] == name
-        assert everything.events(order_no)[-1].kind == "conflict"
-        assert everything.ledger_of(order_no)["creates_received"] == 1
-        row = everything.row(order_no)
+        assert full_service.events(order_no)[-1].kind == "conflict"
+        assert full_service.ledger_of(order_no)["creates_received"] == 1
+        row = full_service.row(order_no)
         assert (row.status, str(row.amount), row.account_no) == (
             "succeeded",
             "10.50",
@@ -241,43 +241,44 @@ INVALID: dict[str, dict[str, Any]] = {
 """By order number; the last five cannot be stored by PostgreSQL."""
 
 
-def test_invalid_request_is_told_and_does_not_come_again(everything: Service, shop: Shop) -> None:
+def test_invalid_request_is_told_and_does_not_come_again(full_service: Service, shop: Shop) -> None:
     """What cannot be a payout is answered once, stored nowhere, and off the queue for good."""
     ids = {
-        everything.ask(order_no, notify=NOTIFY, **changes) for order_no, changes in INVALID.items()
+        full_service.ask(order_no, notify=NOTIFY, **changes)
+        for order_no, changes in INVALID.items()
     }
-    everything.ask("behind-the-invalid", notify=NOTIFY)
+    full_service.ask("behind-the-invalid", notify=NOTIFY)
     shop.wait_for("behind-the-invalid", 1)
-    everything.wait_until_idle()
+    full_service.wait_until_idle()
     told = {order_no: shop.told(order_no) for order_no in INVALID}
     statuses = {no: [one["status"] for one in told[no]] for no in INVALID}
     assert statuses == {no: ["invalid"] for no in INVALID}
     for order_no, (outcome,) in told.items():
         assert set(outcome) == TOLD | {"error"}
         assert set(outcome["error"]) == {"code", "field", "message"}
-        assert everything.row(order_no) is None
-        assert everything.ledger_of(order_no)["creates_received"] == 0
-    assert [received(everything, one) for one in ids] == [1] * len(INVALID)
+        assert full_service.row(order_no) is None
+        assert full_service.ledger_of(order_no)["creates_received"] == 0
+    assert [received(full_service, one) for one in ids] == [1] * len(INVALID)
 
 
-def test_request_that_names_nobody_to_tell_is_dropped(everything: Service) -> None:
+def test_request_that_names_nobody_to_tell_is_dropped(full_service: Service) -> None:
     """Kwargs without an address, or none at all: nobody is told, and the message is gone."""
     ids = [
-        send(everything.client_app, {}),
-        send(everything.client_app, {"merchant_order_no": None}),
+        send(full_service.client_app, {}),
+        send(full_service.client_app, {"merchant_order_no": None}),
         send(
-            everything.client_app,
+            full_service.client_app,
             request_kwargs("bad-notify") | {"notify": {"task": "a b", "queue": "shop"}},
         ),
-        everything.client_app.send_task("payouts.request", args=["order-1"], queue="payouts").id,
+        full_service.client_app.send_task("payouts.request", args=["order-1"], queue="payouts").id,
     ]
-    wait_for(lambda: all(received(everything, one) for one in ids), 60, "all to be received")
-    everything.wait_until_idle()
-    assert [received(everything, one) for one in ids] == [1] * 4
-    assert everything.row("bad-notify") is None
+    wait_for(lambda: all(received(full_service, one) for one in ids), 60, "all to be received")
+    full_service.wait_until_idle()
+    assert [received(full_service, one) for one in ids] == [1] * 4
+    assert full_service.row("bad-notify") is None
 
 
-def test_no_result_is_kept(everything: Service) -> None:
+def test_no_result_is_kept(full_service: Service) -> None:
     """Without CELERY_RESULT_BACKEND the broker holds no results."""
-    with redis.Redis.from_url(everything.redis_url) as client:
+    with redis.Redis.from_url(full_service.redis_url) as client:
         assert list(client.scan_iter("celery-task-meta-*")) == []

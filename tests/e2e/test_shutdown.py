@@ -14,9 +14,9 @@ PATIENT = {"EPAY_READ_TIMEOUT": "30", "EPAY_LEASE_SECONDS": "90"}
 """A slow machine makes no answer late."""
 
 
-def test_sigterm_under_load(prepare: Any) -> None:
+def test_sigterm_under_load(make_service: Any) -> None:
     """A worker that is told to stop finishes what it has sent, and the next one does the rest."""
-    service: Service = prepare(PATIENT)
+    service: Service = make_service(PATIENT)
     service.gateway.set_faults(latency_seconds=SLOW)
     service.start_webhook()
     first = service.start_worker("-c", "8")

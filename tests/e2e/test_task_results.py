@@ -15,9 +15,9 @@ from tests.support.service import Service
 
 
 @pytest.fixture(scope="module")
-def service(prepare: Any, redis_server: RedisServer) -> Service:
+def service(make_service: Any, redis_server: RedisServer) -> Service:
     """Worker and webhook; results in the broker's own Redis."""
-    running: Service = prepare({"CELERY_RESULT_BACKEND": redis_server.url})
+    running: Service = make_service({"CELERY_RESULT_BACKEND": redis_server.url})
     running.start_webhook()
     running.start_worker()
     return running

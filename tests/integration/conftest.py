@@ -1,4 +1,4 @@
-"""The payout's life on real parts: PostgreSQL, Redis, the stand-in gateway over HTTP."""
+"""The task bodies against a real PostgreSQL and the sandbox gateway over HTTP."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def store(engine: Engine) -> PayoutStore:
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    """A cruel gateway: what is sent twice is paid twice."""
+    """A sandbox gateway that pays a duplicate create a second time."""
     config = SandboxConfig(
         duplicates=Duplicates.PAY, pay_after=0.05, callback_scale=0.01, silence_seconds=3
     )
@@ -57,24 +57,29 @@ def gateway() -> Iterator[Gateway]:
 
 @dataclass
 class World:
-    """The task bodies on real parts, with a recording broker."""
+    """A worker's context on a real database, and what its tasks published."""
 
     context: Context
     gateway: Gateway
     engine: Engine
     published: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    told: list[Message] = field(default_factory=list)
+    """Tasks and their kwargs."""
+    outcomes: list[Message] = field(default_factory=list)
+    """Messages to the requesting app."""
 
     def ask(self, order_no: str = "order-1", **changes: Any) -> Mapping[str, Any]:
+        """Run `payouts.request` for a valid request."""
         kwargs = request_kwargs(order_no) | changes
         return request(self.context, kwargs, uuid.uuid4().hex)
 
     def row(self, order_no: str = "order-1") -> PayoutState:
+        """The stored payout."""
         found = self.context.store.find(ACCOUNT, order_no)
         assert found is not None, f"no payout {order_no}"
         return found
 
     def events(self, order_no: str = "order-1") -> list[Any]:
+        """The rows of the payout's journal, in order."""
         with self.engine.connect() as connection:
             return connection.execute(
                 text(
@@ -95,7 +100,7 @@ MakeWorld = Callable[..., World]
 
 @pytest.fixture
 def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
-    """A world with its own policy: `make_world(visibility_delay=timedelta(...), ...)`."""
+    """Make a world with a policy of its own: `make_world(visibility_delay=timedelta(...))`."""
     closing: list[Callable[[], None]] = []
 
     def make(*, notify_url: str | None = None, read_timeout: float = 30.0, **policy: Any) -> World:
@@ -117,7 +122,7 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
         asking = QueryPool(client, 8)
         closing.extend([asking.close, client.close])
         published: list[tuple[str, dict[str, Any]]] = []
-        told: list[Message] = []
+        outcomes: list[Message] = []
         context = Context(
             account=ACCOUNT,
             policy=Policy(**(defaults | policy)),
@@ -126,11 +131,11 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
             gateway=client,
             query_many=asking,
             publish=lambda task, kwargs: published.append((task, dict(kwargs))),
-            publish_outcome=told.append,
+            publish_outcome=outcomes.append,
             database_retry=DatabaseRetry(5),
             send_guard=AllowAll(),
         )
-        return World(context, gateway, engine, published, told)
+        return World(context, gateway, engine, published, outcomes)
 
     yield make
     for close in closing:

@@ -56,7 +56,7 @@ def test_broker_in_use_is_never_flushed(redis_url: str, monkeypatch: pytest.Monk
     with redis.Redis.from_url(redis_url) as client:
         client.set("celery", "work")
         with pytest.raises(RuntimeError, match="REDIS_URL names a database with 1 keys"):
-            servers.a_redis().__enter__()
+            servers.provide_redis().__enter__()
         assert client.get("celery") == b"work"
 
 
@@ -67,7 +67,7 @@ def test_named_servers_are_used(
     monkeypatch.setenv("TEST_DATABASE_URL", empty_database_url)
     monkeypatch.setenv("TEST_REDIS_URL", redis_url)
 
-    with servers.a_postgres() as postgres, servers.a_redis() as broker:
+    with servers.provide_postgres() as postgres, servers.provide_redis() as broker:
         assert (postgres.url, broker.url) == (empty_database_url, redis_url)
         postgres.drop_database("never there")
     assert servers.named_hosts() == {"127.0.0.1"}

@@ -19,7 +19,7 @@ def unique_name(prefix: str) -> str:
 
 @contextmanager
 def migrated_template(postgres: PostgresServer) -> Iterator[str]:
-    """The name of a database with today's schema and no rows, to be copied and not connected to."""
+    """The name of a migrated, empty database, to be copied; nothing may connect to it."""
     from shared.storage.migrate import upgrade
 
     name = unique_name("payouts_template")
@@ -32,7 +32,7 @@ def migrated_template(postgres: PostgresServer) -> Iterator[str]:
 
 @contextmanager
 def fresh_database(postgres: PostgresServer, template: str | None = None) -> Iterator[str]:
-    """The URL of a database that is dropped afterwards, whoever is still connected."""
+    """The URL of a database that is dropped afterwards, open connections or not."""
     name = unique_name("payouts_test")
     url = postgres.create_database(name, template)
     try:

@@ -1,4 +1,4 @@
-"""What the tests of the task bodies share: a clock to be set, rows to begin with, a hand broker."""
+"""For the tests of the task bodies: a clock, payouts in any status, and a broker run by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOTIFY = {"task": "shop.told", "queue": "shop", "on": ["accepted", "final"]}
 
 
 class Clock:
-    """The time of day, as far as a context is concerned."""
+    """The clock of a context; it stands still."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -39,7 +39,7 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-def controlled(world: World) -> Clock:
+def freeze_clock(world: World) -> Clock:
     """Give the world a clock that stands still, and no jitter."""
     clock = Clock()
     world.context = replace(world.context, clock=clock, jitter=lambda: 0.0)
@@ -47,8 +47,8 @@ def controlled(world: World) -> Clock:
 
 
 @dataclass
-class Between:
-    """A gateway with something that happens just before each request leaves."""
+class HookedGateway:
+    """A gateway that calls `before` with the order number before each request."""
 
     gateway: Any
     before: Callable[[str], object]
@@ -71,14 +71,14 @@ def new(world: World, order_no: str, **changes: Any) -> PayoutState:
 
 
 def put_queued(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
-    """Payouts that somebody else will send, due now."""
+    """Store queued payouts, due now."""
     now = world.context.clock()
     steps = [lifecycle.accept_queued(new(world, no, **changes), now=now) for no in order_nos]
     return [payout for payout in world.context.store.insert(steps) if payout]
 
 
 def put_submitting(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
-    """Payouts claimed by a sender of whom nothing is heard."""
+    """Store payouts that are being submitted by a worker that died."""
     ctx = world.context
     steps = [
         lifecycle.accept(
@@ -90,7 +90,7 @@ def put_submitting(world: World, *order_nos: str, **changes: Any) -> list[Payout
 
 
 def put_unknown(world: World, *order_nos: str, **changes: Any) -> list[PayoutState]:
-    """Payouts that were sent, nobody knows to what end; due when the first pause is over."""
+    """Store payouts whose create got no answer; due after the first step of the backoff."""
     ctx, unknown = world.context, []
     for payout in put_submitting(world, *order_nos, **changes):
         step = lifecycle.on_create_answer(
@@ -106,7 +106,7 @@ def put_unknown(world: World, *order_nos: str, **changes: Any) -> list[PayoutSta
 
 
 def ask_epay(world: World, order_no: str = "order-1") -> PayoutState:
-    """One query about a payout, now, whatever is due."""
+    """Query EPAY about a payout now; returns the payout after it."""
     query(world.context, [world.row(order_no).id], None)
     return world.row(order_no)
 
@@ -124,7 +124,7 @@ def deliver(world: World) -> None:
 
 
 def tick(world: World) -> dict[str, int]:
-    """One sweep, and all that it dispatched."""
+    """Run one sweep and all tasks that it published."""
     counts = sweep(world.context)
     deliver(world)
     return counts
@@ -140,13 +140,13 @@ def until_due(world: World, clock: Clock, order_no: str = "order-1") -> PayoutSt
 
 
 def of_ledger(world: World, order_no: str = "order-1") -> dict[str, Any]:
-    """What the gateway has on its books under a number."""
+    """The gateway's ledger entry of an order."""
     nothing = {"creates_received": 0, "creates_accepted": 0, "payments": 0, "status": None}
     return world.gateway.ledger()["orders"].get(order_no, nothing)
 
 
 def until_epay_says(world: World, status: str, order_no: str = "order-1") -> None:
-    """Wait until the gateway has moved an order."""
+    """Wait until the order has that status at the gateway."""
     wait_for(lambda: of_ledger(world, order_no)["status"] == status, 60, f"EPAY to say {status}")
 
 
@@ -160,8 +160,10 @@ def kinds(world: World, order_no: str = "order-1") -> list[str]:
     return [event.kind for event in world.events(order_no)]
 
 
-def said(order_no: str = "order-1", *, verified: bool = True, **changes: Any) -> CallbackMessage:
-    """A callback as the webhook hands it on: paid, unless told otherwise."""
+def callback_message(
+    order_no: str = "order-1", *, verified: bool = True, **changes: Any
+) -> CallbackMessage:
+    """A callback as the webhook publishes it; by default it reports success."""
     fields: dict[str, Any] = {
         "epay_account": ACCOUNT,
         "merchant_order_no": order_no,

@@ -1,4 +1,4 @@
-"""A merchant, his callback receiver, and waiting on conditions: what the sandbox's tests share."""
+"""For the tests of the sandbox: a merchant, its callback receiver, waiting on conditions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def until(condition: Callable[[], T], seconds: float = 60) -> T:
-    """Wait until the condition holds and give its value; fail after so many seconds."""
+    """Wait until the condition is true, return its value; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "the condition never held"

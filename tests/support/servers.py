@@ -1,4 +1,4 @@
-"""The PostgreSQL and the Redis of a test run: local ones, or those named by URL."""
+"""PostgreSQL and Redis for a test run: local ones, or those named by URL."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MAX_CONNECTIONS = "200"
 
 
 class RedisServer(Protocol):
-    """A server whose one database tests may flush."""
+    """A Redis server whose database the tests flush."""
 
     @property
     def url(self) -> str: ...
 
 
 class NamedPostgres(PostgresServer):
-    """The server of TEST_DATABASE_URL. Only databases made here are touched."""
+    """The server of TEST_DATABASE_URL. The tests touch no database but those they create."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -38,7 +38,7 @@ class NamedPostgres(PostgresServer):
 
 @dataclass(frozen=True)
 class NamedRedis:
-    """A server that somebody else runs."""
+    """The server of TEST_REDIS_URL."""
 
     url: str
 
@@ -60,7 +60,7 @@ def named_hosts() -> set[str]:
 
 
 @contextmanager
-def a_postgres() -> Iterator[PostgresServer]:
+def provide_postgres() -> Iterator[PostgresServer]:
     """The named server, or one of our own that trades safety for speed."""
     if url := named_postgres_url():
         yield NamedPostgres(url)
@@ -71,7 +71,7 @@ def a_postgres() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def a_redis() -> Iterator[RedisServer]:
+def provide_redis() -> Iterator[RedisServer]:
     """The named server, if its database is empty, or one of our own.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The whole service as real processes, and an asking app that has celery and nothing of ours."""
+"""The whole service as real processes, and a requesting app that imports nothing of ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The webhook in this process, before a broker that writes down what it is given."""
+"""The webhook in this process, with a broker that records what is published."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JSON = "application/json"
 
 @dataclass
 class RecordingBroker(CallbackPublisher):
-    """A broker that keeps what it is given, or is away."""
+    """A broker that records messages, or is unavailable."""
 
     away: bool = False
     taken: list[CallbackMessage] = field(default_factory=list)
@@ -38,12 +38,12 @@ class RecordingBroker(CallbackPublisher):
 
     @property
     def believed(self) -> list[CallbackMessage]:
-        """What was enqueued as verified."""
+        """The messages published as verified."""
         return [message for message in self.taken if message.verified]
 
 
 def settings(redis_url: str, **changes: Any) -> Settings:
-    """Settings with which the webhook starts, and none from outside."""
+    """Settings with which the webhook starts; the environment is not read."""
     values: dict[str, Any] = {
         "redis_url": redis_url,
         "epay_account": ACCOUNT,
@@ -90,5 +90,5 @@ def signed(key: str = KEY, /, **changes: str) -> dict[str, str]:
 
 
 def say(text: str) -> None:
-    """Tell how long a run was; for use where pytest lets it through."""
+    """Print a measurement; pytest shows it with -s."""
     sys.stdout.write(f"\n  {text}")

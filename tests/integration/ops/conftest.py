@@ -1,4 +1,4 @@
-"""The `payouts` command as a person runs it: arguments in, words and an exit code out."""
+"""The `payouts` command as an operator runs it: arguments in, text and an exit code out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.config.settings import Settings
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -27,7 +27,7 @@ Payouts = Callable[..., Ran]
 
 @pytest.fixture
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither this machine's environment nor anybody's .env speaks to the command."""
+    """The command reads no setting from the environment or from a .env file."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     for name in ("COLUMNS", "FORCE_COLOR", "TERMINAL_WIDTH"):

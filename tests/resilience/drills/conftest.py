@@ -1,4 +1,4 @@
-"""One service for all drills: it has to come out of each fault fit for the next."""
+"""One service for all drills: it must recover from each fault before the next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def running(
 
 @pytest.fixture
 def drill(running: Drill, request: pytest.FixtureRequest) -> Drill:
-    """The service with no fault at work."""
+    """The service without a fault."""
     name = request.node.name.removeprefix("test_")
     running.begin("".join(letter if letter.isalnum() else "-" for letter in name).strip("-"))
     return running

@@ -23,12 +23,12 @@ from shared.storage.payout_store import PayoutStore
 from shared.storage.queries import events_of
 from tests.support.jobs import (
     NOTIFY,
-    Between,
     Clock,
+    HookedGateway,
     ask_epay,
     claim_id,
-    controlled,
     deliver,
+    freeze_clock,
     kinds,
     of_ledger,
     outbox,
@@ -54,7 +54,7 @@ PAID = Decision(Action.ACCEPT_AS, "Ann", "EPAY says paid, ticket 8", end=Status.
 
 @pytest.fixture
 def clock(world: World) -> Clock:
-    return controlled(world)
+    return freeze_clock(world)
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def service_of(world: World, **changes: Any) -> ResolutionService:
 
 def meanwhile(world: World, happens: Callable[[], object]) -> Callable[[str], OrderAnswer]:
     """A way to ask EPAY, with something that happens just before the question leaves."""
-    return Between(world.context.gateway, lambda _: happens()).query
+    return HookedGateway(world.context.gateway, lambda _: happens()).query
 
 
 def settled(world: World, clock: Clock) -> PayoutState:
@@ -256,7 +256,7 @@ def test_a_note_may_be_made_while_a_worker_sends(world: World, clock: Clock) -> 
         at.act(world.row(), Decision(Action.NOTE, "Ann", "watching this one"))
 
     at = service_of(world)
-    world.context = replace(world.context, gateway=Between(world.context.gateway, note))
+    world.context = replace(world.context, gateway=HookedGateway(world.context.gateway, note))
     assert world.ask()["status"] == "processing"
     assert kinds(world) == ["accepted", "note", "create_report"]
 
@@ -344,7 +344,7 @@ def test_a_person_resends_what_a_worker_is_asking_about(world: World, clock: Clo
     gateway = world.context.gateway
 
     def asking(orders: dict[int, str], _max_wait: timedelta) -> Iterator[Any]:
-        yield [(nth, Between(gateway, act).query(number)) for nth, number in orders.items()]
+        yield [(nth, HookedGateway(gateway, act).query(number)) for nth, number in orders.items()]
 
     sweep(world.context)
     world.context = replace(world.context, query_many=asking)
@@ -506,7 +506,7 @@ def test_a_look_records_a_report_alone(world: World, clock: Clock) -> None:
 def test_a_second_desk_needs_the_code_that_was_read(make_world: MakeWorld) -> None:
     """With no code configured the words are a person's to read: unread, nothing is sent."""
     world = make_world(not_found_codes=frozenset())
-    clock = controlled(world)
+    clock = freeze_clock(world)
     payout = settled(world, clock)
     assert "--code 2001" in refused(service_of(world), payout, RESEND)
     done = service_of(world).act(payout, replace(RESEND, code="2001"))

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from shared.storage import archive, journal_audit
 from shared.storage.encryption import NO_ENCRYPTION
-from tests.support.jobs import NOTIFY, controlled, kinds, said
+from tests.support.jobs import NOTIFY, callback_message, freeze_clock, kinds
 from worker.jobs.callback import callback
 from worker.jobs.notify import notify
 
@@ -27,10 +27,10 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def ended(world: World) -> World:
     """Three payouts that have ended, their apps told; a fourth that has not."""
-    controlled(world)
+    freeze_clock(world)
     for nth in (1, 2, 3):
         world.ask(f"order-{nth}", notify=NOTIFY)
-        callback(world.context, said(f"order-{nth}"))
+        callback(world.context, callback_message(f"order-{nth}"))
     notify(world.context)
     world.ask("order-open")
     return world
@@ -90,7 +90,7 @@ def test_a_late_contradiction_goes_on_where_the_journal_stands(
     ended: World, tmp_path: Path
 ) -> None:
     archived(ended, tmp_path)
-    callback(ended.context, said("order-1", status="6"))
+    callback(ended.context, callback_message("order-1", status="6"))
     assert (ended.row("order-1").review_reason or "").startswith("contradiction")
     assert [event.sequence for event in ended.events("order-1")] == [3, 4]
     assert broken(ended) == []
@@ -104,11 +104,11 @@ def test_a_second_run_finds_nothing(ended: World, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("why", ["young", "in review", "untold"])
 def test_what_may_still_be_needed_stays(world: World, tmp_path: Path, why: str) -> None:
-    controlled(world)
+    freeze_clock(world)
     world.ask(notify=NOTIFY if why == "untold" else None)
-    callback(world.context, said())
+    callback(world.context, callback_message())
     if why == "in review":
-        callback(world.context, said(status="6"))
+        callback(world.context, callback_message(status="6"))
     now = world.context.clock()
     before = now - DAY if why == "young" else now + DAY
     assert list(archive.archive(world.engine, before, tmp_path, now)) == []

@@ -26,14 +26,14 @@ from tests.support.jobs import (
     ACCOUNT,
     NOTIFY,
     ask_epay,
-    controlled,
+    callback_message,
+    freeze_clock,
     kinds,
     of_ledger,
     outbox,
     put_queued,
     put_submitting,
     put_unknown,
-    said,
     tick,
     until_due,
     until_epay_says,
@@ -51,9 +51,9 @@ def strays(world: World) -> list[Any]:
 
 def test_a_signed_callback_ends_a_payout(world: World) -> None:
     """What is verified and agrees with the row is believed; the app is told."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     world.ask(notify=NOTIFY | {"on": ["final"]})
-    assert callback(world.context, said()) == "succeeded"
+    assert callback(world.context, callback_message()) == "succeeded"
     payout = world.row()
     assert (payout.status, payout.finished_at, payout.due_at) == ("succeeded", clock.now, None)
     assert (world.events()[-1].kind, world.events()[-1].actor) == ("callback_report", "epay")
@@ -67,15 +67,15 @@ def test_a_signed_callback_ends_a_payout(world: World) -> None:
 def test_every_end_that_is_called_back(world: World, epay_status: str, status: str) -> None:
     """Each of EPAY's other ends is ours, from the unknown too."""
     put_unknown(world, "order-1")
-    assert callback(world.context, said(status=epay_status)) == status
+    assert callback(world.context, callback_message(status=epay_status)) == status
 
 
 def test_a_callback_overtakes_the_answer_to_the_create(world: World) -> None:
     """A payout still being sent, or queued, is ended by EPAY's word."""
     put_submitting(world, "order-1")
     put_queued(world, "order-2")
-    assert callback(world.context, said()) == "succeeded"
-    assert callback(world.context, said("order-2")) == "succeeded"
+    assert callback(world.context, callback_message()) == "succeeded"
+    assert callback(world.context, callback_message("order-2")) == "succeeded"
     assert tick(world) == {"lapsed": 0, "submit": 0, "query": 0}
 
 
@@ -83,7 +83,7 @@ def test_the_same_callback_many_times_is_one_end(world: World) -> None:
     """Five at once: one end, one message, on record once, nothing to review."""
     put_unknown(world, "order-1", notify=NOTIFY)
     with ThreadPoolExecutor(5) as pool:
-        answers = list(pool.map(lambda _: callback(world.context, said()), range(5)))
+        answers = list(pool.map(lambda _: callback(world.context, callback_message()), range(5)))
     assert answers == ["succeeded"] * 5
     assert kinds(world).count("callback_report") == 1
     assert [told["status"] for told in outbox(world)] == ["submitting", "succeeded"]
@@ -92,17 +92,17 @@ def test_the_same_callback_many_times_is_one_end(world: World) -> None:
 
 def test_a_callback_that_is_no_end_does_not_put_off_the_next_query(world: World) -> None:
     """Status 1 moves the payout; when to ask next stands."""
-    controlled(world)
+    freeze_clock(world)
     [payout] = put_unknown(world, "order-1")
-    assert callback(world.context, said(status="1")) == "processing"
+    assert callback(world.context, callback_message(status="1")) == "processing"
     assert world.row().due_at == payout.due_at
 
 
 def test_a_report_that_comes_late_takes_nothing_back(world: World) -> None:
     """Status 1 after status 7 is old news, not a contradiction."""
     put_unknown(world, "order-1")
-    callback(world.context, said())
-    assert callback(world.context, said(status="1")) == "succeeded"
+    callback(world.context, callback_message())
+    assert callback(world.context, callback_message(status="1")) == "succeeded"
     assert world.row().review_reason is None
 
 
@@ -110,9 +110,9 @@ def test_a_report_that_comes_late_takes_nothing_back(world: World) -> None:
 def test_final_is_final(world: World, later: str) -> None:
     """Law 5: a contradiction is kept as an event and flagged; nothing is overwritten or told."""
     put_unknown(world, "order-1", notify=NOTIFY | {"on": ["final"]})
-    callback(world.context, said())
+    callback(world.context, callback_message())
     before = world.row()
-    assert callback(world.context, said(status=later)) == "succeeded"
+    assert callback(world.context, callback_message(status=later)) == "succeeded"
     after = world.row()
     assert after.review_reason is not None
     assert after.review_reason.startswith("contradiction: callback says")
@@ -124,14 +124,14 @@ def test_final_is_final(world: World, later: str) -> None:
     )
     assert world.events()[-1].detail["epay_status"] == later
     assert len(outbox(world)) == 1
-    callback(world.context, said())
+    callback(world.context, callback_message())
     assert world.row().review_reason == after.review_reason, "only a person settles it"
 
 
 def test_a_rejected_payout_that_epay_paid_is_for_a_person(world: World) -> None:
     """Law 5: rejected is final too, and any sign of life of it is a contradiction."""
     world.ask(remark="sandbox:refuse")
-    assert callback(world.context, said(status="1")) == "rejected"
+    assert callback(world.context, callback_message(status="1")) == "rejected"
     reason = world.row().review_reason
     assert reason is not None
     assert reason.startswith("contradiction")
@@ -153,15 +153,15 @@ def test_a_callback_that_disagrees_moves_nothing(
     world: World, changes: dict[str, Any], words: str
 ) -> None:
     """Law 6: on record, under review, neither moved nor put off."""
-    controlled(world)
+    freeze_clock(world)
     [before] = put_unknown(world, "order-1", notify=NOTIFY | {"on": ["final"]})
-    assert callback(world.context, said(**changes)) == "unknown"
+    assert callback(world.context, callback_message(**changes)) == "unknown"
     after = world.row()
     assert after.review_reason == f"mismatch: callback says {words}"
     assert (after.due_at, after.epay_status, after.fee) == (before.due_at, None, None)
     assert world.events()[-1].detail["disagrees"] == words
     assert outbox(world) == []
-    assert callback(world.context, said()) == "succeeded"
+    assert callback(world.context, callback_message()) == "succeeded"
     reason = world.row().review_reason
     assert reason is not None, "what disagreed once is for a person, whatever comes later"
 
@@ -169,13 +169,13 @@ def test_a_callback_that_disagrees_moves_nothing(
 def test_a_callback_with_other_decimals_agrees(world: World) -> None:
     """Law 6: decimals are compared as decimals."""
     put_unknown(world, "order-1")
-    assert callback(world.context, said(amount="10.5")) == "succeeded"
+    assert callback(world.context, callback_message(amount="10.5")) == "succeeded"
 
 
 def test_a_callback_about_no_payout_of_ours_is_on_record(world: World) -> None:
     """Law 6: an unknown order: an event without a payout, and no row."""
-    assert callback(world.context, said("never-ours")) is None
-    assert callback(world.context, said("never-ours", verified=False)) is None
+    assert callback(world.context, callback_message("never-ours")) is None
+    assert callback(world.context, callback_message("never-ours", verified=False)) is None
     assert [(row.kind, row.detail["merchant_order_no"]) for row in strays(world)] == [
         ("stray_callback", "never-ours"),
         ("stray_callback_unverified", "never-ours"),
@@ -185,9 +185,9 @@ def test_a_callback_about_no_payout_of_ours_is_on_record(world: World) -> None:
 
 def test_an_unverified_callback_is_a_reason_to_ask(world: World) -> None:
     """Not believed: on record, and the next query comes at once and finds the truth."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     world.ask()
-    assert callback(world.context, said(verified=False, status="6")) == "processing"
+    assert callback(world.context, callback_message(verified=False, status="6")) == "processing"
     event = world.events()[-1]
     assert (event.kind, event.actor, event.detail["status"]) == (
         "callback_unverified",
@@ -202,26 +202,26 @@ def test_an_unverified_callback_is_a_reason_to_ask(world: World) -> None:
 
 def test_an_unverified_callback_puts_nothing_off(world: World) -> None:
     """A payout overdue stays due; one that is queued, being sent or ended keeps its time."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     [unknown] = put_unknown(world, "order-1")
     clock.forward(45)
-    callback(world.context, said(verified=False))
+    callback(world.context, callback_message(verified=False))
     assert world.row().due_at == unknown.due_at
     [sending] = put_submitting(world, "order-2")
     [queued] = put_queued(world, "order-3", due_at=clock.now)
     for payout in (sending, queued):
         no = payout.merchant_order_no
-        assert callback(world.context, said(no, verified=False)) == payout.status
+        assert callback(world.context, callback_message(no, verified=False)) == payout.status
         assert world.row(no).due_at == payout.due_at
-    callback(world.context, said())
-    assert callback(world.context, said(verified=False, status="6")) == "succeeded"
+    callback(world.context, callback_message())
+    assert callback(world.context, callback_message(verified=False, status="6")) == "succeeded"
     assert world.row().review_reason is None
 
 
 def test_nothing_of_a_callback_but_its_claims_is_stored(world: World) -> None:
     """The record of an unverified callback is bounded: the fields that a payout needs."""
     put_unknown(world, "order-1")
-    callback(world.context, said(verified=False))
+    callback(world.context, callback_message(verified=False))
     assert set(world.events()[-1].detail) == {
         "merchant_order_no",
         "epay_account",
@@ -308,7 +308,7 @@ def test_a_wrong_amount_all_the_way(
 ) -> None:
     """Law 6 end to end: the callback is signed and wrong; the query tells, the flag stays."""
     world = make_world(notify_url=webhook_url)
-    clock = controlled(world)
+    clock = freeze_clock(world)
     world.ask(remark=f"sandbox:{Fault.WRONG_AMOUNT_CALLBACK}")
     [message] = wait_for(lambda: taken(redis_url) or None, 60, "a callback")
     assert callback(world.context, message) == "processing"
@@ -333,9 +333,9 @@ def test_a_late_callback_after_the_query_changes_nothing(
 
 def test_the_clock_of_a_callback_is_the_contexts(world: World) -> None:
     """Events bear the time of the context, so that a journal reads in one order."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_unknown(world, "order-1")
     clock.forward(10)
-    callback(world.context, said())
+    callback(world.context, callback_message())
     assert world.events()[-1].at == clock.now
     assert world.events()[-1].at - world.events()[0].at == timedelta(seconds=10)

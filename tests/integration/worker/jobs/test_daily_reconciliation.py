@@ -31,7 +31,7 @@ from tests.support.jobs import (
     ACCOUNT,
     Clock,
     ask_epay,
-    controlled,
+    freeze_clock,
     kinds,
     put_queued,
     put_submitting,
@@ -49,7 +49,7 @@ DAY = date(2026, 11, 23)
 
 @pytest.fixture
 def clock(world: World) -> Clock:
-    return controlled(world)
+    return freeze_clock(world)
 
 
 def day_is_over(clock: Clock, days: int = 1) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared.domain.notifications import Message
-from tests.support.jobs import NOTIFY, put_queued, put_unknown, said
+from tests.support.jobs import NOTIFY, callback_message, put_queued, put_unknown
 from worker.jobs.callback import callback
 from worker.jobs.notify import notify
 from worker.jobs.submit import submit
@@ -29,7 +29,7 @@ def three_ends(world: World) -> list[tuple[str, int]]:
     """Three payouts with a receipt and an end each; what is to be told of them."""
     put_unknown(world, "a", "b", "c", notify=NOTIFY)
     for order_no in ("c", "a", "b"):
-        callback(world.context, said(order_no))
+        callback(world.context, callback_message(order_no))
     return [("a", 1), ("b", 1), ("c", 1), ("c", 3), ("a", 3), ("b", 3)]
 
 
@@ -37,9 +37,9 @@ def test_messages_go_to_the_apps_task_in_order(world: World) -> None:
     """Task and queue are the app's, the kwargs the contract's; a second round sends nothing."""
     expected = three_ends(world)
     assert notify(world.context) == 6
-    assert sequences(world.told) == expected
-    assert {(one.task, one.queue) for one in world.told} == {("shop.told", "shop")}
-    assert set(world.told[-1].kwargs) == {
+    assert sequences(world.outcomes) == expected
+    assert {(one.task, one.queue) for one in world.outcomes} == {("shop.told", "shop")}
+    assert set(world.outcomes[-1].kwargs) == {
         "merchant_order_no",
         "epay_account",
         "status",
@@ -57,7 +57,7 @@ def test_messages_go_to_the_apps_task_in_order(world: World) -> None:
 def test_nobody_is_told_who_did_not_ask(world: World) -> None:
     """A payout without `notify` writes no message."""
     put_unknown(world, "order-1")
-    callback(world.context, said())
+    callback(world.context, callback_message())
     assert notify(world.context) == 0
 
 
@@ -66,9 +66,9 @@ def test_the_message_comes_with_the_end_and_not_before(world: World) -> None:
     [payout] = put_queued(world, "order-1", notify=NOTIFY | {"on": ["final"]})
     submit(world.context, payout.id, None, "c")
     assert notify(world.context) == 0
-    callback(world.context, said())
+    callback(world.context, callback_message())
     assert notify(world.context) == 1
-    assert (world.told[0].kwargs["previous_status"], world.told[0].kwargs["status"]) == (
+    assert (world.outcomes[0].kwargs["previous_status"], world.outcomes[0].kwargs["status"]) == (
         "processing",
         "succeeded",
     )
@@ -83,7 +83,7 @@ def test_more_than_one_batch_goes_out_in_one_round(world: World) -> None:
         " FROM payout p, generate_series(1, 494) n WHERE p.merchant_order_no = 'a' ORDER BY n"
     )
     assert notify(world.context) == 500
-    assert sequences(world.told)[6:] == [("n", nth) for nth in range(1, 495)]
+    assert sequences(world.outcomes)[6:] == [("n", nth) for nth in range(1, 495)]
 
 
 def test_a_broker_that_goes_away_keeps_the_order(world: World) -> None:
@@ -91,14 +91,14 @@ def test_a_broker_that_goes_away_keeps_the_order(world: World) -> None:
     expected = three_ends(world)
 
     def failing(message: Message) -> None:
-        if len(world.told) == 2:
+        if len(world.outcomes) == 2:
             raise ConnectionError
-        world.told.append(message)
+        world.outcomes.append(message)
 
     with pytest.raises(ConnectionError):
         notify(replace(world.context, publish_outcome=failing))
     assert notify(world.context) == 4
-    assert sequences(world.told) == expected
+    assert sequences(world.outcomes) == expected
 
 
 @contextmanager
@@ -120,10 +120,10 @@ def test_a_crash_between_publish_and_commit_sends_again(world: World) -> None:
 
     def dying(message: Message) -> None:
         with nobody_else(world):
-            world.told.append(message)
+            world.outcomes.append(message)
 
     with pytest.raises(DBAPIError):
         notify(replace(world.context, publish_outcome=dying))
     assert notify(world.context) == 6
-    assert sequences(world.told)[-6:] == expected
-    assert len(world.told) > 6
+    assert sequences(world.outcomes)[-6:] == expected
+    assert len(world.outcomes) > 6

@@ -24,9 +24,9 @@ from shared.storage.payout_store import PayoutStore
 from tests.support.jobs import (
     ACCOUNT,
     NOTIFY,
-    Between,
+    HookedGateway,
     ask_epay,
-    controlled,
+    freeze_clock,
     kinds,
     of_ledger,
     outbox,
@@ -77,7 +77,7 @@ ENDS = {
 @pytest.mark.parametrize(("fault", "end"), ENDS.items())
 def test_without_any_callback_queries_find_the_end(world: World, fault: Fault, end: str) -> None:
     """The end is recorded with its fee, told once, and nothing is due any more."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     world.ask(remark=f"sandbox:{fault}", notify=NOTIFY | {"on": ["final"]})
     order = world.gateway.state.book.find("order-1")
     assert order is not None
@@ -102,7 +102,7 @@ def test_a_detour_is_followed_to_its_end(
     world: World, fault: Fault, epay_status: str, status: str, reason: str | None
 ) -> None:
     """19 and 11 are no ends; what heals by itself clears its own flag."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     world.ask(remark=f"sandbox:{fault}=60")
     until_epay_says(world, epay_status)
     payout = until_due(world, clock)
@@ -114,7 +114,7 @@ def test_a_detour_is_followed_to_its_end(
 
 def test_a_status_that_nobody_documented_is_followed(world: World) -> None:
     """A code of EPAY's that we do not know is no end, and a person is asked to look."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     world.ask()
     until_epay_says(world, "7")
     world.gateway.report("order-1", "77", callback=False)
@@ -126,7 +126,7 @@ def test_a_status_that_nobody_documented_is_followed(world: World) -> None:
 
 def test_a_message_that_outlived_its_lease_asks_nothing(world: World) -> None:
     """The sweep has claimed the payouts anew since; and what is not followed is not asked about."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     [payout] = put_unknown(world, "order-1")
     clock.forward(30)
     sweep(world.context)
@@ -146,7 +146,7 @@ def test_a_batch_is_asked_side_by_side_and_recorded_in_few_commits(world: World)
     orders = [f"order-{nth}" for nth in range(16)]
     ids = [payout.id for payout in put_unknown(world, *orders)]
     together = threading.Barrier(8)
-    meeting = Between(world.context.gateway, lambda _: together.wait(timeout=60))
+    meeting = HookedGateway(world.context.gateway, lambda _: together.wait(timeout=60))
     asking = QueryPool(meeting, 8)
     commits: list[object] = []
     event.listen(world.engine, "commit", commits.append)
@@ -161,7 +161,7 @@ def test_no_connection_is_held_while_queries_are_under_way(world: World, databas
     ids = [payout.id for payout in put_unknown(world, "order-1", "order-2")]
     engine = make_engine(database_url, pool_size=1)
     world.engine = engine
-    slow = Between(world.context.gateway, lambda _: world.sql("SELECT 1"))
+    slow = HookedGateway(world.context.gateway, lambda _: world.sql("SELECT 1"))
     asking = QueryPool(slow, 2)
     try:
         ctx = replace(world.context, store=PayoutStore(engine), query_many=asking)
@@ -187,7 +187,7 @@ def test_what_takes_too_long_is_left_to_the_next_sweep(world: World) -> None:
 @pytest.mark.parametrize("mode", ["refuse", "503", "drop"])
 def test_a_query_that_fails_changes_no_status(world: World, mode: str) -> None:
     """Law 3: EPAY is away: nothing is learned, nothing counted, the next look is set."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_unknown(world, "order-1")
     world.gateway.set_faults(down_seconds=30, mode=mode)
     clock.forward(30)
@@ -201,7 +201,7 @@ def test_a_query_that_fails_changes_no_status(world: World, mode: str) -> None:
 
 def test_three_absences_over_the_settle_time_send_it_again(world: World) -> None:
     """Law 3: dropped before EPAY took it: asked until it is proven, sent once more, paid once."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     sent_at = clock.now
     lost(world)
     number = world.row().merchant_order_no
@@ -221,7 +221,7 @@ def test_three_absences_over_the_settle_time_send_it_again(world: World) -> None
 
 def test_absences_before_the_settle_time_prove_nothing(world: World) -> None:
     """Law 3: however often EPAY is asked early, it is not sent again."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     lost(world)
     for _ in range(20):
         clock.forward(29)
@@ -231,7 +231,7 @@ def test_absences_before_the_settle_time_prove_nothing(world: World) -> None:
 
 def test_two_absences_after_a_long_time_prove_nothing(world: World) -> None:
     """Law 3: hours without a look do not stand for the three answers."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     lost(world)
     clock.forward(7200)
     assert ask_epay(world).status is Status.UNKNOWN
@@ -243,7 +243,7 @@ def test_two_absences_after_a_long_time_prove_nothing(world: World) -> None:
 
 def test_an_order_that_becomes_visible_late_is_found(world: World) -> None:
     """Law 3: two absences, then it is there: never sent again, paid once."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     lost(world, NO_ANSWER)
     assert follow(world, clock, 4) == ["unknown"] * 4
     assert len(world.row().absences) == 2
@@ -256,7 +256,7 @@ def test_an_order_that_becomes_visible_late_is_found(world: World) -> None:
 def test_without_a_configured_code_nothing_is_ever_sent_again(make_world: MakeWorld) -> None:
     """Law 3: then "no such order" proves nothing; a person is asked after the settle time."""
     world = make_world(not_found_codes=frozenset())
-    clock = controlled(world)
+    clock = freeze_clock(world)
     lost(world)
     follow(world, clock, 4)
     assert world.row().review_reason is None
@@ -271,7 +271,7 @@ def test_without_a_configured_code_nothing_is_ever_sent_again(make_world: MakeWo
 def test_beyond_the_horizon_it_is_not_sent_again(make_world: MakeWorld) -> None:
     """Law 3: the proof came a day after the first send: that is for a person."""
     world = make_world(resend_horizon=timedelta(seconds=1000))
-    clock = controlled(world)
+    clock = freeze_clock(world)
     lost(world)
     assert follow(world, clock, 6) == ["unknown"] * 6
     payout = world.row()
@@ -282,7 +282,7 @@ def test_beyond_the_horizon_it_is_not_sent_again(make_world: MakeWorld) -> None:
 
 def test_an_absence_that_was_asked_before_the_last_send_does_not_count(world: World) -> None:
     """Law 3: an answer says nothing of what was sent after its question."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     lost(world)
     payout = world.row()
 
@@ -306,7 +306,7 @@ def test_a_definite_refusal_ends_it(world: World) -> None:
 
 def test_any_other_refusal_is_asked_about(world: World) -> None:
     """Law 4: an unknown code is no proof; absent for long enough, it is rejected, not re-sent."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     assert world.ask(remark="sandbox:refuse=3999")["status"] == "unknown"
     assert follow(world, clock, 5) == ["unknown"] * 4 + ["rejected"]
     assert world.row().refusal == "EPAY code 3999: refused"
@@ -316,7 +316,7 @@ def test_any_other_refusal_is_asked_about(world: World) -> None:
 def test_a_refusal_cannot_be_settled_without_a_code(make_world: MakeWorld) -> None:
     """Law 4: with no "no such order" code a refused create is shown to a person at once."""
     world = make_world(not_found_codes=frozenset(), refused_codes=frozenset())
-    clock = controlled(world)
+    clock = freeze_clock(world)
     assert world.ask(remark="sandbox:refuse")["status"] == "unknown"
     assert world.row().review_reason == "create_refused: EPAY code 2005: refused"
     assert set(follow(world, clock, 10)) == {"unknown"}
@@ -324,7 +324,7 @@ def test_a_refusal_cannot_be_settled_without_a_code(make_world: MakeWorld) -> No
 
 def test_a_definite_refusal_of_a_second_send_is_no_proof(world: World) -> None:
     """Law 4: the first send may be there after all, so even a configured code is asked about."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     lost(world)
     follow(world, clock, 5)
     world.sql("UPDATE payout SET remark = 'sandbox:refuse'")
@@ -338,7 +338,7 @@ def test_a_duplicate_that_is_refused_is_found_by_asking(make_world: MakeWorld) -
     world = make_world()
     with Gateway(SandboxConfig(duplicates=Duplicates.REFUSE, pay_after=0.05)) as strict:
         elsewhere = replace_gateway(world, strict)
-        clock = controlled(world)
+        clock = freeze_clock(world)
         lost(world, NO_ANSWER)
         assert follow(world, clock, 5)[-1] == "queued"
         tick(world)
@@ -368,7 +368,7 @@ def replace_gateway(world: World, gateway: Gateway) -> list[Any]:
 
 def test_an_order_that_vanishes_is_for_a_person(world: World) -> None:
     """EPAY had it and says that it does not: followed further, flagged, never sent again."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     world.ask(remark="sandbox:pending=600")
     until_epay_says(world, "19")
     until_due(world, clock)
@@ -411,7 +411,7 @@ def test_an_answer_about_something_else_moves_nothing(
     world: World, changes: dict[str, Any]
 ) -> None:
     """Law 6: it is on record, a person is asked to look, and the payout goes on being followed."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     [payout] = put_unknown(world, "order-1")
     told = answer(**changes)
     ask_many = lambda _orders, _max_wait: iter([[(payout.id, told)]])  # noqa: E731
@@ -427,7 +427,7 @@ def test_an_answer_about_something_else_moves_nothing(
 
 def test_an_answer_with_other_decimals_agrees(world: World) -> None:
     """Law 6: decimals are compared as decimals."""
-    controlled(world)
+    freeze_clock(world)
     [payout] = put_unknown(world, "order-1")
     told = answer(amount=Decimal("10.5000"))
     ask_many = lambda _orders, _max_wait: iter([[(payout.id, told)]])  # noqa: E731
@@ -437,7 +437,7 @@ def test_an_answer_with_other_decimals_agrees(world: World) -> None:
 
 def test_after_three_days_it_is_looked_at_daily_and_by_a_person(world: World) -> None:
     """Backoff: the pauses grow to six hours; after EPAY_REVIEW_AFTER daily, under review."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_unknown(world, "order-1")
     silent = lambda orders, _max_wait: iter(  # noqa: E731
         [[(one, OutcomeUnknown("read timeout")) for one in orders]]

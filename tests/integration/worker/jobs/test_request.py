@@ -24,10 +24,10 @@ from tests.support.factories import request_kwargs
 from tests.support.jobs import (
     ACCOUNT,
     NOTIFY,
-    Between,
+    HookedGateway,
     ask_epay,
     claim_id,
-    controlled,
+    freeze_clock,
     kinds,
     of_ledger,
     outbox,
@@ -126,7 +126,7 @@ def test_a_conflict_while_it_is_being_sent_does_not_lose_the_answer(world: World
         world.ask(amount="99.00")
 
     inner = world.context
-    world.context = replace(inner, gateway=Between(inner.gateway, conflict))
+    world.context = replace(inner, gateway=HookedGateway(inner.gateway, conflict))
     assert world.ask()["status"] == "processing"
     assert kinds(world) == ["accepted", "conflict", "create_report"]
     assert of_ledger(world)["creates_received"] == 1
@@ -280,7 +280,7 @@ def test_the_row_of_another_execution_is_not_sent(world: World) -> None:
 
 def test_nothing_is_sent_when_the_lease_is_nearly_over(world: World) -> None:
     """A sender that was held up puts the payout back, and the sweep sends it."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     late = clock.now + world.context.policy.lease - world.context.total_timeout
     times = iter([clock.now] * 2 + [late] * 2)
     world.context = replace(world.context, clock=lambda: next(times))
@@ -297,7 +297,7 @@ def test_nothing_is_sent_when_the_lease_is_nearly_over(world: World) -> None:
 
 def test_nothing_leaves_before_the_intent_is_on_disk(world: World) -> None:
     """Law 1: when the create arrives, another connection reads `submitting` and its lease."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     seen: list[tuple[Any, ...]] = []
 
     def look(_order_no: str) -> None:
@@ -305,7 +305,7 @@ def test_nothing_leaves_before_the_intent_is_on_disk(world: World) -> None:
         seen.extend(tuple(row) for row in world.sql(statement))
 
     inner = world.context
-    world.context = replace(inner, gateway=Between(inner.gateway, look))
+    world.context = replace(inner, gateway=HookedGateway(inner.gateway, look))
     request(world.context, KWARGS, "my claim")
     assert seen == [("submitting", clock.now + inner.policy.lease, "my claim")]
 
@@ -317,7 +317,7 @@ def test_no_connection_is_held_while_the_create_is_under_way(
     engine = make_engine(database_url, pool_size=1)
     world.engine = engine
     inner = world.context
-    slow = Between(inner.gateway, lambda _: world.sql("SELECT 1"))
+    slow = HookedGateway(inner.gateway, lambda _: world.sql("SELECT 1"))
     world.context = replace(inner, store=PayoutStore(engine), gateway=slow)
     try:
         assert world.ask()["status"] == "processing"
@@ -362,7 +362,7 @@ def test_what_a_request_comes_to_under_each_fault(make_world: MakeWorld, fault: 
 
 def test_what_provably_never_left_is_sent_again(world: World) -> None:
     """Law 2, the other half: a refused connection puts the payout back into the queue."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     closed = EpayConfig(
         base_url=f"http://127.0.0.1:{free_port()}", account=ACCOUNT, api_key=SecretStr("TESTKEY123")
     )
@@ -392,7 +392,7 @@ def test_what_was_sent_is_not_sent_again_for_want_of_a_database(world: World, fa
 
 def test_an_answer_that_is_never_written_is_asked_for(world: World) -> None:
     """PostgreSQL stays away: the lease makes the payout unknown, a query finds it, sent once."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     away = replace(
         world.context, store=AnswerRefused(world.engine, 999), database_retry=DatabaseRetry(0.1)
     )

@@ -21,11 +21,11 @@ from shared.domain.payout import Status
 from tests.support.jobs import (
     Clock,
     ask_epay,
-    controlled,
+    callback_message,
+    freeze_clock,
     of_ledger,
     put_queued,
     put_unknown,
-    said,
     tick,
     until_due,
     until_epay_says,
@@ -66,7 +66,9 @@ def contradiction(make_world: MakeWorld) -> World:
     """Paid, and then called back as failed."""
     world = make_world()
     paid(world)
-    callback(world.context, said(status="6", epay_order_no=at_epay(world).epay_order_no))
+    callback(
+        world.context, callback_message(status="6", epay_order_no=at_epay(world).epay_order_no)
+    )
     return world
 
 
@@ -80,7 +82,7 @@ def create_refused(make_world: MakeWorld) -> World:
 def query_refused(make_world: MakeWorld) -> World:
     """Nobody knows, and EPAY refuses to tell, the settle time over."""
     world = make_world(**NO_CODES)
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_unknown(world, "order-1")
     clock.forward(700)
     ask_epay(world)
@@ -90,7 +92,7 @@ def query_refused(make_world: MakeWorld) -> World:
 def looked_for(make_world: MakeWorld, looks: int, **policy: Any) -> tuple[World, Clock]:
     """A create that never came to EPAY, and so many looks at it, each when it is due."""
     world = make_world(**policy)
-    clock = controlled(world)
+    clock = freeze_clock(world)
     world.ask(remark="sandbox:drop_before_accepting")
     for _ in range(looks):
         until_due(world, clock)
@@ -131,7 +133,7 @@ def abnormal(make_world: MakeWorld) -> World:
 def overdue(make_world: MakeWorld) -> World:
     """EPAY does not come to an end."""
     world = make_world()
-    clock = controlled(world)
+    clock = freeze_clock(world)
     world.ask(remark="sandbox:pending=600")
     clock.forward(world.context.policy.review_after.total_seconds() + 1)
     tick(world)
@@ -141,7 +143,7 @@ def overdue(make_world: MakeWorld) -> World:
 def unsent(make_world: MakeWorld) -> World:
     """EPAY cannot be reached at all."""
     world = make_world()
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_queued(world, "order-1")
     clock.forward(world.context.policy.review_after.total_seconds() + 1)
     world.gateway.set_faults(down_seconds=30, mode="refuse")
@@ -167,7 +169,7 @@ def above_day_cap(make_world: MakeWorld) -> World:
 def with_books(make_world: MakeWorld) -> World:
     """EPAY took another fee than it said."""
     world = make_world()
-    clock = controlled(world)
+    clock = freeze_clock(world)
     paid(world)
     at_epay(world).fee = Decimal("0.55")
     clock.forward(2 * 86_400)

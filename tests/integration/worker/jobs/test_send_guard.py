@@ -21,8 +21,8 @@ from tests.integration.conftest import request_kwargs
 from tests.support.jobs import (
     Clock,
     claim_id,
-    controlled,
     deliver,
+    freeze_clock,
     kinds,
     of_ledger,
     put_queued,
@@ -77,7 +77,7 @@ def sent_once(world: World, order_no: str = "order-1") -> bool:
 
 
 def test_a_deferred_request_is_accepted_and_waits(world: World) -> None:
-    clock = controlled(world)
+    clock = freeze_clock(world)
     guard = use_guard(world, StubGuard(wait(clock)))
     assert world.ask()["status"] == "queued"
     assert world.row().due_at == clock.now + timedelta(seconds=30)
@@ -92,7 +92,7 @@ def test_a_deferred_request_is_accepted_and_waits(world: World) -> None:
 
 
 def test_a_deferred_payout_of_the_sweep_waits(world: World) -> None:
-    clock = controlled(world)
+    clock = freeze_clock(world)
     guard = use_guard(world, StubGuard(wait(clock)))
     put_queued(world, "order-1")
     tick(world)
@@ -106,7 +106,7 @@ def test_a_deferred_payout_of_the_sweep_waits(world: World) -> None:
 
 def test_a_permit_refused_after_the_claim_stops_the_send(world: World) -> None:
     """The claim is committed, nothing is sent, the payout is queued again."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     guard = use_guard(world, StubGuard(refusal="paused"))
     assert world.ask()["status"] == "queued"
     assert of_ledger(world)["creates_received"] == 0
@@ -118,7 +118,7 @@ def test_a_permit_refused_after_the_claim_stops_the_send(world: World) -> None:
 
 
 def test_an_amount_outside_the_limit_is_rejected_unsent_and_reported(world: World) -> None:
-    controlled(world)
+    freeze_clock(world)
     use_guard(world, StubGuard(Reject("EPAY's limit is 100 to 500 USD")))
     notify = {"task": "shop.told", "queue": "shop", "on": ["accepted", "final"]}
     assert world.ask(notify=notify)["status"] == "rejected"
@@ -131,7 +131,7 @@ def test_an_amount_outside_the_limit_is_rejected_unsent_and_reported(world: Worl
 
 def test_a_payout_moved_after_the_check_is_left_alone(world: World) -> None:
     """A task that checked the payout before another task moved it changes nothing."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     [payout] = put_queued(world, "order-1")
 
     class Overtaken(StubGuard):
@@ -190,7 +190,7 @@ def test_a_claim_of_uncertain_end_releases_its_permit_and_recovers_another(world
 
 def test_a_request_deferred_only_after_its_claim_recovers_its_permit(world: World) -> None:
     """The second run's check no longer counts: the payout is claimed. Its confirmation does."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     for order_no, refusal, status in (("held", "paused", "queued"), ("free", None, "processing")):
         guard = use_guard(world, StubGuard(refusal=refusal))
         world.context = replace(world.context, store=ReplyLost(world.engine))
@@ -214,7 +214,7 @@ def release(world: World, now: datetime) -> None:
 
 def test_above_the_cap_until_a_person_releases_it(make_world: MakeWorld) -> None:
     world = make_world(cap_per_payout={"USD": Decimal(10)})
-    clock = controlled(world)
+    clock = freeze_clock(world)
     assert world.ask()["status"] == "queued"
     assert (world.row().review_reason or "").startswith("above_cap: ")
     for _ in range(3):
@@ -232,7 +232,7 @@ def test_above_the_cap_until_a_person_releases_it(make_world: MakeWorld) -> None
 def test_the_cap_of_a_day_rolls(make_world: MakeWorld) -> None:
     """10.50 fits twice into 21.00; the third waits, although the first is a day old soon."""
     world = make_world(cap_per_day={"USD": Decimal(21)})
-    clock = controlled(world)
+    clock = freeze_clock(world)
     assert [world.ask(f"order-{nth}")["status"] for nth in (1, 2)] == ["processing"] * 2
     assert world.ask("order-3")["status"] == "queued"
     assert (world.row("order-3").review_reason or "").startswith("above_day_cap: 21.00 of 21 USD")
@@ -253,7 +253,7 @@ def test_two_payouts_cannot_both_fill_the_last_gap(make_world: MakeWorld, run: i
 
 def test_an_old_message_of_the_sweep_does_nothing(world: World) -> None:
     """Deferred, due again, dispatched again: the old message does nothing."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     guard = use_guard(world, StubGuard(wait(clock, 1)))
     put_queued(world, "order-1")
     tick(world)

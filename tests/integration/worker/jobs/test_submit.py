@@ -17,14 +17,14 @@ from shared.domain.payout import PayoutState, Status
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import Decide, PayoutStore
 from tests.support.jobs import (
-    Between,
+    HookedGateway,
+    callback_message,
     claim_id,
-    controlled,
+    freeze_clock,
     kinds,
     of_ledger,
     put_queued,
     put_unknown,
-    said,
     tick,
 )
 from worker.jobs.callback import callback
@@ -59,7 +59,7 @@ def test_a_hint_from_no_sweep_is_followed(world: World) -> None:
 
 def test_a_message_that_outlived_its_lease_does_nothing(world: World) -> None:
     """The sweep has claimed the payout anew since: the older message is void."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     payout, stale = swept(world)
     clock.forward(60)
     sweep(world.context)
@@ -91,7 +91,7 @@ def test_what_is_not_queued_is_not_sent(world: World) -> None:
 def test_a_final_payout_is_not_sent(world: World) -> None:
     """EPAY called a queued payout paid: a late submit leaves it alone."""
     payout, lease = swept(world)
-    callback(world.context, said())
+    callback(world.context, callback_message())
     assert submit(world.context, payout.id, lease, claim_id()) == "succeeded"
     assert of_ledger(world)["creates_received"] == 0
 
@@ -103,7 +103,7 @@ def test_a_payout_that_is_not_there_is_nobodys_fault(world: World) -> None:
 
 def test_what_never_left_waits_longer_each_time(world: World) -> None:
     """Law 2: the same number, put back with the submit backoff, until it gets through."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     inner = world.context
 
     class Unreachable:
@@ -167,7 +167,7 @@ def test_a_database_that_goes_away_makes_no_second_send(
 
 def test_the_claim_is_on_disk_when_the_create_arrives(world: World, database_url: str) -> None:
     """Laws 1 and 9 for a submit: another session reads the claim, over the only connection."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     [payout] = put_queued(world, "order-1")
     engine = make_engine(database_url, pool_size=1)
     world.engine = engine
@@ -177,7 +177,7 @@ def test_the_claim_is_on_disk_when_the_create_arrives(world: World, database_url
         seen.extend(world.sql("SELECT status, due_at, claim_id, attempts FROM payout"))
 
     inner = world.context
-    ctx = replace(inner, store=PayoutStore(engine), gateway=Between(inner.gateway, look))
+    ctx = replace(inner, store=PayoutStore(engine), gateway=HookedGateway(inner.gateway, look))
     try:
         submit(ctx, payout.id, None, "my claim")
     finally:

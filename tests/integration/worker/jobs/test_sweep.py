@@ -15,13 +15,13 @@ from shared.contract import TASK_QUERY, TASK_SUBMIT
 from shared.domain.payout import Status
 from shared.storage.payout_store import ClaimedKey, PayoutStore
 from tests.support.jobs import (
-    controlled,
+    callback_message,
     deliver,
+    freeze_clock,
     kinds,
     put_queued,
     put_submitting,
     put_unknown,
-    said,
     tick,
 )
 from worker.jobs.callback import callback
@@ -46,7 +46,7 @@ def dispatched(world: World) -> list[int]:
 
 def test_nothing_due_is_nothing_done(world: World) -> None:
     """An idle tick publishes nothing."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_queued(world, "order-1", due_at=clock.now)
     clock.forward(-1)
     put_unknown(world, "order-2")
@@ -56,7 +56,7 @@ def test_nothing_due_is_nothing_done(world: World) -> None:
 
 def test_a_queued_payout_gets_a_submit_of_its_own(world: World) -> None:
     """One message for each, with the lease that is in the row."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     payouts = put_queued(world, *orders(3))
     assert sweep(world.context) == {"lapsed": 0, "submit": 3, "query": 0}
     lease = clock.now + world.context.policy.lease
@@ -69,7 +69,7 @@ def test_a_queued_payout_gets_a_submit_of_its_own(world: World) -> None:
 
 def test_what_is_followed_is_asked_about_in_batches(world: World) -> None:
     """Query messages hold at most `query_batch` payouts."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     payouts = put_unknown(world, *orders(5))
     world.context = replace(world.context, query_batch=2)
     clock.forward(30)
@@ -86,7 +86,7 @@ def test_what_is_followed_is_asked_about_in_batches(world: World) -> None:
 
 def test_a_sweep_takes_a_bounded_batch_the_longest_due_first(world: World) -> None:
     """Seven due, three at a time: the oldest first, each once."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     ids = []
     for nth in range(7):
         due_at = clock.now - timedelta(seconds=nth)
@@ -103,7 +103,7 @@ def test_a_sweep_takes_a_bounded_batch_the_longest_due_first(world: World) -> No
 
 def test_a_lease_that_is_over_is_asked_about_at_once(world: World) -> None:
     """Law 2: the sender did not come back: unknown, with an event, and queried in the same tick."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_submitting(world, *orders(2))
     clock.forward(59.999)
     assert sweep(world.context) == {"lapsed": 0, "submit": 0, "query": 0}
@@ -117,7 +117,7 @@ def test_a_lease_that_is_over_is_asked_about_at_once(world: World) -> None:
 
 def test_a_lapse_is_bounded_too(world: World) -> None:
     """A worker that died with many claims does not make one endless transaction."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_submitting(world, *orders(5))
     world.context = replace(world.context, sweep_batch=2)
     clock.forward(60)
@@ -127,16 +127,16 @@ def test_a_lapse_is_bounded_too(world: World) -> None:
 
 def test_what_is_final_is_never_due(world: World) -> None:
     """Nothing is dispatched for an ended payout, in a year."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_unknown(world, "order-1")
-    callback(world.context, said())
+    callback(world.context, callback_message())
     clock.forward(31_536_000)
     assert tick(world) == {"lapsed": 0, "submit": 0, "query": 0}
 
 
 def test_sweeps_at_once_dispatch_disjoint_sets(world: World) -> None:
     """Four beats: each payout is dispatched once, and none left out."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     payouts = put_queued(world, *[f"queued-{nth}" for nth in range(30)])
     payouts += put_unknown(world, *[f"unknown-{nth}" for nth in range(30)])
     payouts += put_submitting(world, *[f"sending-{nth}" for nth in range(30)])
@@ -154,7 +154,7 @@ def test_sweeps_at_once_dispatch_disjoint_sets(world: World) -> None:
 
 def test_a_message_that_is_lost_is_made_good_after_the_lease(world: World) -> None:
     """Redis forgets all: not dispatched again before the lease is over, and then all of it."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_queued(world, *orders(3))
     put_unknown(world, "unknown-1")
     clock.forward(30)
@@ -169,7 +169,7 @@ def test_a_message_that_is_lost_is_made_good_after_the_lease(world: World) -> No
 
 def test_a_broker_that_goes_away_in_the_middle_loses_nothing(world: World) -> None:
     """The third publish fails: the error is told, and after the lease all are dispatched."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     payouts = put_queued(world, *orders(5))
     through: list[Mapping[str, Any]] = []
 
@@ -201,7 +201,7 @@ class ClaimReplyLost(PayoutStore):
 
 def test_a_claim_whose_reply_was_lost_comes_due_again(world: World) -> None:
     """The sweep that never heard of its claims: they are due again when the lease is over."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_queued(world, "order-1")
     world.context = replace(world.context, store=ClaimReplyLost(world.engine))
     assert world.context.database_retry.run(lambda: sweep(world.context))["submit"] == 0
@@ -212,7 +212,7 @@ def test_a_claim_whose_reply_was_lost_comes_due_again(world: World) -> None:
 
 def test_after_hours_without_a_beat_all_is_caught_up(world: World) -> None:
     """No sweep for a day: what was queued is sent, what was being sent is asked about."""
-    clock = controlled(world)
+    clock = freeze_clock(world)
     put_queued(world, "order-1")
     put_submitting(world, "order-2")
     put_unknown(world, "order-3")

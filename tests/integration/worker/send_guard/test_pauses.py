@@ -18,7 +18,15 @@ from shared.domain.payout import PayoutState, Status
 from shared.storage import pauses
 from shared.storage.engine import make_engine
 from shared.storage.pauses import AlreadyPaused, NotPaused, Pause, Scope
-from tests.support.jobs import kinds, new, of_ledger, put_queued, put_unknown, said, tick
+from tests.support.jobs import (
+    callback_message,
+    kinds,
+    new,
+    of_ledger,
+    put_queued,
+    put_unknown,
+    tick,
+)
 from tests.support.send_guard import AllowAll
 from worker.jobs.callback import callback
 from worker.jobs.query import query
@@ -214,7 +222,7 @@ def test_what_was_sent_is_followed_on(gated: World) -> None:
     """A query and a callback find their ends under a pause of everything."""
     put_unknown(gated, "asked", "called")
     paused(gated.engine)
-    assert callback(gated.context, said("called")) == "succeeded"
+    assert callback(gated.context, callback_message("called")) == "succeeded"
     query(gated.context, [gated.row("asked").id], None)
     assert "no_such_order" in kinds(gated, "asked")
 
