@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from ops.connections import open_database
-from ops.console import say
+from ops.console import counted, say
 from ops.errors import UserError
-from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.storage import archive as archives

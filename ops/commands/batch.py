@@ -11,17 +11,15 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ops.batch import existing, output
+from ops.batch import output
 from ops.batch.csv_reader import STDIN, Sheet, opened
 from ops.batch.result_file import result_file
-from ops.batch.row_validation import Line, RowValidator, RowVerdict
-from ops.batch.submission import Sender
-from ops.batch.totals import Totals
+from ops.batch.row_validation import Line, RowValidator, RowVerdict, add_results, good_payouts
+from ops.batch.submission import Sender, compare_with_stored
 from ops.connections import database
-from ops.console import fail, note, progress
+from ops.console import counted, fail, note, progress
 from ops.errors import UserError
 from ops.wording.channels import undocumented
-from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.builders import build_cipher, build_policy
 from shared.config.settings import Settings, load
@@ -100,19 +98,17 @@ class _Run:
         self._bad = output.BadRows(json=json)
         self._notes: list[str] = []
         self._is_sending = False
-        self.totals = Totals()
+        self.totals = output.Totals()
 
     def check(self, result: Path | None) -> None:
         """Give each row its verdict; change nothing."""
-        totals, bad = Totals(), self._bad
         with result_file(result) as write:
             for line in progress(self._checked_lines(), "checking"):
-                totals.add(line)
-                bad.add(line)
+                self.totals.add(line)
+                self._bad.add(line)
                 write(line)
-        bad.end()
-        self.totals = totals
-        if warning := undocumented(channel for _, _, channel in totals.sums):
+        self._bad.end()
+        if warning := undocumented(channel for _, _, channel in self.totals.sums):
             self._notes.append(warning)
 
     def refused(self, *, skip_bad: bool) -> bool:
@@ -135,7 +131,7 @@ class _Run:
             build_policy(self._settings).lease,
             lambda payout_id: publish_submit(celery, payout_id),
         )
-        checked, self.totals, self._is_sending = self.totals, Totals(), True
+        checked, self.totals, self._is_sending = self.totals, output.Totals(), True
         with result_file(result) as write:
             for line in progress(self._sent_lines(sender), "sending", checked.rows):
                 self.totals.add(line)
@@ -180,14 +176,15 @@ class _Run:
 
     def _checked_lines(self) -> Iterator[Line]:
         for chunk in self._chunks():
-            yield from existing.compare_with_stored(self._engine, self._cipher, chunk)
+            stored = compare_with_stored(self._engine, self._cipher, good_payouts(chunk))
+            yield from add_results(chunk, stored)
 
     def _sent_lines(self, sender: Sender) -> Iterator[Line]:
         for chunk in self._chunks():
-            yield from existing.with_results(chunk, sender.send(existing.good(chunk)))
+            yield from add_results(chunk, sender.send(good_payouts(chunk)))
 
     def _chunks(self) -> Iterator[list[Line]]:
-        validator = RowValidator(self._sheet.columns, self._settings.epay_account, utcnow())
+        validator = RowValidator(self._settings.epay_account, utcnow())
         lines = map(validator.validate, self._sheet.rows())
         while chunk := list(islice(lines, _CHUNK)):
             yield chunk

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ops.commands.options import Json
 from ops.connections import database
-from ops.console import as_json, print_facts, say, when
-from ops.wording.plural import counted
+from ops.console import as_json, counted, print_facts, say, when
 from shared.config.settings import Settings, load
 from shared.domain import circuit_breaker
 from shared.redis_client import RedisClient, RedisUnavailable
@@ -21,7 +21,7 @@ from shared.storage.pauses import Pause
 
 
 def controls(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     history: Annotated[
         bool, typer.Option("--history", help="Show lifted pauses too, the last 100.")
     ] = False,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import redis
 import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ops.console import as_json, say, when
+from ops.commands.options import Json
+from ops.console import as_json, counted, say, when
 from ops.gateway import gateway
-from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.builders import build_epay_config
 from shared.config.settings import Settings, SettingsError, load
@@ -44,7 +43,7 @@ class Finding:
         return "WARN" if self.warn else "ok  "
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(json: Json = False) -> None:
     """Check settings, servers, queues, schema, clock, sweep, pauses and gateway.
 
     FAIL says what to do, and the exit code is 1; WARN is no failure, but you must know of it. The

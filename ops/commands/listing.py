@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ops.commands.options import Account, Json
 from ops.connections import database
-from ops.console import as_json, note, out, plain, print_table, say, when
-from ops.csv_safety import defused
+from ops.console import as_json, defused, note, out, plain, print_table, say, when
 from ops.errors import UserError
 from shared.clock import utcnow
 from shared.config.builders import build_cipher
@@ -61,14 +61,12 @@ def list_(
     channel: Annotated[
         str | None, typer.Option(help="EPAY's channel code, for example 11.")
     ] = None,
-    epay_account: Annotated[
-        str | None, typer.Option("--account", "--epay-account", help="Only of this EPAY account.")
-    ] = None,
+    epay_account: Account = None,
     due: Annotated[
         bool, typer.Option("--due", help="Only payouts whose next check is overdue.")
     ] = False,
     limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 50,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """List payouts, the newest first. Account numbers are masked."""

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from ops.commands.options import Name, Reason
 from ops.connections import database
-from ops.console import note, say, when
+from ops.console import counted, note, say, when
 from ops.errors import UserError
-from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.contract import ChannelCode, Currency, EpayAccount
@@ -34,8 +34,6 @@ Channel = Annotated[
 OfCurrency = Annotated[
     str | None, typer.Option("--currency", help="Only payouts in this currency.")
 ]
-Name = Annotated[str, typer.Option("--name", help="Who you are; it goes on record.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it goes on record.")]
 
 
 def pause(

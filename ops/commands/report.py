@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from ops.commands.options import Json
 from ops.connections import database
 from ops.console import as_json, err, out, progress, say
 from ops.daily_reconciliation import render
@@ -39,7 +40,7 @@ def report(
         str | None,
         typer.Option(metavar="FILE", help="Write a line per payout compared; - for stdout."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     ours_only: Annotated[
         bool, typer.Option("--ours-only", help="Our totals only; EPAY is not queried.")
     ] = False,

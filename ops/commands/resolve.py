@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
+from ops.commands.options import Account, Name, OrderNo, Reason
 from ops.commands.review import describe_proposal
 from ops.connections import database, find
 from ops.console import say
@@ -47,17 +48,15 @@ def _complete_verb(incomplete: str) -> list[str]:
 
 
 def resolve(
-    merchant_order_no: Annotated[
-        str, typer.Argument(help="The order number of the requesting app.")
-    ],
+    merchant_order_no: OrderNo,
     action: Annotated[
         str,
         typer.Argument(
             parser=_parse_verb, autocompletion=_complete_verb, help="One of those above."
         ),
     ],
-    name: Annotated[str, typer.Option(help="Who decides; it goes on record.")],
-    reason: Annotated[str, typer.Option(help="Why; it goes on record.")],
+    name: Name,
+    reason: Reason,
     end: Annotated[
         End | None,
         typer.Option("--as", help="The final status, for accept-as.", show_choices=True),
@@ -69,10 +68,7 @@ def resolve(
             " none. On a terminal you are asked."
         ),
     ] = None,
-    epay_account: Annotated[
-        str | None,
-        typer.Option("--account", "--epay-account", help="The EPAY account of the payout."),
-    ] = None,
+    epay_account: Account = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask to confirm.")] = False,
 ) -> None:
     """Decide about a payout; the decision is recorded with name and reason.

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Engine
 
+from ops.commands.options import Json
 from ops.connections import database
-from ops.console import as_json, note, plain, say, when
+from ops.console import as_json, counted, note, plain, say, when
 from ops.resolution.actions import Action, Decision
 from ops.resolution.approval import is_needed, open_proposal
 from ops.resolution.choices import possible_actions
-from ops.wording.plural import counted
 from ops.wording.review_help import means
 from shared.clock import utcnow
 from shared.config.builders import build_cipher
@@ -51,7 +51,7 @@ class Case:
 
 def review(
     limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 20,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Show payouts in review and open proposals, the longest waiting first, with the choices."""
     settings = load()

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Engine
 
+from ops.commands.options import Account, Json, OrderNo
 from ops.commands.review import describe_proposal
 from ops.connections import database, find
 from ops.console import as_json, exact, note, print_facts, say, when
@@ -37,17 +38,12 @@ _KINDS = {"lease_over": "lease expired: worker did not report back"}
 
 
 def show(
-    merchant_order_no: Annotated[
-        str, typer.Argument(help="The order number of the requesting app.")
-    ],
-    epay_account: Annotated[
-        str | None,
-        typer.Option("--epay-account", "--account", help="Only the payout of this EPAY account."),
-    ] = None,
+    merchant_order_no: OrderNo,
+    epay_account: Account = None,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Query EPAY now, and record its answer.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     export: Annotated[
         bool, typer.Option("--export", help="Print the journal with its hashes, for a dispute.")
     ] = False,

@@ -10,9 +10,8 @@ import typer
 from sqlalchemy import Engine
 
 from ops.connections import database
-from ops.console import say
+from ops.console import counted, say
 from ops.errors import UserError
-from ops.wording.plural import counted
 from shared.config.builders import build_cipher
 from shared.config.settings import Settings, load
 from shared.storage import archive as archives

@@ -6,8 +6,7 @@ import csv
 from decimal import Decimal
 from typing import TextIO
 
-from ops.console import when
-from ops.csv_safety import defused
+from ops.console import defused, when
 from ops.daily_reconciliation.compare_day import Line
 from shared.domain.gateway import Report
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from devstack.wait import wait_for
-from ops.csv_safety import defused
+from ops.console import defused
 from ops.daily_reconciliation.compare_day import Line, Pace
 from ops.daily_reconciliation.csv_export import CsvLines
 from sandbox.orders import Order

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from ops.batch.csv_reader import Sheet, opened
+from ops.batch.output import Totals
 from ops.batch.result_file import COLUMNS, result_file
-from ops.batch.row_validation import Line, RowValidator, RowVerdict, conflicting
-from ops.batch.totals import Totals
+from ops.batch.row_validation import Line, RowValidator, RowVerdict, add_results
 from ops.errors import UserError
+from shared.storage.bulk_insert import IntakeResult
 
 ACCOUNT = "test2020@epay.com"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -29,7 +30,7 @@ def sheet(text: str | bytes) -> Sheet:
 
 def lines(text: str | bytes) -> list[Line]:
     table = sheet(text)
-    judge = RowValidator(table.columns, ACCOUNT, NOW)
+    judge = RowValidator(ACCOUNT, NOW)
     return [judge.validate(row) for row in table.rows()]
 
 
@@ -203,7 +204,11 @@ def test_totals_are_exact_and_leave_out_what_is_bad() -> None:
     totals.add(judged("a,7,EUR,12,U1"))
     totals.add(judged("a,x,EUR,12,U1"))
     assert line.payout is not None
-    totals.add(conflicting(line, replace(line.payout, amount=Decimal(2)), ["amount"]))
+    stored = IntakeResult(
+        replace(line.payout, amount=Decimal(2)), is_new=False, conflicting=["amount"]
+    )
+    (conflicting,) = add_results([line], [stored])
+    totals.add(conflicting)
     assert totals.as_rows() == [
         {"verdict": "new", "currency": "EUR", "channel_code": "12", "payouts": 1, "amount": "7.00"},
         {
