@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,8 +12,8 @@ from ops.commands.options import Json
 from ops.connections import database
 from ops.console import as_json, err, out, progress, say
 from ops.daily_reconciliation import render
-from ops.daily_reconciliation.compare_day import DayComparison, Line, Pace
-from ops.daily_reconciliation.csv_export import CsvLines
+from ops.daily_reconciliation.compare_day import DayComparison, Pace
+from ops.daily_reconciliation.csv_export import csv_file
 from ops.daily_reconciliation.totals import DayTotals
 from ops.errors import UserError
 from ops.gateway import gateway
@@ -65,8 +62,7 @@ def report(
         raise UserError("--ours-only does not query EPAY: leave --csv, --sample and --record out")
     settings = load().need("database_url", "epay_account")
     to = err if csv == "-" else out
-    with ExitStack() as stack:
-        engine = stack.enter_context(database(settings))
+    with database(settings) as engine:
         store = ReconciliationStore(engine, settings.epay_account)
         totals, daily = store.totals(wanted), store.find(wanted)
         if ours_only:
@@ -75,18 +71,21 @@ def report(
             else:
                 render.print_ours(to, wanted, totals, daily)
             return
-        comparison = DayComparison(
-            days=store,
-            store=PayoutStore(engine, build_cipher(settings)),
-            policy=build_policy(settings),
-            query=stack.enter_context(gateway(settings)).query,
-            at_once=settings.epay_query_batch,
-            record=record,
-            pace=Pace(settings.epay_max_per_second),
-        )
-        count = sum(total.count for total in totals)
-        lines = comparison.lines(wanted, sample)
-        sums = _sums(lines, count if sample is None else min(count, sample), csv)
+        sums = DayTotals()
+        with gateway(settings) as epay, csv_file(csv) as write:
+            comparison = DayComparison(
+                days=store,
+                store=PayoutStore(engine, build_cipher(settings)),
+                policy=build_policy(settings),
+                query=epay.query,
+                at_once=settings.epay_query_batch,
+                record=record,
+                pace=Pace(settings.epay_max_per_second),
+            )
+            count = min(sum(total.count for total in totals), sample or sys.maxsize)
+            for line in progress(comparison.lines(wanted, sample), "querying EPAY", count):
+                sums.add(line)
+                write(line)
     if json:
         say(as_json(render.as_dict(wanted, sums, daily)))
     else:
@@ -108,27 +107,3 @@ def _day(text: str | None) -> date:
     if wanted > today:
         raise UserError(f"--day {text} is in the future: today is {today:%F} (UTC)")
     return wanted
-
-
-def _sums(lines: Iterator[Line], count: int, csv: str | None) -> DayTotals:
-    """Compare the day, with a bar on a terminal only; each line goes to the CSV at once."""
-    sums = DayTotals()
-    with ExitStack() as stack:
-        written = _csv(csv, stack)
-        for line in progress(lines, "querying EPAY", count):
-            sums.add(line)
-            if written is not None:
-                written.add(line)
-    return sums
-
-
-def _csv(name: str | None, stack: ExitStack) -> CsvLines | None:
-    if name is None:
-        return None
-    if name == "-":
-        return CsvLines(sys.stdout)
-    try:
-        file = Path(name).open("w", encoding="utf-8", newline="")  # noqa: SIM115 - the stack closes it
-    except OSError as error:
-        raise UserError(f"{name} cannot be written: {error.strerror}") from error
-    return CsvLines(stack.enter_context(file))

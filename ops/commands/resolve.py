@@ -16,9 +16,8 @@ from ops.connections import database, find
 from ops.console import say
 from ops.errors import UserError
 from ops.gateway import resolution_service
-from ops.resolution.actions import ASKS_EPAY, FINAL_BY_EPAY, Action, Decision
+from ops.resolution.actions import ASKS_EPAY, FINAL_BY_EPAY, Action, Decision, possible_actions
 from ops.resolution.approval import is_needed, open_proposal
-from ops.resolution.choices import possible_actions
 from ops.resolution.service import ActionResult, ResolutionService
 from ops.wording.gateway_answers import in_words, was_answered
 from shared.config.settings import load

@@ -14,9 +14,8 @@ from sqlalchemy import Engine
 from ops.commands.options import Json
 from ops.connections import database
 from ops.console import as_json, counted, note, plain, say, when
-from ops.resolution.actions import Action, Decision
+from ops.resolution.actions import Action, Decision, possible_actions
 from ops.resolution.approval import is_needed, open_proposal
-from ops.resolution.choices import possible_actions
 from ops.wording.review_help import means
 from shared.clock import utcnow
 from shared.config.builders import build_cipher

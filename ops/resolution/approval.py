@@ -52,7 +52,7 @@ def approved(found: Decision, person: str, reason: str) -> Decision:
     Raises:
         NotAllowed: the same person proposed it.
     """
-    if _is_same_name(person, found.person):
+    if _normalised(person) == _normalised(found.person):
         raise NotAllowed(f"{found.person} proposed it: another person must approve")
     return replace(
         found, person=person, reason=f"{found.reason}; {reason}", proposed_by=found.person
@@ -69,10 +69,6 @@ def _proposed(event: Mapping[str, Any]) -> Decision:
         end=None if end is None else Status(end),
         code=detail.get("code"),
     )
-
-
-def _is_same_name(one: str, other: str) -> bool:
-    return _normalised(one) == _normalised(other)
 
 
 def _normalised(name: str) -> str:
