@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from typer import Argument, Exit, Option
 
 from ops.batch import output
 from ops.batch.csv_reader import STDIN, Sheet, opened
@@ -32,20 +32,18 @@ _INTERRUPTED = 130
 
 
 def batch(
-    file: Annotated[str, typer.Argument(help="A CSV file in UTF-8; - for stdin.")],
+    file: Annotated[str, Argument(help="A CSV file in UTF-8; - for stdin.")],
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="Send it. Without this, only check it.")
+        bool, Option("--confirm", help="Send it. Without this, only check it.")
     ] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Send the good rows even if others are bad.")
+        bool, Option("--skip-bad", help="Send the good rows even if others are bad.")
     ] = False,
     result: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a verdict for each row here; with --confirm: by default beside FILE."
-        ),
+        Option(help="Write a verdict for each row here; with --confirm: by default beside FILE."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, with every bad row.")] = False,
+    json: Annotated[bool, Option("--json", help="Print JSON, with every bad row.")] = False,
 ) -> None:
     """Check a CSV file of payouts; with --confirm send it.
 
@@ -71,13 +69,13 @@ def batch(
                 run.send(result)
         except KeyboardInterrupt:
             fail(f"interrupted: {run.so_far()}")
-            raise typer.Exit(_INTERRUPTED) from None
+            raise Exit(_INTERRUPTED) from None
         except SQLAlchemyError:
             note(f"stopped: {run.so_far()}")
             raise
     run.report(confirm=confirm, result=result)
     if run.totals.counts[RowVerdict.BAD]:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def _beside(file: str) -> Path:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 from ops.commands.options import Json
 from ops.connections import database
@@ -23,7 +23,7 @@ from shared.storage.pauses import Pause
 def controls(
     json: Json = False,
     history: Annotated[
-        bool, typer.Option("--history", help="Show lifted pauses too, the last 100.")
+        bool, Option("--history", help="Show lifted pauses too, the last 100.")
     ] = False,
 ) -> None:
     """Show pauses, caps, rate limit and circuit breaker, and how many payouts are queued."""

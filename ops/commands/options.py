@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-OrderNo = Annotated[str, typer.Argument(help="The order number of the requesting app.")]
+OrderNo = Annotated[str, Argument(help="The order number of the requesting app.")]
 Account = Annotated[
-    str | None, typer.Option("--account", "--epay-account", help="Only of this EPAY account.")
+    str | None, Option("--account", "--epay-account", help="Only of this EPAY account.")
 ]
-Name = Annotated[str, typer.Option("--name", help="Who you are; it goes on record.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it goes on record.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, Option("--name", help="Who you are; it goes on record.")]
+Reason = Annotated[str, Option("--reason", help="Why; it goes on record.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]

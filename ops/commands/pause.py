@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-import typer
 from pydantic import TypeAdapter, ValidationError
+from typer import Option
 
 from ops.commands.options import Name, Reason
 from ops.connections import database
@@ -25,15 +25,11 @@ _TYPES: dict[str, tuple[TypeAdapter[str], str]] = {
     "--currency": (TypeAdapter(Currency), "capital letters, for example USD"),
 }
 
-Account = Annotated[
-    str | None, typer.Option("--account", help="Only payouts of this EPAY account.")
-]
+Account = Annotated[str | None, Option("--account", help="Only payouts of this EPAY account.")]
 Channel = Annotated[
-    str | None, typer.Option("--channel", help="Only payouts over this channel, EPAY's code.")
+    str | None, Option("--channel", help="Only payouts over this channel, EPAY's code.")
 ]
-OfCurrency = Annotated[
-    str | None, typer.Option("--currency", help="Only payouts in this currency.")
-]
+OfCurrency = Annotated[str | None, Option("--currency", help="Only payouts in this currency.")]
 
 
 def pause(

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
-import typer
+from typer import Exit, Option
 
 from ops.commands.options import Json
 from ops.connections import database
@@ -28,22 +28,22 @@ from shared.storage.payout_store import PayoutStore
 def report(
     day: Annotated[
         str | None,
-        typer.Option(metavar="YYYY-MM-DD", help="The day (UTC) the payouts were accepted on."),
+        Option(metavar="YYYY-MM-DD", help="The day (UTC) the payouts were accepted on."),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Query so many, spread over the day; else all.")
+        int | None, Option(min=1, help="Query so many, spread over the day; else all.")
     ] = None,
     csv: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Write a line per payout compared; - for stdout."),
+        Option(metavar="FILE", help="Write a line per payout compared; - for stdout."),
     ] = None,
     json: Json = False,
     ours_only: Annotated[
-        bool, typer.Option("--ours-only", help="Our totals only; EPAY is not queried.")
+        bool, Option("--ours-only", help="Our totals only; EPAY is not queried.")
     ] = False,
     record: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--record",
             help="Record like the daily comparison: differences become events and reviews, open"
             " payouts take EPAY's answer. Without it nothing is changed.",
@@ -91,9 +91,9 @@ def report(
     else:
         render.print_sums(to, wanted, sums, daily)
     if sums.verdicts[Verdict.DIFFERS]:
-        raise typer.Exit(1)
+        raise Exit(1)
     if sums.verdicts[Verdict.UNANSWERED]:
-        raise typer.Exit(2)
+        raise Exit(2)
 
 
 def _day(text: str | None) -> date:

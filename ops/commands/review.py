@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-import typer
 from sqlalchemy import Engine
+from typer import Option
 
 from ops.commands.options import Json
 from ops.connections import database
@@ -26,8 +25,7 @@ from shared.storage import queries
 from shared.storage.queries import events_of
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One action that is possible."""
 
     act: str
@@ -39,8 +37,7 @@ class Choice:
     """The command to type."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One payout that waits for a person."""
 
     payout: PayoutState
@@ -49,7 +46,7 @@ class Case:
 
 
 def review(
-    limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 20,
+    limit: Annotated[int, Option(min=0, help="How many at most; 0 for all.")] = 20,
     json: Json = False,
 ) -> None:
     """Show payouts in review and open proposals, the longest waiting first, with the choices."""
@@ -80,24 +77,21 @@ def _cases(settings: Settings, engine: Engine) -> Iterator[Case]:
 
 
 def _case(settings: Settings, payout: PayoutState, proposal: Decision | None) -> Case:
-    found = [
-        (action.value, action.verb, _effect(settings, payout, action, effect))
-        for action, effect in possible_actions(payout)
-    ]
+    choices = []
     if proposal is not None:
         effect = f"does what {proposal.person} proposed, if it is still allowed"
-        found.insert(0, ("approve", "approve", effect))
-    choices = [
-        Choice(act, verb, effect, _command(settings, payout, verb)) for act, verb, effect in found
-    ]
+        choices.append(Choice("approve", "approve", effect, _command(settings, payout, "approve")))
+    for action, effect in possible_actions(payout):
+        waits = settings.resolve_second_person and is_needed(payout, action)
+        choices.append(
+            Choice(
+                action.value,
+                action.verb,
+                f"{effect}, once a second person approves" if waits else effect,
+                _command(settings, payout, action.verb),
+            )
+        )
     return Case(payout, proposal, choices)
-
-
-def _effect(settings: Settings, payout: PayoutState, action: Action, effect: str) -> str:
-    decision = Decision(action, person="", reason="")
-    if settings.resolve_second_person and is_needed(payout, decision):
-        return f"{effect}, once a second person approves"
-    return effect
 
 
 def _command(settings: Settings, payout: PayoutState, verb: str) -> str:

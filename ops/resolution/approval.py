@@ -13,11 +13,11 @@ from shared.domain.payout import PROPOSED, PayoutState, Status, Transition
 from shared.domain.transitions import make_transition
 
 
-def is_needed(payout: PayoutState, decision: Decision) -> bool:
+def is_needed(payout: PayoutState, action: Action) -> bool:
     """Whether the action is on an unknown outcome, or sets a status that EPAY did not report."""
-    if decision.action is Action.ACCEPT_AS:
+    if action is Action.ACCEPT_AS:
         return True
-    return payout.status is Status.UNKNOWN and decision.action is not Action.NOTE
+    return payout.status is Status.UNKNOWN and action is not Action.NOTE
 
 
 def proposal(payout: PayoutState, decision: Decision, *, now: datetime) -> Transition:

@@ -207,7 +207,7 @@ class ResolutionService:
         """Record the action if the payout is unchanged since; `back` becomes its `due_at`."""
         now = self.clock()
         may_propose = self.needs_approval and decision.proposed_by is None
-        proposes = may_propose and approval.is_needed(standing, decision)
+        proposes = may_propose and approval.is_needed(standing, decision.action)
 
         def decide(fresh: PayoutState) -> Transition:
             unchanged = fresh.sequence == standing.sequence
