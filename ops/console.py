@@ -18,6 +18,8 @@ T = TypeVar("T")
 PIPE_WIDTH = 250
 """Wide enough that no value is folded or cut in a pipe."""
 
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 out = Console(soft_wrap=True, emoji=False)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out.width = PIPE_WIDTH
@@ -89,6 +91,18 @@ def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterabl
 def plain(text: str) -> str:
     """The text without terminal controls: EPAY and the requesting apps wrote parts of it."""
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 payout`, `2 payouts`: the count, and the noun in the number that fits it."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def defused(text: str | None) -> str:
+    """A CSV cell that no spreadsheet takes for a formula: an apostrophe before its first sign."""
+    if not text:
+        return ""
+    return f"'{text}" if text.startswith(_STARTS_FORMULA) else text
 
 
 def as_json(value: Mapping[str, Any] | list[Any]) -> str:

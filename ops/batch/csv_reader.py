@@ -9,14 +9,14 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from ops.console import counted
 from ops.errors import UserError
-from ops.wording.plural import counted
 
 if TYPE_CHECKING:
     import _csv
@@ -25,6 +25,7 @@ STDIN = "-"
 REQUIRED = ("merchant_order_no", "amount", "currency", "channel_code", "account_no")
 OPTIONAL = ("remark", "epay_account", "notify_task", "notify_queue")
 COLUMNS = (*REQUIRED, *OPTIONAL)
+_REQUIRED, _OPTIONAL = ", ".join(REQUIRED), ", ".join(OPTIONAL)
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _PLAIN_NAME = re.compile(r"[A-Za-z_ ]{1,40}")
@@ -36,7 +37,8 @@ class Row:
 
     number: int
     """The line of the file on which it begins; the header is line 1."""
-    cells: Sequence[str]
+    cells: Mapping[str, str]
+    """By column."""
     problem: str | None = None
     """Why it cannot be read as a row."""
 
@@ -48,27 +50,18 @@ def opened(name: str) -> Iterator[IO[bytes]]:
     Raises:
         UserError: it cannot be read.
     """
-    if name == STDIN:
-        with _copy(sys.stdin.buffer) as copy:
-            yield copy
-        return
-    try:
-        file = Path(name).open("rb")  # noqa: SIM115 - closed below; a later error is not of open()
-    except OSError as error:
-        raise UserError(f"{name} cannot be read: {error.strerror}") from error
-    with file:
-        if file.seekable():
-            yield file
-        else:
-            with _copy(file) as copy:
-                yield copy
-
-
-@contextmanager
-def _copy(source: IO[bytes]) -> Iterator[IO[bytes]]:
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(source, copy)
-        yield copy
+    with ExitStack() as stack:
+        source: IO[bytes] = sys.stdin.buffer
+        try:
+            if name != STDIN:
+                source = stack.enter_context(Path(name).open("rb"))
+        except OSError as error:
+            raise UserError(f"{name} cannot be read: {error.strerror}") from error
+        if name == STDIN or not source.seekable():
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(source, copy)
+            source = copy
+        yield source
 
 
 class Sheet:
@@ -105,29 +98,34 @@ class Sheet:
     def _read(self, reader: _csv.Reader) -> Iterator[Row]:
         width = len(self.columns)
         while True:
-            first = reader.line_num + 1
+            first, problem = reader.line_num + 1, None
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(first, (), _broken_quote(first, reader.line_num) or _not_csv(error))
-                continue
-            if not any(cell.strip() for cell in cells):
-                self.blank_lines += 1
-                continue
-            while len(cells) > width and not cells[-1]:
-                cells.pop()
-            yield Row(
-                first, cells, _broken_quote(first, reader.line_num) or _uneven(len(cells), width)
-            )
+                cells, problem = [], f"is not CSV ({error}): check the quotes"
+            else:
+                if not any(cell.strip() for cell in cells):
+                    self.blank_lines += 1
+                    continue
+                while len(cells) > width and not cells[-1]:
+                    cells.pop()
+                if len(cells) != width:
+                    problem = f"has {counted(len(cells), 'cell')}, and the header has {width}"
+            if reader.line_num > first:
+                problem = (
+                    f"lines {first} to {reader.line_num} were read as one row: a quote is not"
+                    " closed, or a cell has a line break"
+                )
+            yield Row(first, dict(zip(self.columns, cells, strict=False)), problem)
 
 
 def _header(reader: _csv.Reader) -> tuple[str, ...]:
     try:
         columns = [cell.strip() for cell in next(reader)]
     except StopIteration:
-        raise UserError(f"the file is empty: its first line names {_listed(REQUIRED)}") from None
+        raise UserError(f"the file is empty: its first line names {_REQUIRED}") from None
     except csv.Error as error:
         raise UserError(f"the first line is not CSV: {error}") from None
     while columns and not columns[-1]:
@@ -139,13 +137,13 @@ def _header(reader: _csv.Reader) -> tuple[str, ...]:
     problems += [_unknown(nth, name) for nth, name in enumerate(columns, 1) if name not in COLUMNS]
     if not set(columns) & set(COLUMNS):
         raise UserError(
-            f"the first line names no column of a request: it must name {_listed(REQUIRED)}, in any"
-            f" order; {_listed(OPTIONAL)} are optional"
+            f"the first line names no column of a request: it must name {_REQUIRED}, in any"
+            f" order; {_OPTIONAL} are optional"
         )
     if problems:
         raise UserError(
             f"the columns in the first line are not those of a request: {'; '.join(problems)}."
-            f" Required: {_listed(REQUIRED)}; optional: {_listed(OPTIONAL)}"
+            f" Required: {_REQUIRED}; optional: {_OPTIONAL}"
         )
     return tuple(columns)
 
@@ -155,24 +153,3 @@ def _unknown(nth: int, name: str) -> str:
     near = difflib.get_close_matches(name, COLUMNS, n=1)
     shown = f"{name} (column {nth})" if _PLAIN_NAME.fullmatch(name) else f"column {nth}"
     return f"{shown} is unknown{f' (is it {near[0]}?)' if near else ''}"
-
-
-def _not_csv(error: csv.Error) -> str:
-    return f"is not CSV ({error}): check the quotes"
-
-
-def _broken_quote(first: int, last: int) -> str | None:
-    if last <= first:
-        return None
-    return (
-        f"lines {first} to {last} were read as one row: a quote is not closed, or a cell has a"
-        " line break"
-    )
-
-
-def _uneven(cells: int, width: int) -> str | None:
-    return None if cells == width else f"has {counted(cells, 'cell')}, and the header has {width}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)

@@ -1,17 +1,50 @@
-"""The output of a batch for people, pipes and programs."""
+"""The totals and the output of a batch, for people, pipes and programs."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any
 
-from ops.batch.row_validation import Line, Problem
-from ops.batch.totals import Totals
-from ops.console import as_json, out, print_table, say
-from ops.wording.plural import counted
+from ops.batch.row_validation import Line, Problem, RowVerdict
+from ops.console import as_json, counted, out, print_table, say
 
 SHOWN = 20
 """Bad rows at most on a terminal: more would scroll the totals away."""
+
+
+@dataclass
+class Totals:
+    """Counts and sums."""
+
+    rows: int = 0
+    counts: Counter[RowVerdict] = field(default_factory=Counter)
+    sums: dict[tuple[RowVerdict, str, str], tuple[int, Decimal]] = field(default_factory=dict)
+    """(verdict, currency, channel) -> how many payouts, and the sum of their amounts."""
+
+    def add(self, line: Line) -> None:
+        """Count one more row; the sums leave bad rows out."""
+        self.rows += 1
+        self.counts[line.verdict] += 1
+        if line.payout is not None and line.verdict is not RowVerdict.BAD:
+            key = (line.verdict, line.payout.currency, line.payout.channel_code)
+            payouts, amount = self.sums.get(key, (0, Decimal(0)))
+            self.sums[key] = payouts + 1, amount + line.payout.amount
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """The sums, sorted."""
+        return [
+            {
+                "verdict": verdict.value,
+                "currency": currency,
+                "channel_code": channel_code,
+                "payouts": payouts,
+                "amount": str(amount),
+            }
+            for (verdict, currency, channel_code), (payouts, amount) in sorted(self.sums.items())
+        ]
 
 
 class BadRows:
@@ -40,10 +73,7 @@ class BadRows:
 
     def as_rows(self) -> list[dict[str, Any]]:
         """All of them, for JSON."""
-        return [
-            {"row": row, "column": problem.column, "reason": problem.reason}
-            for row, problem in self._kept or ()
-        ]
+        return [{"row": row, **asdict(problem)} for row, problem in self._kept or ()]
 
 
 def print_totals(totals: Totals, blank_lines: int) -> None:
@@ -64,16 +94,13 @@ def print_json(
     totals: Totals, blank_lines: int, bad: BadRows, notes: Sequence[str], *, confirmed: bool
 ) -> None:
     """Everything, for a program."""
-    say(
-        as_json(
-            {
-                "confirmed": confirmed,
-                "rows": totals.rows,
-                "blank_lines": blank_lines,
-                "verdicts": dict(sorted(totals.counts.items())),
-                "totals": totals.as_rows(),
-                "problems": bad.as_rows(),
-                "notes": list(notes),
-            }
-        )
-    )
+    document = {
+        "confirmed": confirmed,
+        "rows": totals.rows,
+        "blank_lines": blank_lines,
+        "verdicts": dict(sorted(totals.counts.items())),
+        "totals": totals.as_rows(),
+        "problems": bad.as_rows(),
+        "notes": list(notes),
+    }
+    say(as_json(document))

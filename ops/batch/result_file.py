@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ops.batch.row_validation import Line, Problem
-from ops.csv_safety import defused
+from ops.console import defused
 from ops.errors import UserError
 
 COLUMNS = (
@@ -40,8 +40,8 @@ def result_file(path: Path | None) -> Iterator[Add]:
     if path is None:
         yield lambda _line: None
         return
-    _require_result(path)
     try:
+        _require_result(path)
         file = path.open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise UserError(f"the result cannot be written to {path}: {error.strerror}") from error
@@ -52,34 +52,21 @@ def result_file(path: Path | None) -> Iterator[Add]:
 
 
 def _cells(line: Line) -> Iterator[list[object]]:
-    payout = line.payout
-    request = (
-        ["", "", "", ""]
-        if payout is None
-        else [payout.merchant_order_no, str(payout.amount), payout.currency, payout.channel_code]
-    )
-    values = [defused(value) for value in request]
+    """The cells of each problem of a line, or of the line without a problem."""
+    request = ["", "", "", ""]
+    if (payout := line.payout) is not None:
+        order, amount = payout.merchant_order_no, str(payout.amount)
+        request = [order, amount, payout.currency, payout.channel_code]
+    begin = [line.row, *map(defused, request), line.verdict.value, line.status or ""]
     for problem in line.problems or (_NO_PROBLEM,):
-        yield [
-            line.row,
-            *values,
-            line.verdict.value,
-            line.status or "",
-            problem.column,
-            problem.reason,
-        ]
+        yield [*begin, problem.column, problem.reason]
 
 
 def _require_result(path: Path) -> None:
     """Refuse to overwrite a file that is not a result, for example the batch itself."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            begin = file.read(len(",".join(COLUMNS)))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UserError(f"the result cannot be written to {path}: {error.strerror}") from error
-    if begin and begin != ",".join(COLUMNS):
-        raise UserError(
-            f"{path} is not the result of a batch and is not overwritten: name another file"
-        )
+    header = ",".join(COLUMNS)
+    with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
+        if (begin := file.read(len(header))) and begin != header:
+            raise UserError(
+                f"{path} is not the result of a batch and is not overwritten: name another file"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -13,6 +13,7 @@ from ops.wording.request_errors import describe_errors
 from shared.contract import InvalidRequest
 from shared.domain.intake import payout_from_request
 from shared.domain.payout import PayoutState
+from shared.storage.bulk_insert import IntakeResult
 
 _ORDER_NO = "merchant_order_no"
 _NOTIFY = "notify_"
@@ -55,8 +56,7 @@ class Line:
 class RowValidator:
     """Validates the rows of one file in order; keeps only their order numbers."""
 
-    def __init__(self, columns: Sequence[str], account: str, now: datetime) -> None:
-        self._columns = columns
+    def __init__(self, account: str, now: datetime) -> None:
         self._account = account
         self._now = now
         self._first_row: dict[str, int] = {}
@@ -65,10 +65,9 @@ class RowValidator:
         """The verdict on the next row, from the file only."""
         if row.problem is not None:
             return Line(row.number, RowVerdict.BAD, None, problems=(Problem("", row.problem),))
-        cells = dict(zip(self._columns, row.cells, strict=True))
-        payout, problems = self._read(cells)
+        payout, problems = self._read(row.cells)
         if not any(problem.column == _ORDER_NO for problem in problems):
-            first = self._first_row.setdefault(cells[_ORDER_NO], row.number)
+            first = self._first_row.setdefault(row.cells[_ORDER_NO], row.number)
             if first != row.number:
                 problems.append(Problem(_ORDER_NO, f"is also the order number of row {first}"))
         verdict = RowVerdict.BAD if problems else RowVerdict.NEW
@@ -89,10 +88,31 @@ class RowValidator:
         return payout, []
 
 
-def conflicting(line: Line, stored: PayoutState, fields: Sequence[str]) -> Line:
-    """The verdict on a row whose order number belongs to a payout with other fields."""
-    problem = Problem(_ORDER_NO, f"belongs to a payout with another {', '.join(fields)}")
-    return Line(line.row, RowVerdict.BAD, line.payout, stored.status.value, (problem,))
+def good_payouts(lines: Sequence[Line]) -> list[PayoutState]:
+    """The payouts of the lines without errors."""
+    return [line.payout for line in lines if line.payout is not None and not line.problems]
+
+
+def add_results(lines: Sequence[Line], results: Sequence[IntakeResult]) -> list[Line]:
+    """The lines with the results of comparing or storing their good payouts."""
+    found = {one.payout.merchant_order_no: one for one in results}
+    return [
+        line
+        if line.payout is None or line.problems or line.payout.merchant_order_no not in found
+        else _add_result(line, found[line.payout.merchant_order_no])
+        for line in lines
+    ]
+
+
+def _add_result(line: Line, result: IntakeResult) -> Line:
+    status = result.payout.status.value
+    if result.conflicting:  # the order number belongs to a payout with other fields
+        other = f"belongs to a payout with another {', '.join(result.conflicting)}"
+        return replace(
+            line, verdict=RowVerdict.BAD, status=status, problems=(Problem(_ORDER_NO, other),)
+        )
+    verdict = RowVerdict.ACCEPTED if result.is_new else RowVerdict.THERE
+    return replace(line, verdict=verdict, status=status)
 
 
 def _kwargs(cells: Mapping[str, str]) -> dict[str, Any]:

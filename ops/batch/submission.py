@@ -1,11 +1,11 @@
-"""Storing the payouts of a batch, a few hundred per commit, and waking the workers."""
+"""Comparing the payouts of a batch with the stored ones, storing them, waking the workers."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -13,7 +13,12 @@ from sqlalchemy import Engine
 
 from shared.clock import utcnow
 from shared.domain.payout import PayoutState
-from shared.storage.bulk_insert import IntakeResult, insert_or_compare
+from shared.storage.bulk_insert import (
+    IntakeResult,
+    compare_with_existing,
+    find_existing,
+    insert_or_compare,
+)
 from shared.storage.encryption import AccountCipher
 
 _MIN_PER_SECOND = 50
@@ -21,26 +26,31 @@ _MIN_PER_SECOND = 50
 this allows: else it would dispatch a big batch a second time while its messages are queued."""
 
 
+def compare_with_stored(
+    engine: Engine, cipher: AccountCipher, payouts: Sequence[PayoutState]
+) -> list[IntakeResult]:
+    """The results for those payouts whose order number is stored already."""
+    with engine.connect() as connection:
+        stored = find_existing(connection, payouts, cipher)
+    return [
+        compare_with_existing(stored[payout.merchant_order_no], payout)
+        for payout in payouts
+        if payout.merchant_order_no in stored
+    ]
+
+
+@dataclass
 class Sender:
     """Sends chunk by chunk; it may be stopped after any chunk."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        cipher: AccountCipher,
-        lease: timedelta,
-        wake_up: Callable[[int], None],
-        clock: Callable[[], datetime] = utcnow,
-    ) -> None:
-        self._engine = engine
-        self._cipher = cipher
-        self._lease = lease
-        self._wake_up = wake_up
-        self._clock = clock
-        self._broker_is_away = False
-        self._notified = 0
-        self.not_notified = 0
-        """The number of stored payouts without a wake-up message: the sweep sends them."""
+    engine: Engine
+    cipher: AccountCipher
+    lease: timedelta
+    wake_up: Callable[[int], None]
+    not_notified: int = 0
+    """The number of stored payouts without a wake-up message: the sweep sends them."""
+    _notified: int = 0
+    _broker_is_away: bool = False
 
     def send(self, payouts: Sequence[PayoutState]) -> list[IntakeResult]:
         """Store the payouts in one commit, then publish the wake-up messages.
@@ -48,16 +58,16 @@ class Sender:
         The sweep takes a payout only after its lease and the time for the messages before it;
         without a broker it takes it at once.
         """
-        now = self._clock()
+        now = utcnow()
         requested = [
             replace(payout, nonce=secrets.token_hex(16), created_at=now, updated_at=now)
             for payout in payouts
         ]
-        wait = self._lease + timedelta(seconds=self._notified / _MIN_PER_SECOND)
+        wait = self.lease + timedelta(seconds=self._notified / _MIN_PER_SECOND)
         due_at = now if self._broker_is_away else now + wait
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             results = insert_or_compare(
-                connection, requested, now=now, due_at=due_at, cipher=self._cipher
+                connection, requested, now=now, due_at=due_at, cipher=self.cipher
             )
         for one in results:
             if one.is_new:
@@ -67,7 +77,7 @@ class Sender:
     def _notify(self, payout_id: int) -> None:
         if not self._broker_is_away:
             try:
-                self._wake_up(payout_id)
+                self.wake_up(payout_id)
                 self._notified += 1
             except (OperationalError, RedisError, OSError):
                 self._broker_is_away = True

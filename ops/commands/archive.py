@@ -7,12 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from ops.connections import open_database
-from ops.console import say
+from ops.console import counted, say
 from ops.errors import UserError
-from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.storage import archive as archives
@@ -24,14 +23,10 @@ _STATEMENT_SECONDS = 600
 
 def archive(
     older_than: Annotated[
-        str, typer.Option(help="Minimum age of a payout's final status, for example 400d.")
+        str, Option(help="Minimum age of a payout's final status, for example 400d.")
     ],
-    to: Annotated[
-        Path, typer.Option(help="Folder for the files; keep it as long as the database.")
-    ],
-    confirm: Annotated[
-        bool, typer.Option("--confirm", help="Do it; without this, only count.")
-    ] = False,
+    to: Annotated[Path, Option(help="Folder for the files; keep it as long as the database.")],
+    confirm: Annotated[bool, Option("--confirm", help="Do it; without this, only count.")] = False,
 ) -> None:
     """Move the journals of payouts that ended long ago to files (JSON lines, gzip).
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-import typer
+from typer import Option
 
+from ops.commands.options import Json
 from ops.console import as_json, print_table, say
 from ops.errors import UserError
 from ops.gateway import gateway
@@ -18,10 +19,8 @@ T = TypeVar("T")
 
 
 def balance(
-    currency: Annotated[
-        str | None, typer.Option(help="Only this currency; all if left out.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    currency: Annotated[str | None, Option(help="Only this currency; all if left out.")] = None,
+    json: Json = False,
 ) -> None:
     """Ask EPAY for the balance of the account. How much of it is frozen is not documented."""
     found = _ask(lambda client: client.balance(currency))
@@ -33,9 +32,9 @@ def balance(
 
 
 def limits(
-    currency: Annotated[str, typer.Option(help="For example USD.")],
-    channel: Annotated[str, typer.Option(help="EPAY's code of a wallet system, for example 11.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    currency: Annotated[str, Option(help="For example USD.")],
+    channel: Annotated[str, Option(help="EPAY's code of a wallet system, for example 11.")],
+    json: Json = False,
 ) -> None:
     """Ask EPAY for the limits of one payout.
 

@@ -7,21 +7,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from typer import Argument, Exit, Option
 
-from ops.batch import existing, output
+from ops.batch import output
 from ops.batch.csv_reader import STDIN, Sheet, opened
 from ops.batch.result_file import result_file
-from ops.batch.row_validation import Line, RowValidator, RowVerdict
-from ops.batch.submission import Sender
-from ops.batch.totals import Totals
+from ops.batch.row_validation import Line, RowValidator, RowVerdict, add_results, good_payouts
+from ops.batch.submission import Sender, compare_with_stored
 from ops.connections import database
-from ops.console import fail, note, progress
+from ops.console import counted, fail, note, progress
 from ops.errors import UserError
 from ops.wording.channels import undocumented
-from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.builders import build_cipher, build_policy
 from shared.config.settings import Settings, load
@@ -34,20 +32,18 @@ _INTERRUPTED = 130
 
 
 def batch(
-    file: Annotated[str, typer.Argument(help="A CSV file in UTF-8; - for stdin.")],
+    file: Annotated[str, Argument(help="A CSV file in UTF-8; - for stdin.")],
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="Send it. Without this, only check it.")
+        bool, Option("--confirm", help="Send it. Without this, only check it.")
     ] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Send the good rows even if others are bad.")
+        bool, Option("--skip-bad", help="Send the good rows even if others are bad.")
     ] = False,
     result: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a verdict for each row here; with --confirm: by default beside FILE."
-        ),
+        Option(help="Write a verdict for each row here; with --confirm: by default beside FILE."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, with every bad row.")] = False,
+    json: Annotated[bool, Option("--json", help="Print JSON, with every bad row.")] = False,
 ) -> None:
     """Check a CSV file of payouts; with --confirm send it.
 
@@ -73,13 +69,13 @@ def batch(
                 run.send(result)
         except KeyboardInterrupt:
             fail(f"interrupted: {run.so_far()}")
-            raise typer.Exit(_INTERRUPTED) from None
+            raise Exit(_INTERRUPTED) from None
         except SQLAlchemyError:
             note(f"stopped: {run.so_far()}")
             raise
     run.report(confirm=confirm, result=result)
     if run.totals.counts[RowVerdict.BAD]:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def _beside(file: str) -> Path:
@@ -100,19 +96,17 @@ class _Run:
         self._bad = output.BadRows(json=json)
         self._notes: list[str] = []
         self._is_sending = False
-        self.totals = Totals()
+        self.totals = output.Totals()
 
     def check(self, result: Path | None) -> None:
         """Give each row its verdict; change nothing."""
-        totals, bad = Totals(), self._bad
         with result_file(result) as write:
             for line in progress(self._checked_lines(), "checking"):
-                totals.add(line)
-                bad.add(line)
+                self.totals.add(line)
+                self._bad.add(line)
                 write(line)
-        bad.end()
-        self.totals = totals
-        if warning := undocumented(channel for _, _, channel in totals.sums):
+        self._bad.end()
+        if warning := undocumented(channel for _, _, channel in self.totals.sums):
             self._notes.append(warning)
 
     def refused(self, *, skip_bad: bool) -> bool:
@@ -135,7 +129,7 @@ class _Run:
             build_policy(self._settings).lease,
             lambda payout_id: publish_submit(celery, payout_id),
         )
-        checked, self.totals, self._is_sending = self.totals, Totals(), True
+        checked, self.totals, self._is_sending = self.totals, output.Totals(), True
         with result_file(result) as write:
             for line in progress(self._sent_lines(sender), "sending", checked.rows):
                 self.totals.add(line)
@@ -180,14 +174,15 @@ class _Run:
 
     def _checked_lines(self) -> Iterator[Line]:
         for chunk in self._chunks():
-            yield from existing.compare_with_stored(self._engine, self._cipher, chunk)
+            stored = compare_with_stored(self._engine, self._cipher, good_payouts(chunk))
+            yield from add_results(chunk, stored)
 
     def _sent_lines(self, sender: Sender) -> Iterator[Line]:
         for chunk in self._chunks():
-            yield from existing.with_results(chunk, sender.send(existing.good(chunk)))
+            yield from add_results(chunk, sender.send(good_payouts(chunk)))
 
     def _chunks(self) -> Iterator[list[Line]]:
-        validator = RowValidator(self._sheet.columns, self._settings.epay_account, utcnow())
+        validator = RowValidator(self._settings.epay_account, utcnow())
         lines = map(validator.validate, self._sheet.rows())
         while chunk := list(islice(lines, _CHUNK)):
             yield chunk

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
+from ops.commands.options import Json
 from ops.connections import database
-from ops.console import as_json, print_facts, say, when
-from ops.wording.plural import counted
+from ops.console import as_json, counted, print_facts, say, when
 from shared.config.settings import Settings, load
 from shared.domain import circuit_breaker
 from shared.redis_client import RedisClient, RedisUnavailable
@@ -21,9 +21,9 @@ from shared.storage.pauses import Pause
 
 
 def controls(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     history: Annotated[
-        bool, typer.Option("--history", help="Show lifted pauses too, the last 100.")
+        bool, Option("--history", help="Show lifted pauses too, the last 100.")
     ] = False,
 ) -> None:
     """Show pauses, caps, rate limit and circuit breaker, and how many payouts are queued."""

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Exit, Option
 
 from ops.demo.run import run
 from ops.demo.scenario import EACH, FAULTS
@@ -14,11 +14,11 @@ from ops.errors import UserError
 
 
 def demo(
-    count: Annotated[int, typer.Option(help="How many payouts.")] = 200,
+    count: Annotated[int, Option(help="How many payouts.")] = 200,
     logs: Annotated[
-        Path | None, typer.Option(help="Keep the logs of all processes in this folder.")
+        Path | None, Option(help="Keep the logs of all processes in this folder.")
     ] = None,
-    limit: Annotated[float, typer.Option(help="Stop after so many seconds without progress.")] = 30,
+    limit: Annotated[float, Option(help="Stop after so many seconds without progress.")] = 30,
 ) -> None:
     """Run the whole service on this machine and put payouts through every fault of a gateway.
 
@@ -27,4 +27,4 @@ def demo(
     if count < len(FAULTS) * EACH:
         raise UserError(f"--count must be at least {len(FAULTS) * EACH} to meet every fault")
     with tempfile.TemporaryDirectory(prefix="payouts-demo-") as folder:
-        raise typer.Exit(run(logs or Path(folder), count=count, limit=limit))
+        raise Exit(run(logs or Path(folder), count=count, limit=limit))

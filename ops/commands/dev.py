@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Exit, Option
 
 from ops.demo.dev import run
 
@@ -14,10 +14,10 @@ from ops.demo.dev import run
 def dev(
     data: Annotated[
         Path | None,
-        typer.Option(help="Keep the data in this folder from run to run; default: no data kept."),
+        Option(help="Keep the data in this folder from run to run; default: no data kept."),
     ] = None,
     env_file: Annotated[
-        Path, typer.Option(help="Write the settings to this file, for a shell to source.")
+        Path, Option(help="Write the settings to this file, for a shell to source.")
     ] = Path(".local/dev.env"),
 ) -> None:
     """Run every process on servers of this machine, with the stand-in gateway, until Ctrl-C.
@@ -28,4 +28,4 @@ def dev(
     Exit 1 if a process or a server ended by itself.
     """
     with tempfile.TemporaryDirectory(prefix="payouts-dev-") as logs:
-        raise typer.Exit(run(Path(logs), data, env_file))
+        raise Exit(run(Path(logs), data, env_file))

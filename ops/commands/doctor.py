@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import redis
-import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from typer import Exit
 
-from ops.console import as_json, say, when
+from ops.commands.options import Json
+from ops.console import as_json, counted, say, when
 from ops.gateway import gateway
-from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.builders import build_epay_config
 from shared.config.settings import Settings, SettingsError, load
@@ -25,26 +25,24 @@ from shared.storage.engine import make_engine
 _HARMLESS_ORDER = "payouts-doctor-0"
 _REDIS_TIMEOUT_SECONDS = 5
 
+_OK, _WARN, _FAIL = "ok  ", "WARN", "FAIL"
+"""The first word of a line; WARN: the check passed, but an operator must know of it."""
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+
+class Finding(NamedTuple):
     """The result of one check."""
 
     what: str
-    ok: bool
     words: str
-    warn: bool = False
-    """The check passed, but an operator must know of it."""
+    mark: str = _OK
 
     @property
-    def mark(self) -> str:
-        """The first word of the line."""
-        if not self.ok:
-            return "FAIL"
-        return "WARN" if self.warn else "ok  "
+    def ok(self) -> bool:
+        """Whether the check passed."""
+        return self.mark != _FAIL
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(json: Json = False) -> None:
     """Check settings, servers, queues, schema, clock, sweep, pauses and gateway.
 
     FAIL says what to do, and the exit code is 1; WARN is no failure, but you must know of it. The
@@ -53,7 +51,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     settings = load()
     findings = [
         *_settings(settings),
-        *_redis(settings),
+        *_redis(settings.redis_url),
         *_database(settings),
         *_gateway(settings),
     ]
@@ -63,7 +61,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         for one in findings:
             say(f"{one.mark} {one.what}: {one.words}")
     if not all(one.ok for one in findings):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def _settings(settings: Settings) -> list[Finding]:
@@ -72,48 +70,43 @@ def _settings(settings: Settings) -> list[Finding]:
         settings.need(*needed)
         build_epay_config(settings)
     except SettingsError as error:
-        return [Finding("settings", False, str(error))]
+        return [Finding("settings", str(error), _FAIL)]
     found = _found("settings", startup_checks.check_settings(settings), "complete and consistent")
     if not settings.epay_not_found_codes:
         words = (
             "EPAY_NOT_FOUND_CODES is empty: a payout whose create was not answered waits for a"
             " person (docs/protocol.md)"
         )
-        found.append(Finding("settings", True, words, warn=True))
+        found.append(Finding("settings", words, _WARN))
     return found
 
 
-def _redis(settings: Settings) -> list[Finding]:
-    if not settings.redis_url:
+def _redis(url: str) -> list[Finding]:
+    if not url:
         return []
     try:
-        found = _found(
-            "redis", startup_checks.check_redis(settings.redis_url), "answers, and never evicts"
-        )
-        return found + _queues(settings.redis_url)
+        found = _found("redis", startup_checks.check_redis(url), "answers, and never evicts")
+        return found + _queues(url)
     except redis.RedisError as error:
-        return [Finding("redis", False, f"does not answer at REDIS_URL ({type(error).__name__})")]
+        words = f"does not answer at REDIS_URL ({type(error).__name__})"
+        return [Finding("redis", words, _FAIL)]
 
 
-def _queues(redis_url: str) -> list[Finding]:
-    names = (QUEUE_PAYOUTS, QUEUE_RECONCILE, QUEUE_NOTIFY)
+def _queues(url: str) -> list[Finding]:
+    seconds = _REDIS_TIMEOUT_SECONDS
     with redis.Redis.from_url(
-        redis_url,
-        socket_timeout=_REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+        url, socket_timeout=seconds, socket_connect_timeout=seconds
     ) as client:
+        names = (QUEUE_PAYOUTS, QUEUE_RECONCILE, QUEUE_NOTIFY)
         waiting = ", ".join(f"{name} {int(client.llen(name))}" for name in names)
         parked = int(client.llen(QUEUE_PARKED))
+    words = (
+        f"{parked} could not be processed, and wait on {QUEUE_PARKED}: the workers' log has the"
+        " reason, docs/operations.md says what to do"
+    )
     return [
-        Finding("messages waiting", True, waiting),
-        Finding(
-            "parked messages",
-            parked == 0,
-            f"{parked} could not be processed, and wait on {QUEUE_PARKED}: the workers' log has the"
-            " reason, docs/operations.md says what to do"
-            if parked
-            else "none",
-        ),
+        Finding("messages waiting", waiting),
+        *_found("parked messages", [words] if parked else [], "none"),
     ]
 
 
@@ -128,7 +121,7 @@ def _database(settings: Settings) -> list[Finding]:
         return found if unsafe else found + _health(settings, engine) + _pauses(engine)
     except SQLAlchemyError as error:
         words = f"does not answer at DATABASE_URL ({type(error).__name__})"
-        return [Finding("postgresql", False, words)]
+        return [Finding("postgresql", words, _FAIL)]
     finally:
         engine.dispose()
 
@@ -137,56 +130,46 @@ def _health(settings: Settings, engine: Engine) -> list[Finding]:
     snapshot = health.read(engine, utcnow())
     stale = 3 * settings.sweep_seconds + 10
     if snapshot.sweep_age is None:
-        sweep = Finding("sweep", False, "never ran: are beat and a reconcile worker running?")
+        sweep = Finding("sweep", "never ran: are beat and a reconcile worker running?", _FAIL)
     elif snapshot.sweep_age > stale:
         words = f"last ran {snapshot.sweep_age:.0f} s ago: restart beat and the reconcile workers"
-        sweep = Finding("sweep", False, words)
+        sweep = Finding("sweep", words, _FAIL)
     else:
-        sweep = Finding("sweep", True, f"last ran {snapshot.sweep_age:.0f} s ago")
+        sweep = Finding("sweep", f"last ran {snapshot.sweep_age:.0f} s ago")
+    review = Finding("review", "no payout is in review")
+    if snapshot.in_review:
+        words = f"{counted(snapshot.in_review, 'payout')} in review: see `payouts review`"
+        review = Finding("review", words, _WARN)
     limit = stale + settings.epay_lease_seconds
+    due, untold = snapshot.oldest_due, snapshot.oldest_untold
     return [
         sweep,
-        Finding(
-            "oldest due payout",
-            snapshot.oldest_due <= limit,
-            _waiting(snapshot.oldest_due, limit, "payouts and payouts.reconcile", "none is due"),
-        ),
-        Finding(
-            "oldest message to an app",
-            snapshot.oldest_untold <= limit,
-            _waiting(snapshot.oldest_untold, limit, "payouts.notify", "all are sent"),
-        ),
-        Finding(
-            "review",
-            True,
-            f"{counted(snapshot.in_review, 'payout')} in review: see `payouts review`"
-            if snapshot.in_review
-            else "no payout is in review",
-            warn=snapshot.in_review > 0,
-        ),
+        _wait("oldest due payout", due, limit, "payouts and payouts.reconcile", "none is due"),
+        _wait("oldest message to an app", untold, limit, "payouts.notify", "all are sent"),
+        review,
     ]
 
 
-def _waiting(seconds: float, limit: float, queues: str, nothing: str) -> str:
+def _wait(what: str, seconds: float, limit: float, queues: str, nothing: str) -> Finding:
     if not seconds:
-        return nothing
+        return Finding(what, nothing)
     words = f"waits for {seconds:.0f} s"
     if seconds <= limit:
-        return words
-    return f"{words}: are there enough workers for {queues}, and is beat running?"
+        return Finding(what, words)
+    hint = f"are there enough workers for {queues}, and is beat running?"
+    return Finding(what, f"{words}: {hint}", _FAIL)
 
 
 def _pauses(engine: Engine) -> list[Finding]:
     return [
         Finding(
             "pauses",
-            True,
             f"{pause.scope}: nothing new is sent since {when(pause.set_at)} UTC, by"
             f" {pause.set_by} ({pause.reason}); `payouts resume` lifts it",
-            warn=True,
+            _WARN,
         )
         for pause in pauses.active(engine)
-    ] or [Finding("pauses", True, "none")]
+    ] or [Finding("pauses", "none")]
 
 
 def _gateway(settings: Settings) -> list[Finding]:
@@ -196,26 +179,24 @@ def _gateway(settings: Settings) -> list[Finding]:
             answer = client.query(_HARMLESS_ORDER)
     except SettingsError:
         return []
+    words, mark = "answers, authentication OK", _OK
     match answer:
         case NeverSent(reason) | OutcomeUnknown(reason):
-            return [Finding("gateway", False, f"no usable answer: {reason}")]
+            words, mark = f"no usable answer: {reason}", _FAIL
         case Refused(code, message) if code in settings.epay_not_found_codes:
-            words = (
-                f"answers, authentication OK (code {code}: {message}). A query holds no nested"
-                f" value: the first payout shows whether"
-                f" EPAY_SIGN_NESTED={settings.epay_sign_nested} is right"
+            words += (
+                f" (code {code}: {message}). A query holds no nested value: the first payout shows"
+                f" whether EPAY_SIGN_NESTED={settings.epay_sign_nested} is right"
             )
-            return [Finding("gateway", True, words)]
         case Refused(code, message):
             words = (
                 f"answers code {code}: {message}. If that means `no such order`, add the code to"
                 " EPAY_NOT_FOUND_CODES; if it means a wrong signature, check EPAY_API_KEY and"
                 " EPAY_SIGN_NESTED"
             )
-            return [Finding("gateway", not settings.epay_not_found_codes, words, warn=True)]
-        case _:
-            return [Finding("gateway", True, "answers, authentication OK")]
+            mark = _FAIL if settings.epay_not_found_codes else _WARN
+    return [Finding("gateway", words, mark)]
 
 
-def _found(what: str, unsafe: list[str], fine: str) -> list[Finding]:
-    return [Finding(what, False, words) for words in unsafe] or [Finding(what, True, fine)]
+def _found(what: str, unsafe: Sequence[str], fine: str) -> list[Finding]:
+    return [Finding(what, words, _FAIL) for words in unsafe] or [Finding(what, fine)]

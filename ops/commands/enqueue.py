@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-import typer
 from kombu.exceptions import OperationalError
 from pydantic import ValidationError
+from typer import Argument, Option
 
 from ops.console import note, say
 from ops.errors import UserError
@@ -22,21 +22,17 @@ _OPTIONS = {"merchant_order_no": "the order number", "channel_code": "--channel"
 
 
 def enqueue(
-    merchant_order_no: Annotated[
-        str, typer.Argument(help="Your order number; the idempotency key.")
-    ],
-    amount: Annotated[str, typer.Option(help='A decimal string, for example "10.50".')],
-    currency: Annotated[str, typer.Option(help="For example USD.")],
+    merchant_order_no: Annotated[str, Argument(help="Your order number; the idempotency key.")],
+    amount: Annotated[str, Option(help='A decimal string, for example "10.50".')],
+    currency: Annotated[str, Option(help="For example USD.")],
     channel_code: Annotated[
-        str, typer.Option("--channel", help=f"The wallet system, EPAY's code: {NAMED}.")
+        str, Option("--channel", help=f"The wallet system, EPAY's code: {NAMED}.")
     ],
-    account_no: Annotated[str, typer.Option("--account-no", help="The wallet account to pay.")],
-    remark: Annotated[str | None, typer.Option(help="A note for the payee.")] = None,
-    extend_fields: Annotated[str | None, typer.Option(help="Your own data, a JSON object.")] = None,
-    notify_task: Annotated[
-        str | None, typer.Option(help="Celery task to notify of the outcome.")
-    ] = None,
-    notify_queue: Annotated[str | None, typer.Option(help="The queue of that task.")] = None,
+    account_no: Annotated[str, Option("--account-no", help="The wallet account to pay.")],
+    remark: Annotated[str | None, Option(help="A note for the payee.")] = None,
+    extend_fields: Annotated[str | None, Option(help="Your own data, a JSON object.")] = None,
+    notify_task: Annotated[str | None, Option(help="Celery task to notify of the outcome.")] = None,
+    notify_queue: Annotated[str | None, Option(help="The queue of that task.")] = None,
 ) -> None:
     """Request one payout. The same order number is never paid twice.
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ops.connections import database
-from ops.console import say
+from ops.console import counted, say
 from ops.errors import UserError
-from ops.wording.plural import counted
 from shared.config.builders import build_cipher
 from shared.config.settings import load
 from shared.storage import encryption

@@ -10,11 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
+from ops.commands.options import Account, Json
 from ops.connections import database
-from ops.console import as_json, note, out, plain, print_table, say, when
-from ops.csv_safety import defused
+from ops.console import as_json, defused, note, out, plain, print_table, say, when
 from ops.errors import UserError
 from shared.clock import utcnow
 from shared.config.builders import build_cipher
@@ -44,32 +44,26 @@ CODES = sorted(
 
 def list_(
     status: Annotated[
-        list[Status] | None, typer.Option(help="Only this status; may be given several times.")
+        list[Status] | None, Option(help="Only this status; may be given several times.")
     ] = None,
-    in_review: Annotated[bool, typer.Option("--review", help="Only payouts in review.")] = False,
+    in_review: Annotated[bool, Option("--review", help="Only payouts in review.")] = False,
     review_code: Annotated[
         list[str] | None,
-        typer.Option(help="Only payouts in review for this code; may be given several times."),
+        Option(help="Only payouts in review for this code; may be given several times."),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Accepted on this day or later (UTC): 2026-11-23.")
+        str | None, Option(help="Accepted on this day or later (UTC): 2026-11-23.")
     ] = None,
     until: Annotated[
-        str | None, typer.Option(help="Accepted on this day or before (UTC): 2026-11-23.")
+        str | None, Option(help="Accepted on this day or before (UTC): 2026-11-23.")
     ] = None,
-    currency: Annotated[str | None, typer.Option(help="For example USD.")] = None,
-    channel: Annotated[
-        str | None, typer.Option(help="EPAY's channel code, for example 11.")
-    ] = None,
-    epay_account: Annotated[
-        str | None, typer.Option("--account", "--epay-account", help="Only of this EPAY account.")
-    ] = None,
-    due: Annotated[
-        bool, typer.Option("--due", help="Only payouts whose next check is overdue.")
-    ] = False,
-    limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 50,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    currency: Annotated[str | None, Option(help="For example USD.")] = None,
+    channel: Annotated[str | None, Option(help="EPAY's channel code, for example 11.")] = None,
+    epay_account: Account = None,
+    due: Annotated[bool, Option("--due", help="Only payouts whose next check is overdue.")] = False,
+    limit: Annotated[int, Option(min=0, help="How many at most; 0 for all.")] = 50,
+    json: Json = False,
+    csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """List payouts, the newest first. Account numbers are masked."""
     if json and csv:

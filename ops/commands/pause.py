@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-import typer
 from pydantic import TypeAdapter, ValidationError
+from typer import Option
 
+from ops.commands.options import Name, Reason
 from ops.connections import database
-from ops.console import note, say, when
+from ops.console import counted, note, say, when
 from ops.errors import UserError
-from ops.wording.plural import counted
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.contract import ChannelCode, Currency, EpayAccount
@@ -25,17 +25,11 @@ _TYPES: dict[str, tuple[TypeAdapter[str], str]] = {
     "--currency": (TypeAdapter(Currency), "capital letters, for example USD"),
 }
 
-Account = Annotated[
-    str | None, typer.Option("--account", help="Only payouts of this EPAY account.")
-]
+Account = Annotated[str | None, Option("--account", help="Only payouts of this EPAY account.")]
 Channel = Annotated[
-    str | None, typer.Option("--channel", help="Only payouts over this channel, EPAY's code.")
+    str | None, Option("--channel", help="Only payouts over this channel, EPAY's code.")
 ]
-OfCurrency = Annotated[
-    str | None, typer.Option("--currency", help="Only payouts in this currency.")
-]
-Name = Annotated[str, typer.Option("--name", help="Who you are; it goes on record.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it goes on record.")]
+OfCurrency = Annotated[str | None, Option("--currency", help="Only payouts in this currency.")]
 
 
 def pause(

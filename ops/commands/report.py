@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Exit, Option
 
+from ops.commands.options import Json
 from ops.connections import database
 from ops.console import as_json, err, out, progress, say
 from ops.daily_reconciliation import render
-from ops.daily_reconciliation.compare_day import DayComparison, Line, Pace
-from ops.daily_reconciliation.csv_export import CsvLines
+from ops.daily_reconciliation.compare_day import DayComparison, Pace
+from ops.daily_reconciliation.csv_export import csv_file
 from ops.daily_reconciliation.totals import DayTotals
 from ops.errors import UserError
 from ops.gateway import gateway
@@ -30,22 +28,22 @@ from shared.storage.payout_store import PayoutStore
 def report(
     day: Annotated[
         str | None,
-        typer.Option(metavar="YYYY-MM-DD", help="The day (UTC) the payouts were accepted on."),
+        Option(metavar="YYYY-MM-DD", help="The day (UTC) the payouts were accepted on."),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Query so many, spread over the day; else all.")
+        int | None, Option(min=1, help="Query so many, spread over the day; else all.")
     ] = None,
     csv: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Write a line per payout compared; - for stdout."),
+        Option(metavar="FILE", help="Write a line per payout compared; - for stdout."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     ours_only: Annotated[
-        bool, typer.Option("--ours-only", help="Our totals only; EPAY is not queried.")
+        bool, Option("--ours-only", help="Our totals only; EPAY is not queried.")
     ] = False,
     record: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--record",
             help="Record like the daily comparison: differences become events and reviews, open"
             " payouts take EPAY's answer. Without it nothing is changed.",
@@ -64,8 +62,7 @@ def report(
         raise UserError("--ours-only does not query EPAY: leave --csv, --sample and --record out")
     settings = load().need("database_url", "epay_account")
     to = err if csv == "-" else out
-    with ExitStack() as stack:
-        engine = stack.enter_context(database(settings))
+    with database(settings) as engine:
         store = ReconciliationStore(engine, settings.epay_account)
         totals, daily = store.totals(wanted), store.find(wanted)
         if ours_only:
@@ -74,26 +71,29 @@ def report(
             else:
                 render.print_ours(to, wanted, totals, daily)
             return
-        comparison = DayComparison(
-            days=store,
-            store=PayoutStore(engine, build_cipher(settings)),
-            policy=build_policy(settings),
-            query=stack.enter_context(gateway(settings)).query,
-            at_once=settings.epay_query_batch,
-            record=record,
-            pace=Pace(settings.epay_max_per_second),
-        )
-        count = sum(total.count for total in totals)
-        lines = comparison.lines(wanted, sample)
-        sums = _sums(lines, count if sample is None else min(count, sample), csv)
+        sums = DayTotals()
+        with gateway(settings) as epay, csv_file(csv) as write:
+            comparison = DayComparison(
+                days=store,
+                store=PayoutStore(engine, build_cipher(settings)),
+                policy=build_policy(settings),
+                query=epay.query,
+                at_once=settings.epay_query_batch,
+                record=record,
+                pace=Pace(settings.epay_max_per_second),
+            )
+            count = min(sum(total.count for total in totals), sample or sys.maxsize)
+            for line in progress(comparison.lines(wanted, sample), "querying EPAY", count):
+                sums.add(line)
+                write(line)
     if json:
         say(as_json(render.as_dict(wanted, sums, daily)))
     else:
         render.print_sums(to, wanted, sums, daily)
     if sums.verdicts[Verdict.DIFFERS]:
-        raise typer.Exit(1)
+        raise Exit(1)
     if sums.verdicts[Verdict.UNANSWERED]:
-        raise typer.Exit(2)
+        raise Exit(2)
 
 
 def _day(text: str | None) -> date:
@@ -107,27 +107,3 @@ def _day(text: str | None) -> date:
     if wanted > today:
         raise UserError(f"--day {text} is in the future: today is {today:%F} (UTC)")
     return wanted
-
-
-def _sums(lines: Iterator[Line], count: int, csv: str | None) -> DayTotals:
-    """Compare the day, with a bar on a terminal only; each line goes to the CSV at once."""
-    sums = DayTotals()
-    with ExitStack() as stack:
-        written = _csv(csv, stack)
-        for line in progress(lines, "querying EPAY", count):
-            sums.add(line)
-            if written is not None:
-                written.add(line)
-    return sums
-
-
-def _csv(name: str | None, stack: ExitStack) -> CsvLines | None:
-    if name is None:
-        return None
-    if name == "-":
-        return CsvLines(sys.stdout)
-    try:
-        file = Path(name).open("w", encoding="utf-8", newline="")  # noqa: SIM115 - the stack closes it
-    except OSError as error:
-        raise UserError(f"{name} cannot be written: {error.strerror}") from error
-    return CsvLines(stack.enter_context(file))

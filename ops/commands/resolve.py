@@ -7,20 +7,20 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-from sqlalchemy import Engine
+from typer import Argument, BadParameter, Exit, Option, confirm
 
+from ops.commands.options import Account, Name, OrderNo, Reason
 from ops.commands.review import describe_proposal
 from ops.connections import database, find
 from ops.console import say
 from ops.errors import UserError
 from ops.gateway import resolution_service
-from ops.resolution.actions import ASKS_EPAY, FINAL_BY_EPAY, Action, Decision
+from ops.resolution.actions import ASKS_EPAY, FINAL_BY_EPAY, Action, Decision, possible_actions
 from ops.resolution.approval import is_needed, open_proposal
-from ops.resolution.choices import possible_actions
 from ops.resolution.service import ActionResult, ResolutionService
-from ops.wording.gateway_answers import in_words, was_answered
+from ops.wording.gateway_answers import in_words
 from shared.config.settings import load
+from shared.domain.daily_reconciliation import epay_answered
 from shared.domain.gateway import OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status
 from shared.storage.queries import PayoutDetail, events_of
@@ -38,7 +38,7 @@ def _parse_verb(text: str) -> str:
     if text == Action.DISMISS:
         return Action.DISMISS.verb
     if text not in VERBS:
-        raise typer.BadParameter(f"{text!r} is not one of {', '.join(VERBS)}")
+        raise BadParameter(f"{text!r} is not one of {', '.join(VERBS)}")
     return text
 
 
@@ -47,33 +47,26 @@ def _complete_verb(incomplete: str) -> list[str]:
 
 
 def resolve(
-    merchant_order_no: Annotated[
-        str, typer.Argument(help="The order number of the requesting app.")
-    ],
+    merchant_order_no: OrderNo,
     action: Annotated[
         str,
-        typer.Argument(
-            parser=_parse_verb, autocompletion=_complete_verb, help="One of those above."
-        ),
+        Argument(parser=_parse_verb, autocompletion=_complete_verb, help="One of those above."),
     ],
-    name: Annotated[str, typer.Option(help="Who decides; it goes on record.")],
-    reason: Annotated[str, typer.Option(help="Why; it goes on record.")],
+    name: Name,
+    reason: Reason,
     end: Annotated[
         End | None,
-        typer.Option("--as", help="The final status, for accept-as.", show_choices=True),
+        Option("--as", help="The final status, for accept-as.", show_choices=True),
     ] = None,
     code: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="EPAY's code that you take for `no such order`, if EPAY_NOT_FOUND_CODES names"
             " none. On a terminal you are asked."
         ),
     ] = None,
-    epay_account: Annotated[
-        str | None,
-        typer.Option("--account", "--epay-account", help="The EPAY account of the payout."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask to confirm.")] = False,
+    epay_account: Account = None,
+    yes: Annotated[bool, Option("--yes", help="Do not ask to confirm.")] = False,
 ) -> None:
     """Decide about a payout; the decision is recorded with name and reason.
 
@@ -98,10 +91,15 @@ def resolve(
         raise UserError("without a terminal you cannot be asked to confirm: add --yes")
     settings = load()
     with database(settings) as engine:
-        payout = _only(find(settings, engine, merchant_order_no, epay_account)).payout
+        payout = _only(find(settings, engine, merchant_order_no, epay_account))
         with resolution_service(settings, engine, f"{action} is refused") as service:
             if action == APPROVE:
-                result = _approve(service, engine, payout, name, reason, asks=asks)
+                proposal = open_proposal(events_of(engine, payout.id))
+                if proposal is not None:
+                    say(describe_proposal(proposal))
+                    if asks:
+                        payout, _ = _confirm(service, payout, proposal, approves=True)
+                result = service.approve(payout, name, reason, seen=proposal)
             else:
                 status = None if end is None else Status(end.value)
                 decision = Decision(ACTIONS[action], name, reason, status, code)
@@ -123,36 +121,15 @@ def _line(text: str, option: str) -> str:
     return line
 
 
-def _only(found: list[PayoutDetail]) -> PayoutDetail:
+def _only(found: list[PayoutDetail]) -> PayoutState:
     if len(found) > 1:
         accounts = ", ".join(detail.payout.epay_account for detail in found)
         raise UserError(f"several EPAY accounts have that order: add --account, one of {accounts}")
-    return found[0]
-
-
-def _approve(
-    service: ResolutionService,
-    engine: Engine,
-    payout: PayoutState,
-    name: str,
-    reason: str,
-    *,
-    asks: bool,
-) -> ActionResult:
-    proposal = open_proposal(events_of(engine, payout.id))
-    if proposal is not None:
-        say(describe_proposal(proposal))
-        if asks:
-            payout, _ = _confirm(service, payout, proposal, approves=True)
-    return service.approve(payout, name, reason, seen=proposal)
+    return found[0].payout
 
 
 def _confirm(
-    service: ResolutionService,
-    payout: PayoutState,
-    decision: Decision,
-    *,
-    approves: bool = False,
+    service: ResolutionService, payout: PayoutState, decision: Decision, *, approves: bool = False
 ) -> tuple[PayoutState, Decision]:
     """Show the payout and EPAY's fresh answer, and ask the person at the terminal."""
     answer: OrderAnswer | None = None
@@ -164,21 +141,21 @@ def _confirm(
         f"{', in review for ' + payout.review_reason if payout.review_reason else ''}."
     )
     effect = dict(possible_actions(payout)).get(decision.action, "a rule may forbid it")
-    if service.needs_approval and is_needed(payout, decision) and not approves:
+    if service.needs_approval and is_needed(payout, decision.action) and not approves:
         effect = f"{effect}, once a second person approves"
     warning = ""
     if isinstance(answer, Refused) and answer.code not in service.policy.not_found_codes:
         warning = f" No setting says what EPAY's code {answer.code} means: you answer for it."
         decision = replace(decision, code=decision.code or answer.code)
-    if not typer.confirm(f"{decision.action.verb}: {effect}.{warning} Continue?"):
+    if not confirm(f"{decision.action.verb}: {effect}.{warning} Continue?"):
         say("Nothing was done.")
-        raise typer.Exit(1)
+        raise Exit(1)
     return payout, decision
 
 
 def _report(result: ActionResult, *, asked: bool) -> None:
     payout = result.payout
-    if result.answer is not None and not (asked and was_answered(result.answer)):
+    if result.answer is not None and not (asked and epay_answered(result.answer)):
         say(in_words(result.answer))
     if result.by_epay:
         say(f"EPAY's answer already says so: {payout.merchant_order_no} is {payout.status}.")

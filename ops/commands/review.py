@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-import typer
 from sqlalchemy import Engine
+from typer import Option
 
+from ops.commands.options import Json
 from ops.connections import database
-from ops.console import as_json, note, plain, say, when
-from ops.resolution.actions import Action, Decision
+from ops.console import as_json, counted, note, plain, say, when
+from ops.resolution.actions import Action, Decision, possible_actions
 from ops.resolution.approval import is_needed, open_proposal
-from ops.resolution.choices import possible_actions
-from ops.wording.plural import counted
 from ops.wording.review_help import means
 from shared.clock import utcnow
 from shared.config.builders import build_cipher
@@ -27,8 +25,7 @@ from shared.storage import queries
 from shared.storage.queries import events_of
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One action that is possible."""
 
     act: str
@@ -40,8 +37,7 @@ class Choice:
     """The command to type."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One payout that waits for a person."""
 
     payout: PayoutState
@@ -50,8 +46,8 @@ class Case:
 
 
 def review(
-    limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 20,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    limit: Annotated[int, Option(min=0, help="How many at most; 0 for all.")] = 20,
+    json: Json = False,
 ) -> None:
     """Show payouts in review and open proposals, the longest waiting first, with the choices."""
     settings = load()
@@ -81,24 +77,21 @@ def _cases(settings: Settings, engine: Engine) -> Iterator[Case]:
 
 
 def _case(settings: Settings, payout: PayoutState, proposal: Decision | None) -> Case:
-    found = [
-        (action.value, action.verb, _effect(settings, payout, action, effect))
-        for action, effect in possible_actions(payout)
-    ]
+    choices = []
     if proposal is not None:
         effect = f"does what {proposal.person} proposed, if it is still allowed"
-        found.insert(0, ("approve", "approve", effect))
-    choices = [
-        Choice(act, verb, effect, _command(settings, payout, verb)) for act, verb, effect in found
-    ]
+        choices.append(Choice("approve", "approve", effect, _command(settings, payout, "approve")))
+    for action, effect in possible_actions(payout):
+        waits = settings.resolve_second_person and is_needed(payout, action)
+        choices.append(
+            Choice(
+                action.value,
+                action.verb,
+                f"{effect}, once a second person approves" if waits else effect,
+                _command(settings, payout, action.verb),
+            )
+        )
     return Case(payout, proposal, choices)
-
-
-def _effect(settings: Settings, payout: PayoutState, action: Action, effect: str) -> str:
-    decision = Decision(action, person="", reason="")
-    if settings.resolve_second_person and is_needed(payout, decision):
-        return f"{effect}, once a second person approves"
-    return effect
 
 
 def _command(settings: Settings, payout: PayoutState, verb: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-import typer
+from typer import Context
 
 
-def sandbox(ctx: typer.Context) -> None:
+def sandbox(ctx: Context) -> None:
     """Run the stand-in EPAY gateway. `payouts sandbox --help` lists its options."""
     os.execv(sys.executable, [sys.executable, "-m", "sandbox", *ctx.args])  # noqa: S606

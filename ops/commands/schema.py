@@ -5,22 +5,18 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-import typer
+from typer import Argument
 
 from ops.console import as_json, say
 from ops.json_schema import SCHEMAS
 
-
-class Which(StrEnum):
-    """The messages that have a schema."""
-
-    REQUEST = "request"
-    OUTCOME = "outcome"
+Which = StrEnum("Which", {name.upper(): name for name in SCHEMAS})  # type: ignore[misc]
+"""The messages that have a schema."""
 
 
 def schema(
     which: Annotated[
-        Which, typer.Argument(help="The kwargs of `payouts.request`, or of your outcome task.")
+        Which, Argument(help="The kwargs of `payouts.request`, or of your outcome task.")
     ],
 ) -> None:
     """Print a JSON schema; docs/schema has the same."""

@@ -8,19 +8,20 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Any
 
-import typer
-from sqlalchemy import Engine
+from typer import Option
 
+from ops.commands.options import Account, Json, OrderNo
 from ops.commands.review import describe_proposal
 from ops.connections import database, find
 from ops.console import as_json, exact, note, print_facts, say, when
 from ops.errors import UserError
 from ops.gateway import resolution_service
 from ops.resolution.approval import open_proposal
-from ops.wording.gateway_answers import in_words, was_answered
+from ops.wording.gateway_answers import in_words
 from ops.wording.next_step import waits_for
 from shared.config.builders import build_policy
-from shared.config.settings import Settings, load
+from shared.config.settings import load
+from shared.domain.daily_reconciliation import epay_answered
 from shared.domain.gateway import OrderAnswer
 from shared.observability.logging import mask
 from shared.storage import pauses
@@ -37,19 +38,14 @@ _KINDS = {"lease_over": "lease expired: worker did not report back"}
 
 
 def show(
-    merchant_order_no: Annotated[
-        str, typer.Argument(help="The order number of the requesting app.")
-    ],
-    epay_account: Annotated[
-        str | None,
-        typer.Option("--epay-account", "--account", help="Only the payout of this EPAY account."),
-    ] = None,
+    merchant_order_no: OrderNo,
+    epay_account: Account = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Query EPAY now, and record its answer.")
+        bool, Option("--refresh", help="Query EPAY now, and record its answer.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     export: Annotated[
-        bool, typer.Option("--export", help="Print the journal with its hashes, for a dispute.")
+        bool, Option("--export", help="Print the journal with its hashes, for a dispute.")
     ] = False,
 ) -> None:
     """Show one payout: its state, its journal and its notifications. Account numbers are masked."""
@@ -58,7 +54,8 @@ def show(
     with database(settings) as engine:
         found = find(settings, engine, merchant_order_no, epay_account)
         if refresh:
-            answers = _refresh(settings, engine, found)
+            with resolution_service(settings, engine, "EPAY was not queried") as service:
+                answers = [service.refresh(detail.payout)[1] for detail in found]
             found = find(settings, engine, merchant_order_no, epay_account)
         in_force = pauses.active(engine)
     for answer in answers:
@@ -68,13 +65,8 @@ def show(
     else:
         for detail in found:
             _print(detail, waits_for(detail.payout, in_force, build_policy(settings)))
-    if not all(map(was_answered, answers)):
+    if not all(map(epay_answered, answers)):
         raise UserError("EPAY could not be queried: the output shows what was known before")
-
-
-def _refresh(settings: Settings, engine: Engine, found: list[PayoutDetail]) -> list[OrderAnswer]:
-    with resolution_service(settings, engine, "EPAY was not queried") as service:
-        return [service.refresh(detail.payout)[1] for detail in found]
 
 
 def _print(detail: PayoutDetail, waiting_for: str | None) -> None:

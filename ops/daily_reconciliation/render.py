@@ -8,10 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ops.console import exact, print_table, say, when
+from ops.console import counted, exact, print_table, say, when
 from ops.daily_reconciliation.compare_day import Line
 from ops.daily_reconciliation.totals import DayTotals
-from ops.wording.plural import counted
 from shared.domain.daily_reconciliation import Verdict
 from shared.storage.daily_reconciliation import DayProgress, Total
 

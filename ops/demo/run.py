@@ -13,14 +13,13 @@ from sqlalchemy import Engine, select
 
 from devstack.wait import wait_for
 from ops.connections import open_database
-from ops.console import out, say
+from ops.console import counted, out, say
 from ops.demo.client_app import ClientApp, connected
 from ops.demo.display import live_table, print_summary
 from ops.demo.scenario import FAULTS, NOT_FOUND_CODE, REFUSED_CODE, Planned, plan_payouts
 from ops.demo.services import Services, running
 from ops.demo.verify import Paid, Verdict, judge
 from ops.errors import UserError
-from ops.wording.plural import counted
 from shared.domain import circuit_breaker
 from shared.domain.payout import Status
 from shared.domain.transitions import FINAL

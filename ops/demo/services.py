@@ -135,15 +135,15 @@ def unused_database(url: str) -> str:
     Raises:
         UserError: it does, or cannot be read.
     """
-    with open_database(url) as engine:
-        if inspect(engine).has_table("payout"):
-            with engine.connect() as connection:
-                if connection.execute(text("SELECT EXISTS (SELECT FROM payout)")).scalar_one():
-                    raise UserError(
-                        "the database at DATABASE_URL holds payouts: name an empty one, or unset"
-                        " DATABASE_URL to have one started"
-                    )
-    return url
+    with open_database(url) as engine, engine.connect() as connection:
+        if not inspect(connection).has_table("payout"):
+            return url
+        if not connection.execute(text("SELECT EXISTS (SELECT FROM payout)")).scalar_one():
+            return url
+    raise UserError(
+        "the database at DATABASE_URL holds payouts: name an empty one, or unset DATABASE_URL to"
+        " have one started"
+    )
 
 
 def unused_broker(url: str) -> str:

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ops.console import counted
 from ops.demo.scenario import Planned
-from ops.wording.plural import counted
 from shared.domain.payout import Status
 from shared.domain.transitions import FINAL
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 from shared.domain import review
@@ -137,7 +136,7 @@ class _Case:
 def _resend(case: _Case) -> PayoutState:
     """Law 3; where no code is configured, a person names it."""
     payout = case.payout
-    if payout.status is not Status.UNKNOWN and not is_held_for_review(payout):
+    if payout.status is not Status.UNKNOWN and not _is_held_for_review(payout):
         raise NotAllowed(f"it is {payout.status}: only an unknown payout can be sent again")
     if review.awaits_release(payout):
         raise NotAllowed("a cap holds it: release it instead")
@@ -176,7 +175,7 @@ def _accept_as(case: _Case) -> PayoutState:
     if isinstance(case.answer, Report):
         _require_agreement(payout, end, case.answer)
     else:
-        _require_refusal_was_read(case)
+        _require_no_order(case, accepts_any_code=True)
     return review.clear_review(finish(payout, end, case.now))
 
 
@@ -209,68 +208,55 @@ def _dismiss(case: _Case) -> PayoutState:
     return review.clear_review(replace(payout, due_at=due_at))
 
 
-_ACTIONS: Mapping[Action, Callable[[_Case], PayoutState]] = MappingProxyType(
-    {
-        Action.RESEND: _resend,
-        Action.REJECT: _reject,
-        Action.ACCEPT_AS: _accept_as,
-        Action.RELEASE: _release,
-        Action.DISMISS: _dismiss,
-        Action.NOTE: lambda case: case.payout,
-    }
-)
+_ACTIONS: Mapping[Action, Callable[[_Case], PayoutState]] = {
+    Action.RESEND: _resend,
+    Action.REJECT: _reject,
+    Action.ACCEPT_AS: _accept_as,
+    Action.RELEASE: _release,
+    Action.DISMISS: _dismiss,
+    Action.NOTE: lambda case: case.payout,
+}
 
 
-def is_held_for_review(payout: PayoutState) -> bool:
+def _is_held_for_review(payout: PayoutState) -> bool:
     """Queued and in review: most such payouts are not sent automatically."""
     return payout.status is Status.QUEUED and payout.review_reason is not None
 
 
-def _require_no_order(case: _Case) -> None:
+def _require_no_order(case: _Case, *, accepts_any_code: bool = False) -> None:
     """Refuse unless EPAY answered just now that it has no such order.
 
     Only configured codes mean that (law 3). If none is configured, a person reads EPAY's message
     and names its code; an answer with another code is refused.
+
+    Args:
+        accepts_any_code: a person may name the code of any refusal, whatever is configured.
     """
-    if isinstance(case.answer, Report):
-        raise NotAllowed(
-            f"EPAY shows the order ({case.answer.epay_order_no or 'no number'}, status"
-            f" {case.answer.status}): it is followed, and neither sent again nor rejected"
-        )
-    refused = _refusal(case)
-    known = case.policy.not_found_codes
-    if known and refused.code not in known:
-        raise NotAllowed(
-            f"EPAY answers code {refused.code} ({refused.message}), which is not in"
-            " EPAY_NOT_FOUND_CODES: only those mean that EPAY has no such order"
-        )
-    if not known:
-        _require_code_was_named(case, refused)
-
-
-def _require_refusal_was_read(case: _Case) -> None:
-    """Refuse unless EPAY refused the query with a code that the person has read."""
-    refused = _refusal(case)
-    if refused.code not in case.policy.not_found_codes:
-        _require_code_was_named(case, refused)
-
-
-def _require_code_was_named(case: _Case, refused: Refused) -> None:
-    if refused.code != case.decision.code:
-        raise NotAllowed(
-            f"EPAY answers code {refused.code} ({refused.message}), and no setting says what that"
-            f" means: if EPAY told you that it means `no such order`, add --code {refused.code}"
-        )
-
-
-def _refusal(case: _Case) -> Refused:
     match case.answer:
-        case Refused() as refused:
-            return refused
+        case Refused(code, message):
+            answer = f"EPAY answers code {code} ({message})"
+        case Report(epay_order_no=number, status=status):
+            raise NotAllowed(
+                f"EPAY shows the order ({number or 'no number'}, status {status}): it is followed,"
+                " and neither sent again nor rejected"
+            )
         case NeverSent(reason) | OutcomeUnknown(reason):
             raise NotAllowed(f"EPAY could not be queried ({reason}): try again when it answers")
         case _:
             raise NotAllowed("EPAY was not queried")
+    known = case.policy.not_found_codes
+    if code in known:
+        return
+    if known and not accepts_any_code:
+        raise NotAllowed(
+            f"{answer}, which is not in EPAY_NOT_FOUND_CODES: only those mean that EPAY has no such"
+            " order"
+        )
+    if code != case.decision.code:
+        raise NotAllowed(
+            f"{answer}, and no setting says what that means: if EPAY told you that it means `no"
+            f" such order`, add --code {code}"
+        )
 
 
 def _require_visibility_delay(case: _Case) -> None:
@@ -285,6 +271,36 @@ def _require_visibility_delay(case: _Case) -> None:
             f"it was sent {payout.last_sent_at:%F %T} UTC and may not show at EPAY yet: try again"
             f" in {left} s (EPAY_SETTLE_SECONDS)"
         )
+
+
+def possible_actions(payout: PayoutState) -> list[tuple[Action, str]]:
+    """The actions that the payout's own state allows, each with its effect."""
+    note = (Action.NOTE, "adds a comment to the journal; nothing changes")
+    if payout.status is Status.SUBMITTING:
+        return [note]
+    found: list[tuple[Action, str]] = []
+    if payout.status is Status.QUEUED and review.awaits_release(payout):
+        found.append((Action.RELEASE, "sends it, above the cap"))
+    if _may_be_sent_again(payout):
+        found.append((Action.RESEND, "queries EPAY; if it has no such order, sends it again"))
+    if payout.status in {Status.UNKNOWN, Status.QUEUED}:
+        found.append((Action.REJECT, "queries EPAY; if it has no such order, ends it unpaid"))
+    if payout.status in {Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL}:
+        found.append(
+            (Action.ACCEPT_AS, "ends it as EPAY told you, unless EPAY's answer says otherwise")
+        )
+    if payout.review_reason is not None and payout.status is not Status.QUEUED:
+        found.append((Action.DISMISS, "closes the review; the status stays"))
+    return [*found, note]
+
+
+def _may_be_sent_again(payout: PayoutState) -> bool:
+    code = review.code_of(payout.review_reason or "")
+    if review.awaits_release(payout) or code == review.RESEND_HORIZON:
+        return False
+    if payout.status is Status.UNKNOWN:
+        return not review.is_sticky(payout)
+    return _is_held_for_review(payout)
 
 
 def actor_of(decision: Decision) -> str:

@@ -13,11 +13,11 @@ from shared.domain.payout import PROPOSED, PayoutState, Status, Transition
 from shared.domain.transitions import make_transition
 
 
-def is_needed(payout: PayoutState, decision: Decision) -> bool:
+def is_needed(payout: PayoutState, action: Action) -> bool:
     """Whether the action is on an unknown outcome, or sets a status that EPAY did not report."""
-    if decision.action is Action.ACCEPT_AS:
+    if action is Action.ACCEPT_AS:
         return True
-    return payout.status is Status.UNKNOWN and decision.action is not Action.NOTE
+    return payout.status is Status.UNKNOWN and action is not Action.NOTE
 
 
 def proposal(payout: PayoutState, decision: Decision, *, now: datetime) -> Transition:
@@ -52,7 +52,7 @@ def approved(found: Decision, person: str, reason: str) -> Decision:
     Raises:
         NotAllowed: the same person proposed it.
     """
-    if _is_same_name(person, found.person):
+    if _normalised(person) == _normalised(found.person):
         raise NotAllowed(f"{found.person} proposed it: another person must approve")
     return replace(
         found, person=person, reason=f"{found.reason}; {reason}", proposed_by=found.person
@@ -69,10 +69,6 @@ def _proposed(event: Mapping[str, Any]) -> Decision:
         end=None if end is None else Status(end),
         code=detail.get("code"),
     )
-
-
-def _is_same_name(one: str, other: str) -> bool:
-    return _normalised(one) == _normalised(other)
 
 
 def _normalised(name: str) -> str:

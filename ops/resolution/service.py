@@ -206,7 +206,8 @@ class ResolutionService:
     ) -> ActionResult:
         """Record the action if the payout is unchanged since; `back` becomes its `due_at`."""
         now = self.clock()
-        proposes = self._proposes(standing, decision)
+        may_propose = self.needs_approval and decision.proposed_by is None
+        proposes = may_propose and approval.is_needed(standing, decision.action)
 
         def decide(fresh: PayoutState) -> Transition:
             unchanged = fresh.sequence == standing.sequence
@@ -220,11 +221,6 @@ class ResolutionService:
 
         after = self.store.update(standing.id, decide)
         return ActionResult(after or standing, answer, proposed=proposes)
-
-    def _proposes(self, payout: PayoutState, decision: Decision) -> bool:
-        if not self.needs_approval or decision.proposed_by is not None:
-            return False
-        return approval.is_needed(payout, decision)
 
     def _query(self, payout: PayoutState, *, only_reports: bool) -> tuple[PayoutState, OrderAnswer]:
         self._require_own_account(payout)

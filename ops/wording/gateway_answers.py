@@ -22,8 +22,3 @@ def in_words(answer: OrderAnswer) -> str:
             return f"EPAY answers code {code}: {message}"
         case NeverSent(reason) | OutcomeUnknown(reason):
             return f"EPAY could not be queried: {reason}"
-
-
-def was_answered(answer: OrderAnswer) -> bool:
-    """Whether EPAY answered."""
-    return isinstance(answer, Report | Refused)

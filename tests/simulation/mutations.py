@@ -238,7 +238,7 @@ def _a_person_does_not_wait() -> contextlib.AbstractContextManager[Any]:
 
 def _a_person_does_not_listen() -> contextlib.AbstractContextManager[Any]:
     """Law 3, by hand: EPAY shows the order, or gives no answer, and a person goes on."""
-    return mock.patch.object(actions, "_require_no_order", lambda *_: None)
+    return mock.patch.object(actions, "_require_no_order", lambda *_, **_options: None)
 
 
 BREAKS: dict[str, Break] = {

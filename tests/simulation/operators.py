@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
 
-from ops.resolution.actions import Action, Decision, NotAllowed
-from ops.resolution.choices import possible_actions
+from ops.resolution.actions import Action, Decision, NotAllowed, possible_actions
 from ops.resolution.service import ResolutionService
 from shared.domain.payout import JournalEvent, PayoutState, Status
 from shared.domain.transitions import STATUS_OF_EPAY_CODE

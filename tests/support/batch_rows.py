@@ -21,7 +21,7 @@ def sheet(text: str | bytes) -> Sheet:
 def lines(text: str | bytes) -> list[Line]:
     """The result for each row of the text, whose first line is the header."""
     table = sheet(text)
-    validator = RowValidator(table.columns, ACCOUNT, NOW)
+    validator = RowValidator(ACCOUNT, NOW)
     return [validator.validate(row) for row in table.rows()]
 
 

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from devstack.wait import wait_for
-from ops.csv_safety import defused
+from ops.console import defused
 from ops.daily_reconciliation.compare_day import Line, Pace
-from ops.daily_reconciliation.csv_export import CsvLines
+from ops.daily_reconciliation.csv_export import csv_lines
 from sandbox.orders import Order
 from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
@@ -268,7 +268,7 @@ def test_no_cell_is_a_formula(text_: str) -> None:
     file = io.StringIO()
     answer = Report("query", ACCOUNT, "-1", text_, "7", Decimal(-1), text_, None)
     line = Line(a_payout("-1"), answer, Comparison(Verdict.DIFFERS, (text_,)))
-    CsvLines(file).add(line)
+    csv_lines(file)(line)
     (row,) = csv.DictReader(io.StringIO(file.getvalue()))
     assert row["merchant_order_no"] == "'-1"
     assert row["words"] == row["epay_order_no"] == row["epay_currency"] == f"'{text_}"

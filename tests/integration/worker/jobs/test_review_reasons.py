@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ops.resolution.actions import Action
-from ops.resolution.choices import possible_actions
+from ops.resolution.actions import Action, possible_actions
 from ops.wording.review_help import MEANS
 from sandbox.orders import Order
 from shared.domain import review

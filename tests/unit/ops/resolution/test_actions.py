@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.resolution import actions
-from ops.resolution.actions import Action, Decision, NotAllowed, decide
-from ops.resolution.choices import possible_actions
+from ops.resolution.actions import Action, Decision, NotAllowed, decide, possible_actions
 from shared.domain import review
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
 from shared.domain.lifecycle import accept_queued

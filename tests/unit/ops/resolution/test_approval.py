@@ -112,10 +112,7 @@ def test_nobody_approves_their_own_proposal(name: str) -> None:
 def test_which_acts_need_a_second_person() -> None:
     """All on an outcome that nobody knows, and to say an end that EPAY does not say."""
     needed = {
-        (status, act)
-        for status in Status
-        for act in Action
-        if is_needed(standing(status), Decision(act, "Ann", "why"))
+        (status, act) for status in Status for act in Action if is_needed(standing(status), act)
     }
     on_unknown = {(Status.UNKNOWN, act) for act in Action if act is not Action.NOTE}
     assert needed == on_unknown | {(status, Action.ACCEPT_AS) for status in Status}

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from ops.wording.gateway_answers import in_words, was_answered
+from ops.wording.gateway_answers import in_words
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 
 
@@ -28,4 +28,3 @@ from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refuse
 )
 def test_answer_in_words(answer: OrderAnswer, words: str) -> None:
     assert in_words(answer) == words
-    assert was_answered(answer) is isinstance(answer, Report | Refused)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from ops.batch.row_validation import RowVerdict, conflicting
-from ops.batch.totals import Totals
+from ops.batch.output import Totals
+from ops.batch.row_validation import RowVerdict, add_results
+from shared.storage.bulk_insert import IntakeResult
 from tests.support.batch_rows import validated
 
 
@@ -19,7 +20,11 @@ def test_totals_are_exact_and_leave_out_what_is_bad() -> None:
     totals.add(validated("a,7,EUR,12,U1"))
     totals.add(validated("a,x,EUR,12,U1"))
     assert line.payout is not None
-    totals.add(conflicting(line, replace(line.payout, amount=Decimal(2)), ["amount"]))
+    stored = IntakeResult(
+        replace(line.payout, amount=Decimal(2)), is_new=False, conflicting=["amount"]
+    )
+    (conflicting,) = add_results([line], [stored])
+    totals.add(conflicting)
     assert totals.as_rows() == [
         {"verdict": "new", "currency": "EUR", "channel_code": "12", "payouts": 1, "amount": "7.00"},
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.csv_safety import defused
+from ops.console import defused
 
 
 @pytest.mark.parametrize(
