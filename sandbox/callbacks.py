@@ -68,7 +68,7 @@ class CallbackSender:
         if delivery.then and delivery.tries == 1:
             delivery.then()
         if acknowledged:
-            self._book.callback_acknowledged(delivery.order)
+            self._book.count(delivery.order, "callbacks_acknowledged")
         elif delivery.retried and delivery.tries <= len(RETRY_SECONDS):
             gap = RETRY_SECONDS[delivery.tries - 1] * self._config.callback_scale
             self._scheduler.after(gap, lambda: self.send(delivery))
@@ -79,7 +79,7 @@ class CallbackSender:
         fields = callback_fields(self._config, order, delivery.status, delivery.amount)
         if delivery.tries <= delivery.wrong_signatures:
             fields["sign"] = spoiled(fields["sign"])
-        self._book.callback_sent(order)
+        self._book.count(order, "callbacks_sent")
         try:
             reply = self._session.post(
                 order.notify_url or "",

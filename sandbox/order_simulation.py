@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 from sandbox.callbacks import CallbackSender, Delivery
@@ -32,6 +33,8 @@ class OrderSimulation:
         self._book = book
         self._scheduler = scheduler
         self._sender = sender
+        self._held_callbacks: set[Order] = set()
+        """Orders whose callback waits for a query to see the end."""
 
     def begin(self, order: Order) -> None:
         """Set a new order on its way: status 1, after `pay_after` its end, or a detour."""
@@ -53,7 +56,7 @@ class OrderSimulation:
 
     def saw(self, order: Order, status: str) -> None:
         """Send the callback that waited for a query to show the end, if this status is one."""
-        if status in FINAL and order.callback_held:
+        if status in FINAL and order in self._held_callbacks:
             self._scheduler.after(_AFTER_ANSWER_SECONDS, partial(self._release, order))
 
     def report(self, order: Order, status: str, *, callback: bool) -> None:
@@ -70,14 +73,15 @@ class OrderSimulation:
         if not order.notify_url or Fault.NO_CALLBACK in order.faults:
             return
         if Fault.LATE_CALLBACK in order.faults:
-            self._book.hold_callback(order)
+            self._held_callbacks.add(order)
             longest = order.faults.value(Fault.LATE_CALLBACK, self._config.late_callback_seconds)
-            self._scheduler.after(longest, lambda: self._release(order))
+            self._scheduler.after(longest, partial(self._release, order))
             return
         self._send(order, status)
 
     def _release(self, order: Order) -> None:
-        if self._book.release_callback(order):
+        with contextlib.suppress(KeyError):  # it was sent already
+            self._held_callbacks.remove(order)
             self._send(order, order.status)
 
     def _send(self, order: Order, status: str) -> None:

@@ -2,66 +2,56 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from sandbox.app import create_app
-from sandbox.http_server import Door
+from flask import Flask
+
+from sandbox.admin_api import admin_routes
+from sandbox.api import GatewayApi
+from sandbox.http_server import HttpServer
 from sandbox.settings import PREFIX, SandboxConfig
 from sandbox.state import SandboxState
 
 _LAST_ANSWERS_SECONDS = 2.0
 
 
-class Gateway:
-    """A gateway over real HTTP, in threads of this process. It is a context manager."""
+class Gateway(SandboxState):
+    """The sandbox over real HTTP, in threads of this process. It is a context manager."""
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
-        self.config = config or SandboxConfig()
-        self.state = SandboxState(self.config)
-        self._door = Door(self.config.host, self.config.port, create_app(self.state))
-        self.state.outage.open_door = self._door.open
-        self.state.outage.close_door = self._door.close
-        self._stop_lock = threading.Lock()
-        self._stopped = False
+        config = config or SandboxConfig()
+        app = Flask("sandbox", static_folder=None)
+        app.json.sort_keys = False  # type: ignore[attr-defined]
+        self._http = HttpServer(config.host, config.port, app)
+        super().__init__(config, self._http.open, self._http.close)
+        app.register_blueprint(GatewayApi(self).blueprint())
+        app.register_blueprint(admin_routes(self))
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
 
     def start(self) -> Self:
         """Listen, and start the clock of orders; raises OSError when the port is taken."""
-        self._door.open()
-        self.state.start()
+        self._http.open()
+        self.scheduler.start()
         return self
 
     def stop(self) -> None:
         """Stop listening, let go of held connections, end all threads. Twice does no harm."""
-        with self._stop_lock:
-            if self._stopped:
-                return
-            self._stopped = True
-        self.state.stop()
-        self._door.close()
+        self.stop_simulation()
+        self._http.close()
         end = time.monotonic() + _LAST_ANSWERS_SECONDS
-        while self._door.connections.count and time.monotonic() < end:
+        while self._http.connection_count and time.monotonic() < end:
             time.sleep(0.01)
-
-    def __enter__(self) -> Self:
-        """Start."""
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
 
     @property
     def port(self) -> int:
         """The port that it listens on, known after `start`."""
-        return self._door.port
+        return self._http.port
 
     @property
     def root_url(self) -> str:
@@ -73,23 +63,3 @@ class Gateway:
     def base_url(self) -> str:
         """The address for EPAY_BASE_URL."""
         return self.root_url + PREFIX
-
-    def ledger(self) -> dict[str, Any]:
-        """Give what `GET /_ledger` answers."""
-        return self.state.book.ledger()
-
-    def set_faults(self, **faults: Any) -> dict[str, Any]:
-        """Do what `POST /_faults` does, for example with down_seconds=3, mode="refuse"."""
-        return self.state.set_faults(faults)
-
-    def clear_faults(self) -> None:
-        """Do what `DELETE /_faults` does, during an outage too, when that path is away."""
-        self.state.clear_faults()
-
-    def report(self, merchant_order_no: str, status: str, *, callback: bool = True) -> bool:
-        """Do what `POST /_orders/<no>/report` does; False if there is no such order."""
-        return self.state.report(merchant_order_no, status, callback=callback)
-
-    def reset(self) -> None:
-        """Do what `POST /_reset` does."""
-        self.state.reset()

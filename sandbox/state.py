@@ -1,14 +1,14 @@
-"""The parts of one running sandbox, put together."""
+"""The parts of one sandbox, put together."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from sandbox.callbacks import CallbackSender
-from sandbox.faults import CALM, GlobalFaults, global_faults_from
+from sandbox.faults import GlobalFaults
 from sandbox.ledger import OrderBook, RequestLog
 from sandbox.order_simulation import OrderSimulation
 from sandbox.outage import DownMode, Outage
@@ -17,62 +17,64 @@ from sandbox.settings import SandboxConfig, parse_balances, parse_limits
 
 
 class SandboxState:
-    """All that the Flask app works on. `start` before the first request, `stop` after the last."""
+    """All that the calls and the /_ paths work on, apart from HTTP."""
 
-    def __init__(self, config: SandboxConfig) -> None:
+    def __init__(
+        self,
+        config: SandboxConfig,
+        open_door: Callable[[], None],
+        close_door: Callable[[], None],
+    ) -> None:
+        """`open_door` and `close_door` begin and end listening, for outages."""
         self.config = config
         self.limits = parse_limits(config.limits)
         self.fee = Decimal(config.fee)
         self.balances = parse_balances(config.balances)
         self.book = OrderBook(config.duplicates)
         self.log = RequestLog(config.request_log_size)
-        self.faults: GlobalFaults = CALM
+        self.faults = GlobalFaults()
         self.stopping = threading.Event()
-        """Set when the sandbox stops: whoever holds a connection open lets go."""
+        """Set when the sandbox stops: handlers that hold a connection open let it go."""
         self.scheduler = Scheduler()
-        self.outage = Outage(self.scheduler)
+        self.outage = Outage(self.scheduler, open_door, close_door)
         self._sender = CallbackSender(config, self.book, self.scheduler)
         self.simulation = OrderSimulation(config, self.book, self.scheduler, self._sender)
 
-    def start(self) -> None:
-        """Start the clock."""
-        self.scheduler.start()
-
-    def stop(self) -> None:
+    def stop_simulation(self) -> None:
         """Release held connections, stop the clock, let callbacks under way end."""
         self.stopping.set()
         self.scheduler.stop()
         self._sender.stop()
 
-    def set_faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge faults in, in the words of `POST /_faults`; raises ValueError for unknown ones."""
-        rest = dict(body)
-        mode = DownMode(str(rest.pop("mode", DownMode.REFUSE)))
-        seconds = float(rest.pop("down_seconds", 0))
-        self.faults = global_faults_from(rest, self.faults)
+    def ledger(self) -> dict[str, Any]:
+        """Do what `GET /_ledger` does: give all orders and the totals."""
+        return self.book.ledger()
+
+    def present_faults(self) -> dict[str, Any]:
+        """Do what `GET /_faults` does: give the faults in force."""
+        outage = {"down_seconds": self.outage.seconds_left, "mode": self.outage.mode}
+        return self.faults.model_dump() | outage
+
+    def set_faults(
+        self, /, down_seconds: float = 0, mode: str = DownMode.REFUSE, **faults: Any
+    ) -> dict[str, Any]:
+        """Do what `POST /_faults` does: merge faults in, begin an outage.
+
+        Raises:
+            ValueError: a fault is unknown or its value is wrong; nothing has changed.
+        """
+        seconds, down_mode = float(down_seconds), DownMode(str(mode))
+        self.faults = GlobalFaults.model_validate(self.faults.model_dump() | faults)
         if seconds > 0:
-            self.outage.begin(seconds, mode)
-        return self.faults_as_json()
+            self.outage.begin(seconds, down_mode)
+        return self.present_faults()
 
     def clear_faults(self) -> None:
-        """No faults from now on but those that remarks ask for; an outage ends at once."""
-        self.faults = CALM
+        """Do what `DELETE /_faults` does: end an outage and all faults but those of remarks."""
+        self.faults = GlobalFaults()
         self.outage.end()
 
-    def faults_as_json(self) -> dict[str, Any]:
-        """Give the faults in force."""
-        faults = self.faults
-        return {
-            "rates": dict(faults.rates),
-            "seed": faults.seed,
-            "latency_seconds": faults.latency_seconds,
-            "query_hidden_seconds": faults.query_hidden_seconds,
-            "lose_answers": faults.lose_answers,
-            "down_seconds": self.outage.seconds_left,
-            "mode": self.outage.mode,
-        }
-
-    def report(self, merchant_order_no: str, status: str, *, callback: bool) -> bool:
+    def report(self, merchant_order_no: str, status: str, *, callback: bool = True) -> bool:
         """Change the gateway's mind about an order; False if there is no such order."""
         order = self.book.find(merchant_order_no)
         if order is None:

@@ -28,10 +28,9 @@ def test_accepted_without_an_answer(merchant: Merchant, fault: str) -> None:
 def test_silence_ends_when_the_client_gives_up(start: Any) -> None:
     """A connection held in silence is let go as soon as its client hangs up."""
     merchant = start(silence_seconds=600)
-    connections = merchant.gateway._door.connections
     with requests.Session() as session, pytest.raises(requests.Timeout):
         Merchant(merchant.gateway, session, timeout=(60, 0.1)).create("A1", "accept_then_silence")
-    until(lambda: connections.count == 0)
+    until(lambda: merchant.gateway._http.connection_count == 0)
     until(lambda: merchant.status("A1") == "7")
 
 

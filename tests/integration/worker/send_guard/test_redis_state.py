@@ -156,7 +156,7 @@ def test_creates_and_queries_take_turns(world: World, connect: Callable[[], Redi
     assert answered.result() == 8
     assert {each["status"] for each in sent} == {"processing"}
     assert time.monotonic() - began >= 1.4
-    at = sorted(moment for moment, _, _ in world.gateway.state.log.since(0))
+    at = sorted(moment for moment, _, _ in world.gateway.log.since(0))
     assert all(moment - sent_after >= nth * 0.1 for nth, moment in enumerate(at)), "none is early"
 
 
@@ -169,7 +169,7 @@ def test_redis_away_with_a_rate_nothing_is_sent_unpaced(world: World, nowhere: R
     assert gate.recover_permit(world.row()).confirm() == refusal
     assert query(world.context, [asked.id], None) == 0
     assert world.row("asked") == asked
-    assert world.gateway.state.log.since(0) == []
+    assert world.gateway.log.since(0) == []
 
 
 def test_redis_away_without_a_rate_sends_go_on(world: World, nowhere: RedisClient) -> None:
@@ -372,7 +372,7 @@ def limiting(world: World) -> Iterator[World]:
 
 
 def asked_limits(world: World) -> int:
-    return [call for _, call, _ in world.gateway.state.log.since(0)].count("getLimit")
+    return [call for _, call, _ in world.gateway.log.since(0)].count("getLimit")
 
 
 @pytest.mark.parametrize("amount", ["9.99", "500.01"])
@@ -453,7 +453,7 @@ def test_a_limit_takes_a_turn_too(limiting: World, connect: Callable[[], RedisCl
     gate_of(limiting, connect(), epay_check_limits="on", epay_max_per_second=2)
     began = time.time()
     assert limiting.ask()["status"] == "processing"
-    at = [moment for moment, _, _ in limiting.gateway.state.log.since(0)]
+    at = [moment for moment, _, _ in limiting.gateway.log.since(0)]
     assert len(at) == 2
     assert at[1] - began >= 0.45
 
