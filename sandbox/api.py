@@ -19,14 +19,7 @@ from sandbox.connection_faults import drop_connection, hold_connection
 from sandbox.faults import Fault, FaultPlan, chance, plan_from_text
 from sandbox.orders import Order
 from sandbox.outage import DownMode
-from sandbox.request_checks import (
-    CreateParam,
-    Envelope,
-    LimitParam,
-    QueryParam,
-    RefusedError,
-    check_sender,
-)
+from sandbox.request_checks import CreateParam, Envelope, LimitParam, QueryParam, RefusedError
 from sandbox.settings import PREFIX
 from sandbox.state import SandboxState
 
@@ -48,6 +41,7 @@ class GatewayApi:
     def __init__(self, state: SandboxState) -> None:
         self._state = state
         self._config = state.config
+        self._fault_values = state.config.fault_values()
         self._answer_numbers = itertools.count(1)
 
     def blueprint(self) -> Blueprint:
@@ -74,8 +68,7 @@ class GatewayApi:
         if away is not None:
             return drop_connection()
         faults = self._state.faults
-        if faults.latency_seconds:
-            self._state.stopping.wait(faults.latency_seconds)
+        self._state.stopping.wait(faults.latency_seconds)
         response = self._answer(name, call)
         if faults.lose_answers:
             number = next(self._answer_numbers)
@@ -101,48 +94,52 @@ class GatewayApi:
         no = QueryParam.model_validate(envelope.param).merchant_order_no
         book = self._state.book
         book.arrive(no, envelope.text("amount"), envelope.text("currency"))
-        check_sender(self._config, envelope)
+        envelope.check_sender(self._config)
         param = CreateParam.model_validate(envelope.param)
-        self._check_amount(param)
+        low, high = self._limits_of(param.currency)
+        if not low <= param.amount <= high:
+            message = f"amount must be from {low} to {high} {param.currency}"
+            raise RefusedError(self._config.limit_code, message)
         faults = self._plan(param)
         lost = book.spend(no, faults, Fault.DOWN, Fault.DROP_BEFORE_ACCEPTING)
         if lost is Fault.DOWN:
-            self._state.outage.begin(faults.value(lost, self._config.down_seconds))
+            self._state.outage.begin(faults[lost])
         if lost:
             return drop_connection()
         if Fault.REFUSE in faults:
-            code = int(faults.value(Fault.REFUSE, self._config.refused_code))
-            raise RefusedError(code, "refused")
-        order, is_new = book.accept(self._order_from(param, faults))
+            raise RefusedError(int(faults[Fault.REFUSE]), "refused")
+        wanted = self._order_from(param, faults)
+        order = book.accept(wanted)
         if order is None:
             raise RefusedError(self._config.duplicate_code, "merchantOrderNo exists")
         status = order.status
-        if is_new:
+        if order is wanted:
             self._state.simulation.begin(order)
         spoiled = self._spoiled_answer(order)
         return spoiled or self._about(order, envelopes.created_data(order, status))
 
     def query(self, envelope: Envelope) -> Response:
         """Answer queryTransaction."""
-        check_sender(self._config, envelope)
+        envelope.check_sender(self._config)
         no = QueryParam.model_validate(envelope.param).merchant_order_no
-        order, status = self._state.book.look_up(no)
+        order = self._state.book.look_up(no)
         if order is None:
             raise RefusedError(self._config.not_found_code, "order does not exist")
+        status = order.status
         response = self._about(order, envelopes.query_data(order, status))
         self._state.simulation.saw(order, status)
         return response
 
     def limit(self, envelope: Envelope) -> Response:
         """Answer getLimit."""
-        check_sender(self._config, envelope)
+        envelope.check_sender(self._config)
         low, high = self._limits_of(LimitParam.model_validate(envelope.param).currency)
         data = {"singleMin": str(low), "singleMax": str(high)}
         return jsonify(envelopes.answer(self._config, data))
 
     def balance(self, envelope: Envelope) -> Response:
         """Answer getBalance: opening balances less what was paid."""
-        check_sender(self._config, envelope)
+        envelope.check_sender(self._config)
         wanted = envelope.text("currency")
         paid = self._state.book.paid_by_currency()
         data = [
@@ -161,25 +158,15 @@ class GatewayApi:
             raise RefusedError(self._config.bad_request_code, "unsupported currency")
         return limits
 
-    def _check_amount(self, param: CreateParam) -> None:
-        low, high = self._limits_of(param.currency)
-        if not low <= param.amount <= high:
-            message = f"amount must be from {low} to {high} {param.currency}"
-            raise RefusedError(self._config.limit_code, message)
-
     def _plan(self, param: CreateParam) -> FaultPlan:
-        no = param.merchant_order_no
-        try:
-            plan = plan_from_text(param.receiver_info.remark or "") or self._state.faults.draw(no)
-        except ValueError as error:
-            raise RefusedError(self._config.bad_request_code, str(error)) from error
-        self._state.book.note_faults(no, plan)
+        for text in (param.receiver_info.remark, self._state.faults.draw(param.merchant_order_no)):
+            if plan := plan_from_text(text or "", self._fault_values):
+                break
+        self._state.book.note_faults(param.merchant_order_no, plan)
         return plan
 
     def _order_from(self, param: CreateParam, faults: FaultPlan) -> Order:
-        hidden = self._state.faults.query_hidden_seconds
-        if Fault.HIDDEN in faults:
-            hidden = faults.value(Fault.HIDDEN, self._config.hidden_seconds)
+        hidden = faults.get(Fault.HIDDEN, self._state.faults.query_hidden_seconds)
         extend = param.extend_fields
         return Order(
             merchant_order_no=param.merchant_order_no,
@@ -196,8 +183,7 @@ class GatewayApi:
 
     def _spoiled_answer(self, order: Order) -> Response | None:
         faults = order.faults
-        if Fault.SLOW in faults:
-            self._state.stopping.wait(faults.value(Fault.SLOW, self._config.slow_seconds))
+        self._state.stopping.wait(faults.get(Fault.SLOW, 0))
         fault = self._state.book.spend(order.merchant_order_no, faults, *_FIRST_ANSWER_FAULTS)
         if fault is None:
             return None
@@ -206,14 +192,11 @@ class GatewayApi:
         if fault is Fault.ACCEPT_THEN_RUBBISH:
             return Response(RUBBISH, HTTPStatus.OK, mimetype="text/html")
         if fault is Fault.ACCEPT_THEN_SILENCE:
-            seconds = faults.value(fault, self._config.silence_seconds)
-            hold_connection(seconds, self._state.stopping)
+            hold_connection(faults[fault], self._state.stopping)
         return drop_connection()
 
     def _about(self, order: Order, data: dict[str, Any]) -> Response:
         body = envelopes.answer(self._config, data)
-        wrong = order.faults.value(Fault.WRONG_RESPONSE_SIGNATURE, 1)
-        number = next(order.answer_numbers)
-        if Fault.WRONG_RESPONSE_SIGNATURE in order.faults and number <= wrong:
+        if next(order.answer_numbers) <= order.faults.get(Fault.WRONG_RESPONSE_SIGNATURE, 0):
             body["sign"] = envelopes.spoiled(body["sign"])
         return jsonify(body)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -66,26 +68,20 @@ class Fault(StrEnum):
     """[=seconds] Status 11 for a while, then 7."""
 
 
-class FaultPlan(dict[Fault, float | None]):
-    """The faults of one order with their values; None stands for the default value."""
-
-    def value(self, fault: Fault, default: float) -> float:
-        """Give the value of the marker, or the default."""
-        given = self.get(fault)
-        return default if given is None else given
-
-    @property
-    def name(self) -> str | None:
-        """The faults' names as the ledger shows them, joined by `+`."""
-        return "+".join(self) or None
+FaultPlan = dict[Fault, float]
+"""The faults of one order with their values."""
 
 
-def plan_from_text(text: str) -> FaultPlan:
-    """Find all markers in a remark; raises ValueError for one that names no fault."""
+def plan_from_text(text: str, defaults: Mapping[Fault, float] = MappingProxyType({})) -> FaultPlan:
+    """Find all markers in a remark; raises ValueError for one that names no fault.
+
+    A marker without a value gets the fault's default, or 1.
+    """
     plan = FaultPlan()
     for match in _MARKER.finditer(text):
         try:
-            plan[Fault(match[1])] = float(match[2]) if match[2] else None
+            fault = Fault(match[1])
+            plan[fault] = float(match[2]) if match[2] else defaults.get(fault, 1.0)
         except ValueError as error:
             raise ValueError(f"no such sandbox fault: {match[0]}") from error
     return plan
@@ -120,11 +116,11 @@ class GlobalFaults(BaseModel):
                 raise ValueError(f"no such sandbox fault: {marker}")
         return rates
 
-    def draw(self, merchant_order_no: str) -> FaultPlan:
-        """Choose the fault of an order that names none; the same for each arrival of the order."""
+    def draw(self, merchant_order_no: str) -> str:
+        """Choose the marker of an order that has none; the same for each arrival of the order."""
         point = chance(self.seed, merchant_order_no)
         for marker, rate in self.rates.items():
             if point < rate:
-                return plan_from_text(f"sandbox:{marker}")
+                return f"sandbox:{marker}"
             point -= rate
-        return FaultPlan()
+        return ""

@@ -39,10 +39,6 @@ class RequestLog:
         with self._lock:
             return [entry for entry in self._entries if entry[0] > moment]
 
-    def clear(self) -> None:
-        """Forget all."""
-        self._entries.clear()
-
 
 class OrderBook:
     """Every order, and what was received, accepted and paid under its number."""
@@ -83,30 +79,23 @@ class OrderBook:
         """Give the next epayOrderNo, 24 digits like the documented samples."""
         return f"{self._number_base:013d}{next(self._numbers):011d}"
 
-    def accept(self, order: Order) -> tuple[Order | None, bool]:
-        """Take an order in.
-
-        Gives the order that answers (None: refused as a duplicate) and whether it is new.
-        """
+    def accept(self, order: Order) -> Order | None:
+        """Take an order in; gives it, or the first of its number, or None to refuse it."""
         with self._lock:
             row = self._rows[order.merchant_order_no]
             if row.orders and self._duplicates is not Duplicates.PAY:
-                same = self._duplicates is Duplicates.SAME
-                return (row.orders[-1] if same else None), False
+                return row.orders[-1] if self._duplicates is Duplicates.SAME else None
             row.orders.append(order)
             row.counts["creates_accepted"] += 1
-            return order, True
+            return order
 
-    def look_up(self, no: str) -> tuple[Order | None, str]:
-        """Count a query; gives the number's newest visible order (or None) and its status now."""
+    def look_up(self, no: str) -> Order | None:
+        """Count a query; gives the number's newest visible order, or None."""
         with self._lock:
             row = self._rows[no]
             row.counts["queries"] += 1
             now = time.monotonic()
-            for order in reversed(row.orders):
-                if order.visible_at <= now:
-                    return order, order.status
-            return None, ""
+            return next((one for one in reversed(row.orders) if one.visible_at <= now), None)
 
     def find(self, no: str) -> Order | None:
         """Give the newest order of a number, hidden or not."""

@@ -58,7 +58,7 @@ class LedgerRow:
 
     amount: str | None = None
     currency: str | None = None
-    faults: FaultPlan = field(default_factory=FaultPlan)
+    faults: FaultPlan = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """How often each of `ledger.COUNTED` happened."""
     orders: list[Order] = field(default_factory=list)
@@ -79,5 +79,5 @@ class LedgerRow:
             "queries": self.counts["queries"],
             "callbacks_sent": self.counts["callbacks_sent"],
             "callbacks_acknowledged": self.counts["callbacks_acknowledged"] > 0,
-            "fault": self.faults.name,
+            "fault": "+".join(self.faults) or None,
         }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from enum import StrEnum
 
+from sandbox.http_server import HttpServer
 from sandbox.scheduler import Scheduler
 
 
@@ -26,13 +26,9 @@ class DownMode(StrEnum):
 class Outage:
     """Whether the gateway is away, how, and until when."""
 
-    def __init__(
-        self, scheduler: Scheduler, open_door: Callable[[], None], close_door: Callable[[], None]
-    ) -> None:
-        """The last two start and end the mode `refuse`: they open and close the socket."""
+    def __init__(self, scheduler: Scheduler, http: HttpServer) -> None:
         self._scheduler = scheduler
-        self._open_door = open_door
-        self._close_door = close_door
+        self._http = http
         self._lock = threading.Lock()
         self._until = 0.0
         self._mode = DownMode.REFUSE
@@ -45,7 +41,7 @@ class Outage:
             self._mode = mode
             if mode is DownMode.REFUSE and not self._is_refusing:
                 self._is_refusing = True
-                self._close_door()
+                self._http.close()
         self._scheduler.after(seconds, self._open_when_over)
 
     def end(self) -> None:
@@ -68,7 +64,7 @@ class Outage:
             if not self._is_refusing or self.seconds_left:
                 return  # a longer outage has scheduled its own end
             try:
-                self._open_door()
+                self._http.open()
             except OSError:
                 # Another program may hold the port for a moment, as a local end.
                 self._scheduler.after(0.1, self._open_when_over)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from sandbox.faults import plan_from_text
 from sandbox.settings import SandboxConfig
 from shared.epay.signing import verify
 
@@ -33,11 +34,25 @@ class Envelope(BaseModel):
         value = self.param.get(name)
         return value if isinstance(value, str) and value else None
 
+    def check_sender(self, config: SandboxConfig) -> None:
+        """Check the account, the signature (section 4) and the version; or raise RefusedError."""
+        if self.param.get("epayAccount") != config.account:
+            raise RefusedError(config.wrong_account_code, "unknown epayAccount")
+        if not verify(self.param, self.sign, [config.api_key], config.nested):
+            raise RefusedError(config.bad_signature_code, "signature error")
+        if self.param.get("version") not in VERSIONS:
+            raise RefusedError(config.bad_request_code, "unknown version")
+
 
 def _require_text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a text")  # noqa: TRY004 - pydantic reports a ValueError
     return value
+
+
+def _check_markers(remark: str | None) -> str | None:
+    plan_from_text(remark or "")
+    return remark
 
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -49,7 +64,7 @@ class _Param(BaseModel):
 
 class _Receiver(_Param):
     account_no: _Text
-    remark: str | None = None
+    remark: Annotated[str | None, AfterValidator(_check_markers)] = None
 
 
 class CreateParam(_Param):
@@ -76,13 +91,3 @@ class LimitParam(_Param):
 
     currency: _Text
     category: Literal["BANK", "CASH", "EWALLET"]
-
-
-def check_sender(config: SandboxConfig, envelope: Envelope) -> None:
-    """Check the account, the signature (section 4) and the version."""
-    if envelope.param.get("epayAccount") != config.account:
-        raise RefusedError(config.wrong_account_code, "unknown epayAccount")
-    if not verify(envelope.param, envelope.sign, [config.api_key], config.nested):
-        raise RefusedError(config.bad_signature_code, "signature error")
-    if envelope.param.get("version") not in VERSIONS:
-        raise RefusedError(config.bad_request_code, "unknown version")

@@ -23,8 +23,7 @@ class Gateway(SandboxState):
         config = config or SandboxConfig()
         app = Flask("sandbox", static_folder=None)
         app.json.sort_keys = False  # type: ignore[attr-defined]
-        self._http = HttpServer(config.host, config.port, app)
-        super().__init__(config, self._http.open, self._http.close)
+        super().__init__(config, HttpServer(config.host, config.port, app))
         app.register_blueprint(GatewayApi(self).blueprint())
         app.register_blueprint(admin_routes(self))
 
@@ -36,22 +35,24 @@ class Gateway(SandboxState):
 
     def start(self) -> Self:
         """Listen, and start the clock of orders; raises OSError when the port is taken."""
-        self._http.open()
+        self.http.open()
         self.scheduler.start()
         return self
 
     def stop(self) -> None:
         """Stop listening, let go of held connections, end all threads. Twice does no harm."""
-        self.stop_simulation()
-        self._http.close()
+        self.stopping.set()
+        self.scheduler.stop()
+        self.sender.stop()
+        self.http.close()
         end = time.monotonic() + _LAST_ANSWERS_SECONDS
-        while self._http.connection_count and time.monotonic() < end:
+        while self.http.connection_count and time.monotonic() < end:
             time.sleep(0.01)
 
     @property
     def port(self) -> int:
         """The port that it listens on, known after `start`."""
-        return self._http.port
+        return self.http.port
 
     @property
     def root_url(self) -> str:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sandbox.faults import Fault
 from shared.epay.signing import NestedForm
 
 PREFIX = "/capi/openapi"
@@ -101,6 +102,21 @@ class SandboxConfig(BaseModel):
     """Fault wrong_callback_signature: how many callbacks before a right one."""
     request_log_size: int = 200_000
     """How many calls /_requests remembers."""
+
+    def fault_values(self) -> dict[Fault, float]:
+        """The values of markers that give none."""
+        return {
+            Fault.ACCEPT_THEN_SILENCE: self.silence_seconds,
+            Fault.SLOW: self.slow_seconds,
+            Fault.DOWN: self.down_seconds,
+            Fault.HIDDEN: self.hidden_seconds,
+            Fault.PENDING: self.pending_seconds,
+            Fault.EXCEPTION: self.pending_seconds,
+            Fault.LATE_CALLBACK: self.late_callback_seconds,
+            Fault.DUPLICATE_CALLBACK: self.duplicate_callbacks,
+            Fault.WRONG_CALLBACK_SIGNATURE: self.wrong_callback_signatures,
+            Fault.REFUSE: self.refused_code,
+        }
 
 
 class _SandboxSettings(BaseSettings, SandboxConfig):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from sandbox.callbacks import CallbackSender
 from sandbox.faults import GlobalFaults
+from sandbox.http_server import HttpServer
 from sandbox.ledger import OrderBook, RequestLog
 from sandbox.order_simulation import OrderSimulation
 from sandbox.outage import DownMode, Outage
@@ -17,16 +17,11 @@ from sandbox.settings import SandboxConfig, parse_balances, parse_limits
 
 
 class SandboxState:
-    """All that the calls and the /_ paths work on, apart from HTTP."""
+    """All that the calls and the /_ paths work on, apart from Flask."""
 
-    def __init__(
-        self,
-        config: SandboxConfig,
-        open_door: Callable[[], None],
-        close_door: Callable[[], None],
-    ) -> None:
-        """`open_door` and `close_door` begin and end listening, for outages."""
+    def __init__(self, config: SandboxConfig, http: HttpServer) -> None:
         self.config = config
+        self.http = http
         self.limits = parse_limits(config.limits)
         self.fee = Decimal(config.fee)
         self.balances = parse_balances(config.balances)
@@ -36,15 +31,9 @@ class SandboxState:
         self.stopping = threading.Event()
         """Set when the sandbox stops: handlers that hold a connection open let it go."""
         self.scheduler = Scheduler()
-        self.outage = Outage(self.scheduler, open_door, close_door)
-        self._sender = CallbackSender(config, self.book, self.scheduler)
-        self.simulation = OrderSimulation(config, self.book, self.scheduler, self._sender)
-
-    def stop_simulation(self) -> None:
-        """Release held connections, stop the clock, let callbacks under way end."""
-        self.stopping.set()
-        self.scheduler.stop()
-        self._sender.stop()
+        self.outage = Outage(self.scheduler, http)
+        self.sender = CallbackSender(config, self.book, self.scheduler)
+        self.simulation = OrderSimulation(config, self.book, self.scheduler, self.sender)
 
     def ledger(self) -> dict[str, Any]:
         """Do what `GET /_ledger` does: give all orders and the totals."""
@@ -88,4 +77,4 @@ class SandboxState:
         self.scheduler.clear()
         self.clear_faults()
         self.book.reset()
-        self.log.clear()
+        self.log = RequestLog(self.config.request_log_size)

@@ -86,9 +86,7 @@ def result(world: World, day: date = DAY) -> tuple[int, int, int, bool]:
 
 
 def queries(world: World) -> list[str]:
-    return [
-        str(no) for _, call, no in world.gateway.log.since(0) if call == "queryTransaction"
-    ]
+    return [str(no) for _, call, no in world.gateway.log.since(0) if call == "queryTransaction"]
 
 
 def asked_so_far(world: World) -> Callable[[], list[str]]:
