@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import ValidationError
@@ -21,7 +21,9 @@ from sandbox.orders import Order
 from sandbox.outage import DownMode
 from sandbox.request_checks import CreateParam, Envelope, LimitParam, QueryParam, RefusedError
 from sandbox.settings import PREFIX
-from sandbox.state import SandboxState
+
+if TYPE_CHECKING:
+    from sandbox.server import Gateway
 
 RUBBISH = "<html><head><title>502</title></head><body><h1>Please wait</h1></body></html>"
 
@@ -38,10 +40,10 @@ _Call = Callable[[Envelope], Response]
 class GatewayApi:
     """The calls, each from an envelope to a response."""
 
-    def __init__(self, state: SandboxState) -> None:
-        self._state = state
-        self._config = state.config
-        self._fault_values = state.config.fault_values()
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._config = gateway.config
+        self._fault_values = gateway.config.fault_values()
         self._answer_numbers = itertools.count(1)
 
     def blueprint(self) -> Blueprint:
@@ -60,15 +62,15 @@ class GatewayApi:
         return routes
 
     def _serve(self, name: str, call: _Call) -> Response:
-        away = self._state.outage.mode
+        away = self._gateway.outage.mode
         if away is DownMode.UNAVAILABLE:
             return Response("gateway unavailable", HTTPStatus.SERVICE_UNAVAILABLE)
         if away is DownMode.SILENT:
-            hold_connection(self._state.outage.seconds_left, self._state.stopping)
+            hold_connection(self._gateway.outage.seconds_left, self._gateway.stopping)
         if away is not None:
             return drop_connection()
-        faults = self._state.faults
-        self._state.stopping.wait(faults.latency_seconds)
+        faults = self._gateway.faults
+        self._gateway.stopping.wait(faults.latency_seconds)
         response = self._answer(name, call)
         if faults.lose_answers:
             number = next(self._answer_numbers)
@@ -79,7 +81,7 @@ class GatewayApi:
     def _answer(self, name: str, call: _Call) -> Response:
         try:
             envelope = Envelope.model_validate_json(request.get_data())
-            self._state.log.add(name, envelope.text("merchantOrderNo"))
+            self._gateway.log.add(name, envelope.text("merchantOrderNo"))
             return call(envelope)
         except RefusedError as refused:
             code, message = refused.code, str(refused)
@@ -92,7 +94,7 @@ class GatewayApi:
     def create(self, envelope: Envelope) -> Response:
         """Answer createEwalletTransaction."""
         no = QueryParam.model_validate(envelope.param).merchant_order_no
-        book = self._state.book
+        book = self._gateway.book
         book.arrive(no, envelope.text("amount"), envelope.text("currency"))
         envelope.check_sender(self._config)
         param = CreateParam.model_validate(envelope.param)
@@ -103,7 +105,7 @@ class GatewayApi:
         faults = self._plan(param)
         lost = book.spend(no, faults, Fault.DOWN, Fault.DROP_BEFORE_ACCEPTING)
         if lost is Fault.DOWN:
-            self._state.outage.begin(faults[lost])
+            self._gateway.outage.begin(faults[lost])
         if lost:
             return drop_connection()
         if Fault.REFUSE in faults:
@@ -114,7 +116,7 @@ class GatewayApi:
             raise RefusedError(self._config.duplicate_code, "merchantOrderNo exists")
         status = order.status
         if order is wanted:
-            self._state.simulation.begin(order)
+            self._gateway.simulation.begin(order)
         spoiled = self._spoiled_answer(order)
         return spoiled or self._about(order, envelopes.created_data(order, status))
 
@@ -122,12 +124,12 @@ class GatewayApi:
         """Answer queryTransaction."""
         envelope.check_sender(self._config)
         no = QueryParam.model_validate(envelope.param).merchant_order_no
-        order = self._state.book.look_up(no)
+        order = self._gateway.book.look_up(no)
         if order is None:
             raise RefusedError(self._config.not_found_code, "order does not exist")
         status = order.status
         response = self._about(order, envelopes.query_data(order, status))
-        self._state.simulation.saw(order, status)
+        self._gateway.simulation.saw(order, status)
         return response
 
     def limit(self, envelope: Envelope) -> Response:
@@ -141,39 +143,42 @@ class GatewayApi:
         """Answer getBalance: opening balances less what was paid."""
         envelope.check_sender(self._config)
         wanted = envelope.text("currency")
-        paid = self._state.book.paid_by_currency()
+        paid = self._gateway.book.paid_by_currency()
         data = [
             {
                 "currency": currency,
                 "balance": envelopes.with_places(opening - paid.get(currency, 0), 2),
             }
-            for currency, opening in self._state.balances.items()
+            for currency, opening in self._gateway.balances.items()
             if wanted in {None, currency}
         ]
         return jsonify(envelopes.answer(self._config, data))
 
     def _limits_of(self, currency: str) -> tuple[Decimal, Decimal]:
-        limits = self._state.limits.get(currency)
+        limits = self._gateway.limits.get(currency)
         if limits is None:
             raise RefusedError(self._config.bad_request_code, "unsupported currency")
         return limits
 
     def _plan(self, param: CreateParam) -> FaultPlan:
-        for text in (param.receiver_info.remark, self._state.faults.draw(param.merchant_order_no)):
+        for text in (
+            param.receiver_info.remark,
+            self._gateway.faults.draw(param.merchant_order_no),
+        ):
             if plan := plan_from_text(text or "", self._fault_values):
                 break
-        self._state.book.note_faults(param.merchant_order_no, plan)
+        self._gateway.book.note_faults(param.merchant_order_no, plan)
         return plan
 
     def _order_from(self, param: CreateParam, faults: FaultPlan) -> Order:
-        hidden = faults.get(Fault.HIDDEN, self._state.faults.query_hidden_seconds)
+        hidden = faults.get(Fault.HIDDEN, self._gateway.faults.query_hidden_seconds)
         extend = param.extend_fields
         return Order(
             merchant_order_no=param.merchant_order_no,
-            epay_order_no=self._state.book.new_order_no(),
+            epay_order_no=self._gateway.book.new_order_no(),
             amount=param.amount,
             currency=param.currency,
-            fee=self._state.fee,
+            fee=self._gateway.fee,
             remark=param.receiver_info.remark,
             notify_url=param.notify_url,
             extend_fields=json.dumps(extend, separators=(",", ":")) if extend else None,
@@ -183,8 +188,8 @@ class GatewayApi:
 
     def _spoiled_answer(self, order: Order) -> Response | None:
         faults = order.faults
-        self._state.stopping.wait(faults.get(Fault.SLOW, 0))
-        fault = self._state.book.spend(order.merchant_order_no, faults, *_FIRST_ANSWER_FAULTS)
+        self._gateway.stopping.wait(faults.get(Fault.SLOW, 0))
+        fault = self._gateway.book.spend(order.merchant_order_no, faults, *_FIRST_ANSWER_FAULTS)
         if fault is None:
             return None
         if fault is Fault.ACCEPT_THEN_500:
@@ -192,7 +197,7 @@ class GatewayApi:
         if fault is Fault.ACCEPT_THEN_RUBBISH:
             return Response(RUBBISH, HTTPStatus.OK, mimetype="text/html")
         if fault is Fault.ACCEPT_THEN_SILENCE:
-            hold_connection(faults[fault], self._state.stopping)
+            hold_connection(faults[fault], self._gateway.stopping)
         return drop_connection()
 
     def _about(self, order: Order, data: dict[str, Any]) -> Response:

@@ -30,7 +30,7 @@ def test_silence_ends_when_the_client_gives_up(start: Any) -> None:
     merchant = start(silence_seconds=600)
     with requests.Session() as session, pytest.raises(requests.Timeout):
         Merchant(merchant.gateway, session, timeout=(60, 0.1)).create("A1", "accept_then_silence")
-    until(lambda: merchant.gateway.http.connection_count == 0)
+    until(lambda: merchant.gateway._http.connection_count == 0)
     until(lambda: merchant.status("A1") == "7")
 
 
