@@ -18,7 +18,7 @@ from sandbox.ledger import OrderBook, RequestLog
 from sandbox.order_simulation import OrderSimulation
 from sandbox.outage import DownMode, Outage
 from sandbox.scheduler import Scheduler
-from sandbox.settings import PREFIX, SandboxConfig, parse_balances, parse_limits
+from sandbox.settings import PREFIX, SandboxConfig, parse_amounts
 
 _LAST_ANSWERS_SECONDS = 2.0
 
@@ -28,9 +28,11 @@ class Gateway:
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
         self.config = config or SandboxConfig()
-        self.limits = parse_limits(self.config.limits)
+        limits = parse_amounts(self.config.limits)
+        self.limits = {currency: (low, high) for currency, (low, high) in limits.items()}
         self.fee = Decimal(self.config.fee)
-        self.balances = parse_balances(self.config.balances)
+        balances = parse_amounts(self.config.balances)
+        self.balances = {currency: amount for currency, (amount,) in balances.items()}
         self.book = OrderBook(self.config.duplicates)
         self.log = RequestLog(self.config.request_log_size)
         self.faults = GlobalFaults()

@@ -160,16 +160,7 @@ def read_config(arguments: Sequence[str]) -> SandboxConfig:
     return _SandboxSettings(_cli_parse_args=list(arguments), **shared)  # type: ignore[arg-type]
 
 
-def parse_limits(text: str) -> dict[str, tuple[Decimal, Decimal]]:
-    """Read `USD=0:100,EUR=1:50` as (singleMin, singleMax) by currency."""
-    limits = {}
-    for currency, _, span in (part.strip().partition("=") for part in text.split(",")):
-        low, _, high = span.partition(":")
-        limits[currency] = (Decimal(low), Decimal(high))
-    return limits
-
-
-def parse_balances(text: str) -> dict[str, Decimal]:
-    """Read `USD=1000,EUR=5` as amounts by currency."""
+def parse_amounts(text: str) -> dict[str, tuple[Decimal, ...]]:
+    """Read `USD=0:100,EUR=1:50` as (singleMin, singleMax) by currency; also single amounts."""
     pairs = (part.strip().partition("=") for part in text.split(","))
-    return {currency: Decimal(amount) for currency, _, amount in pairs}
+    return {currency: tuple(map(Decimal, amounts.split(":"))) for currency, _, amounts in pairs}
