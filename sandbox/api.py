@@ -43,7 +43,7 @@ class GatewayApi:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._config = gateway.config
-        self._fault_values = gateway.config.fault_values()
+        self._read_plan = partial(plan_from_text, defaults=gateway.config.fault_values())
         self._answer_numbers = itertools.count(1)
 
     def blueprint(self) -> Blueprint:
@@ -161,12 +161,8 @@ class GatewayApi:
         return limits
 
     def _plan(self, param: CreateParam) -> FaultPlan:
-        for text in (
-            param.receiver_info.remark,
-            self._gateway.faults.draw(param.merchant_order_no),
-        ):
-            if plan := plan_from_text(text or "", self._fault_values):
-                break
+        drawn = self._gateway.faults.draw(param.merchant_order_no)
+        plan = self._read_plan(param.receiver_info.remark or "") or self._read_plan(drawn)
         self._gateway.book.note_faults(param.merchant_order_no, plan)
         return plan
 
