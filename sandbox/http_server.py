@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
@@ -29,12 +29,21 @@ class HttpServer:
         self._is_open = False
         self._connections: dict[socket.socket, bool] = {}
         """All connections; True for one that waits for a request."""
-        self._listener: _Listener | None = None
+        self._listener: BaseWSGIServer | None = None
         self._thread = threading.Thread()
 
     def open(self) -> None:
         """Listen; raises OSError when the port is taken."""
-        self._listener = _Listener(self, self._host, self._app)
+        # Bound here: werkzeug would end the whole process when the port is taken.
+        with socket.create_server((self._host, self.port), backlog=_BACKLOG) as bound:
+            self._listener = make_server(
+                self._host,
+                self.port,
+                self._app,
+                threaded=True,
+                request_handler=type("Handler", (_Handler,), {"owner": self}),
+                fd=bound.fileno(),
+            )
         self.port = self._listener.port
         self._is_open = True
         self._thread = threading.Thread(
@@ -78,22 +87,22 @@ class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     # Nagle's algorithm with delayed acknowledgements would stall small answers for 40 ms.
     disable_nagle_algorithm = True
-    server: _Listener
+    owner: HttpServer
 
     def handle_one_request(self) -> None:
         """Wait for a request and answer it."""
-        self.close_connection = not self.server.owner.note(self.connection, is_idle=True)
+        self.close_connection = not self.owner.note(self.connection, is_idle=True)
         if not self.close_connection:
             super().handle_one_request()
 
     def finish(self) -> None:
         """End the connection."""
-        self.server.owner.forget(self.connection)
+        self.owner.forget(self.connection)
         super().finish()
 
     def run_wsgi(self) -> None:
         """Run the app on a body read to its end, and send head and body in one piece."""
-        if not self.server.owner.note(self.connection, is_idle=False):
+        if not self.owner.note(self.connection, is_idle=False):
             self.close_connection = True
             return
         environ = self.make_environ()
@@ -112,13 +121,3 @@ class _Handler(WSGIRequestHandler):
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
         """Stay quiet: /_requests is the log."""
-
-
-class _Listener(ThreadedWSGIServer):
-    """One period of listening."""
-
-    def __init__(self, owner: HttpServer, host: str, app: WSGIApplication) -> None:
-        # Bound here: werkzeug would end the whole process when the port is taken.
-        with socket.create_server((host, owner.port), backlog=_BACKLOG) as bound:
-            super().__init__(host, owner.port, app, _Handler, fd=bound.fileno())
-        self.owner = owner
