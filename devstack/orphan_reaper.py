@@ -27,21 +27,17 @@ GRACE_SECONDS = 10.0
 _lock = threading.Lock()
 
 
-def watch(what: int | Path, stop_signal: int = signal.SIGTERM) -> None:
+def watch(what: int | Path, stop_signal: int | None = signal.SIGTERM) -> None:
     """Register a folder, or the leader of a process group, which gets `stop_signal` first."""
-    _send(what, stop_signal)
+    with _lock, suppress(BrokenPipeError, ValueError):  # this process is ending
+        helper, parent = _start_helper()
+        if os.getpid() == parent:  # not in a fork
+            print(json.dumps([what, stop_signal], default=str), file=helper.stdin, flush=True)
 
 
 def release(what: int | Path) -> None:
     """Unregister a removed folder, or an ended process before the system reuses its number."""
-    _send(what, None)
-
-
-def _send(what: int | Path, stop_signal: int | None) -> None:
-    with _lock, suppress(BrokenPipeError, ValueError):
-        helper, parent = _start_helper()
-        if os.getpid() == parent:  # not in a fork
-            print(json.dumps([what, stop_signal], default=str), file=helper.stdin, flush=True)
+    watch(what, None)
 
 
 @cache
@@ -68,25 +64,18 @@ def _close(helper: subprocess.Popen[str], parent: int) -> None:
 
 def collect(lines: Iterable[str]) -> dict[int | str, int]:
     """Read all commands; return the processes and folders still watched, with their signals."""
-    watched: dict[int | str, int] = {}
-    for line in lines:
-        what, stop_signal = json.loads(line)
-        if stop_signal is None:
-            watched.pop(what, None)
-        else:
-            watched[what] = stop_signal
-    return watched
+    watched = dict(json.loads(line) for line in lines)
+    return {what: number for what, number in watched.items() if number is not None}
 
 
 def end(processes: dict[int, int]) -> None:
     """Send each process its stop signal, and SIGKILL to its group after the grace period."""
-    running = [pid for pid, stop_signal in processes.items() if _kill(os.kill, pid, stop_signal)]
-    for pid in running:
+    for pid, stop_signal in processes.items():
+        _kill(os.kill, pid, stop_signal)
         _kill(os.kill, pid, signal.SIGCONT)  # a stopped process handles no other signal
     deadline = time.monotonic() + GRACE_SECONDS
-    while running and time.monotonic() < deadline:
+    while any(map(_is_running, processes)) and time.monotonic() < deadline:
         time.sleep(0.02)
-        running = [pid for pid in running if _kill(os.kill, pid, 0) and not _is_zombie(pid)]
     for pid in processes:
         _kill(os.killpg, pid, signal.SIGKILL)
 
@@ -99,17 +88,16 @@ def _kill(send: Callable[[int, int], None], pid: int, number: int) -> bool:
     return True
 
 
-def _is_zombie(pid: int) -> bool:
-    """Whether it has ended without being reaped, as happens in containers without an init."""
-    try:
-        stat = Path("/proc", str(pid), "stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return stat.rpartition(") ")[2].startswith("Z")
+def _is_running(pid: int) -> bool:
+    with suppress(OSError):  # it has ended, or this is no Linux
+        # Containers without an init keep ended processes as zombies.
+        stat = Path("/proc", str(pid), "stat").read_text(errors="replace")
+        return not stat.rpartition(") ")[2].startswith("Z")
+    return _kill(os.kill, pid, 0)
 
 
-def _main() -> None:
-    """The helper: read commands until the parent process has ended, then clean up."""
+if __name__ == "__main__":
+    # The helper: read commands until the parent process has ended, then clean up.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     watched = collect(sys.stdin)
@@ -117,7 +105,3 @@ def _main() -> None:
     for what in watched:
         if isinstance(what, str):
             shutil.rmtree(what, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    _main()

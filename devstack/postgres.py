@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +13,7 @@ import psycopg
 
 from devstack.binaries import postgres_program
 from devstack.databases import PostgresServer
+from devstack.process import ChildProcess
 from devstack.server import LocalServer
 from devstack.unprivileged import reachable, reachable_copy, server_user
 
@@ -59,17 +59,16 @@ class LocalPostgres(LocalServer, PostgresServer):
         return f"postgresql://postgres@/postgres?host={quote(str(self._socket_folder))}&port=5432"
 
     def _start(self, folder: Path) -> None:
-        data = folder / "data"
+        data, log = folder / "data", folder / "postgres.log"
         self._ensure_reachable(data)
         if not (data / "PG_VERSION").exists():
-            self._initialise(data)
+            self._initialise(data, log)
         if self._socket_folder is None:
             short = len(os.fsencode(data / ".s.PGSQL.5432")) <= _SOCKET_PATH_BYTES
             self._socket_folder = data if short else self._temporary_folder("/tmp")  # noqa: S108
         settings = {"unix_socket_directories": f'"{self._socket_folder}"', **self._settings}
         options = [part for item in settings.items() for part in ("-c", "=".join(item))]
         command = [str(self._program), "-D", str(data), *options]
-        log = folder / "postgres.log"
         self._launch(command, log, self._answers, env=_environment(), cwd=data, **self._user)
 
     def _ensure_reachable(self, data: Path) -> None:
@@ -80,27 +79,18 @@ class LocalPostgres(LocalServer, PostgresServer):
                 f"PostgreSQL does not run as root, and its user cannot enter {data.parent}: "
                 "choose a folder outside of your home, or do not run this as root"
             )
-        if not reachable(self._program):
-            self._program = reachable_copy(self._program, self._temporary_folder())
+        self._program = reachable_copy(self._program, self._temporary_folder)
 
-    def _initialise(self, data: Path) -> None:
+    def _initialise(self, data: Path, log: Path) -> None:
         # Made under another name, so that a folder `data` is always complete.
         unfinished = data.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         self._give(unfinished)
-        done = subprocess.run(  # noqa: S603
-            [str(self._program.with_name("initdb")), *_INITDB_OPTIONS, "-D", str(unfinished)],
-            env=_environment(),
-            cwd=unfinished,
-            capture_output=True,
-            text=True,
-            timeout=_INITDB_SECONDS,
-            check=False,
-            **self._user,
-        )
-        if done.returncode:
-            raise RuntimeError(f"PostgreSQL's initdb failed:\n{done.stderr.strip()}")
+        command = [str(self._program.with_name("initdb")), *_INITDB_OPTIONS, "-D", str(unfinished)]
+        initdb = ChildProcess(command, log, env=_environment(), cwd=unfinished, **self._user)
+        if initdb.wait(_INITDB_SECONDS):
+            raise RuntimeError(f"PostgreSQL's initdb failed:\n{initdb.log_tail()}")
         unfinished.rename(data)
 
     def _temporary_folder(self, base: str | None = None) -> Path:

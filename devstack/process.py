@@ -77,18 +77,15 @@ class ChildProcess:
         The rest of its process group is killed once it has ended.
         """
         with self._lock:
-            if self._popen.returncode is None and self._has_exited():
+            if self._popen.returncode is None:
+                with suppress(ChildProcessError):  # it was reaped already
+                    if not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                        return None
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, signal.SIGKILL)
                 self._popen.wait()
                 orphan_reaper.release(self.pid)
             return self._popen.returncode
-
-    def _has_exited(self) -> bool:
-        try:
-            return bool(os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
-        except ChildProcessError:
-            return True
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the process alone; nothing happens when it has ended."""

@@ -47,17 +47,9 @@ class ProcessGroup:
         self._processes[name] = ChildProcess(argv, log_path, name=name, env=env)
         return self._processes[name]
 
-    def send_signal(self, name: str, number: int) -> None:
-        """Send a signal to the process alone, for example SIGSTOP and SIGCONT."""
-        self._processes[name].send_signal(number)
-
     def stop(self, name: str, grace: float | None = None) -> int:
-        """Send SIGTERM, and SIGKILL after the grace period. Returns the exit status."""
+        """Send SIGTERM, and SIGKILL after the grace period, in seconds; returns the exit status."""
         return self._processes[name].stop(self._grace if grace is None else grace)
-
-    def kill(self, name: str) -> int:
-        """Send SIGKILL to the process and its children. Returns the exit status."""
-        return self._processes[name].kill()
 
     def restart(self, name: str) -> ChildProcess:
         """Stop the process if it runs, and start it with the same command, environment and log."""

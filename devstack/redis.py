@@ -40,18 +40,14 @@ class LocalRedis(LocalServer):
         """
         super().__init__(folder)
         self._program = str(redis_program())
-        self._port = port
-
-    @property
-    def port(self) -> int:
-        """Its TCP port on 127.0.0.1; RuntimeError before the first start."""
-        if self._port is None:
-            raise RuntimeError("Redis was never started")
-        return self._port
+        self.port = port
+        """Its TCP port on 127.0.0.1; known after the first start."""
 
     @property
     def url(self) -> str:
         """Database 0, as redis://127.0.0.1:port/0; RuntimeError before the first start."""
+        if self.port is None:
+            raise RuntimeError("Redis was never started")
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self, *, wipe: bool = False) -> None:
@@ -73,8 +69,8 @@ class LocalRedis(LocalServer):
     def _start(self, folder: Path) -> None:
         data = folder / "data"
         data.mkdir(exist_ok=True)
-        for tries_left in reversed(range(1 if self._port else _PORT_TRIES)):
-            port = self._port or free_port()
+        for tries_left in reversed(range(1 if self.port else _PORT_TRIES)):
+            port = self.port or free_port()
             command = [self._program, "--port", str(port), "--dir", str(data), *_OPTIONS]
             try:
                 self._launch(command, folder / "redis.log", partial(_answers, port))
@@ -82,7 +78,7 @@ class LocalRedis(LocalServer):
                 if not tries_left or "Address already in use" not in str(error):
                     raise
             else:
-                self._port = port
+                self.port = port
                 return
 
 

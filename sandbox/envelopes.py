@@ -21,28 +21,26 @@ def with_places(amount: Decimal, places: int) -> str:
     return f"{amount:.{max(own, places)}f}"
 
 
-def answer(config: SandboxConfig, data: dict[str, Any] | list[Any]) -> dict[str, Any]:
-    """Wrap `data` as a success. The sign covers `data` alone (section 4.4)."""
-    signature = sign(data, config.api_key, config.nested)
-    return _envelope(config, SUCCESS_CODE, "success", data, signature)
-
-
-def refusal(config: SandboxConfig, code: int, message: str) -> dict[str, Any]:
-    """Wrap a code other than 1, without data and sign: what EPAY sends is not documented (7)."""
-    return _envelope(config, code, message, None, "")
-
-
-def _envelope(
-    config: SandboxConfig, code: int, message: str, data: object, signature: str
+def answer(
+    config: SandboxConfig,
+    data: dict[str, Any] | list[Any] | None,
+    code: int = SUCCESS_CODE,
+    message: str = "success",
 ) -> dict[str, Any]:
+    """Wrap `data`. The sign covers `data` alone (section 4.4)."""
     return {
-        "sign": signature,
+        "sign": "" if data is None else sign(data, config.api_key, config.nested),
         "epayAccount": config.account,
         "version": VERSION,
         "code": code,
         "message": message,
         "data": data,
     }
+
+
+def refusal(config: SandboxConfig, code: int, message: str) -> dict[str, Any]:
+    """Wrap a code other than 1, without data and sign: what EPAY sends is not documented (7)."""
+    return answer(config, None, code, message)
 
 
 def created_data(order: Order, status: str) -> dict[str, Any]:

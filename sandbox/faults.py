@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict, field_validator
 
 # A colon may stand for the equals sign, since section 4.3 advises against `=` in a remark.
 _MARKER = re.compile(r"sandbox:([a-z_0-9]+)(?:[=:]([0-9.]+))?")
@@ -66,43 +68,23 @@ class Fault(StrEnum):
     """[=seconds] Status 11 for a while, then 7."""
 
 
-class UnknownFaultError(ValueError):
-    """A marker or a rate names no fault."""
+FaultPlan = dict[Fault, float]
+"""The faults of one order with their values."""
 
 
-@dataclass(frozen=True, slots=True)
-class FaultPlan:
-    """The faults of one order with their values. Several markers may be combined."""
+def plan_from_text(text: str, defaults: Mapping[Fault, float] = MappingProxyType({})) -> FaultPlan:
+    """Find all markers in a remark; raises ValueError for one that names no fault.
 
-    marks: tuple[tuple[Fault, float | None], ...] = ()
-
-    def __contains__(self, fault: Fault) -> bool:
-        """Whether this fault was ordered."""
-        return any(mark is fault for mark, _ in self.marks)
-
-    def value(self, fault: Fault, default: float) -> float:
-        """Give the value of the marker, or the default."""
-        given = dict(self.marks).get(fault)
-        return default if given is None else given
-
-    @property
-    def name(self) -> str | None:
-        """The faults' names as the ledger shows them, joined by `+`."""
-        return "+".join(mark for mark, _ in self.marks) or None
-
-
-NO_FAULTS = FaultPlan()
-
-
-def plan_from_text(text: str) -> FaultPlan:
-    """Find all markers in a remark; raises UnknownFaultError for one that means nothing."""
-    marks = []
+    A marker without a value gets the fault's default, or 1.
+    """
+    plan = FaultPlan()
     for match in _MARKER.finditer(text):
         try:
-            marks.append((Fault(match[1]), float(match[2]) if match[2] else None))
+            fault = Fault(match[1])
+            plan[fault] = float(match[2]) if match[2] else defaults.get(fault, 1.0)
         except ValueError as error:
-            raise UnknownFaultError(f"no such sandbox fault: {match[0]}") from error
-    return FaultPlan(tuple(marks)) if marks else NO_FAULTS
+            raise ValueError(f"no such sandbox fault: {match[0]}") from error
+    return plan
 
 
 def chance(*key: object) -> float:
@@ -111,11 +93,12 @@ def chance(*key: object) -> float:
     return int.from_bytes(digest[:6]) / 2**48
 
 
-@dataclass(frozen=True, slots=True)
-class GlobalFaults:
+class GlobalFaults(BaseModel):
     """The faults for all orders, set at run time through /_faults."""
 
-    rates: Mapping[str, float]
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rates: dict[str, float] = {}
     """Share of orders per marker (without `sandbox:`); a marker in the remark goes before."""
     seed: int = 0
     latency_seconds: float = 0.0
@@ -125,41 +108,19 @@ class GlobalFaults:
     lose_answers: float = 0.0
     """Share of answers, of every call, that are lost after the work was done."""
 
-    def draw(self, merchant_order_no: str) -> FaultPlan:
-        """Choose the fault of an order that names none; the same for each arrival of the order."""
+    @field_validator("rates")
+    @classmethod
+    def _name_faults(cls, rates: dict[str, float]) -> dict[str, float]:
+        for marker in rates:
+            if not plan_from_text(f"sandbox:{marker}"):
+                raise ValueError(f"no such sandbox fault: {marker}")
+        return rates
+
+    def draw(self, merchant_order_no: str) -> str:
+        """Choose the marker of an order that has none; the same for each arrival of the order."""
         point = chance(self.seed, merchant_order_no)
         for marker, rate in self.rates.items():
             if point < rate:
-                return plan_from_text(f"sandbox:{marker}")
+                return f"sandbox:{marker}"
             point -= rate
-        return NO_FAULTS
-
-
-CALM = GlobalFaults(rates={})
-
-
-def global_faults_from(body: Mapping[str, object], now: GlobalFaults) -> GlobalFaults:
-    """Merge a body of /_faults into the present faults; raises ValueError for a bad one."""
-    values: dict[str, object] = {
-        "seed": now.seed,
-        "latency_seconds": now.latency_seconds,
-        "query_hidden_seconds": now.query_hidden_seconds,
-        "lose_answers": now.lose_answers,
-    }
-    unknown = set(body) - set(values) - {"rates"}
-    if unknown:
-        raise ValueError(f"unknown faults: {', '.join(sorted(unknown))}")
-    values.update({name: body[name] for name in body if name != "rates"})
-    rates = body.get("rates", now.rates)
-    if not isinstance(rates, Mapping):
-        raise ValueError("rates must be an object")  # noqa: TRY004 - one error type for a bad body
-    for marker in rates:
-        if plan_from_text(f"sandbox:{marker}") is NO_FAULTS:
-            raise UnknownFaultError(f"no such sandbox fault: {marker}")
-    return GlobalFaults(
-        rates={str(marker): float(str(rate)) for marker, rate in rates.items()},
-        seed=int(str(values["seed"])),
-        latency_seconds=float(str(values["latency_seconds"])),
-        query_hidden_seconds=float(str(values["query_hidden_seconds"])),
-        lose_answers=float(str(values["lose_answers"])),
-    )
+        return ""

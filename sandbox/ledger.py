@@ -5,13 +5,21 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from decimal import Decimal
 from typing import Any
 
 from sandbox.faults import Fault, FaultPlan
-from sandbox.orders import FINAL, LedgerRow, Order, Payment, Status
+from sandbox.orders import FINAL, LedgerRow, Order, Status
 from sandbox.settings import Duplicates
+
+COUNTED = (
+    "creates_received",
+    "creates_accepted",
+    "queries",
+    "callbacks_sent",
+    "callbacks_acknowledged",
+)
 
 
 class RequestLog:
@@ -29,22 +37,16 @@ class RequestLog:
     def since(self, moment: float) -> list[tuple[float, str, str | None]]:
         """Give the calls that arrived after a Unix time, oldest first."""
         with self._lock:
-            recent = itertools.takewhile(lambda entry: entry[0] > moment, reversed(self._entries))
-            return list(recent)[::-1]
-
-    def clear(self) -> None:
-        """Forget all."""
-        with self._lock:
-            self._entries.clear()
+            return [entry for entry in self._entries if entry[0] > moment]
 
 
 class OrderBook:
     """Every order, and what was received, accepted and paid under its number."""
 
     def __init__(self, duplicates: Duplicates) -> None:
-        self._duplicates = Duplicates(duplicates)
+        self._duplicates = duplicates
         self._lock = threading.Lock()
-        self._rows: dict[str, LedgerRow] = {}
+        self._rows: defaultdict[str, LedgerRow] = defaultdict(LedgerRow)
         self._numbers = itertools.count(1)
         # Two runs of the sandbox must not give the same epayOrderNo to different orders.
         self._number_base = time.time_ns() // 1_000_000
@@ -52,54 +54,48 @@ class OrderBook:
     def arrive(self, no: str, amount: str | None, currency: str | None) -> None:
         """Count a create that arrived with a valid envelope, whatever becomes of it."""
         with self._lock:
-            row = self._rows.setdefault(no, LedgerRow())
-            row.creates_received += 1
+            row = self._rows[no]
+            row.counts["creates_received"] += 1
             if not row.orders:
                 row.amount, row.currency = amount, currency
 
     def note_faults(self, no: str, faults: FaultPlan) -> None:
         """Note which faults were ordered for a number; its first order's stay."""
         with self._lock:
-            row = self._rows.setdefault(no, LedgerRow())
-            if not row.orders:
-                row.faults = faults
+            if not self._rows[no].orders:
+                self._rows[no].faults = faults
 
-    def spend(self, no: str, fault: Fault) -> bool:
-        """Give True the first time a fault is asked for under a number, False ever after."""
+    def spend(self, no: str, faults: FaultPlan, *candidates: Fault) -> Fault | None:
+        """Give the first candidate that was ordered and has not struck this number; it has now."""
         with self._lock:
-            spent = self._rows.setdefault(no, LedgerRow()).spent
-            first = fault not in spent
-            spent.add(fault)
-            return first
+            spent = self._rows[no].spent
+            ready = (fault for fault in candidates if fault in faults and fault not in spent)
+            fault = next(ready, None)
+            if fault:
+                spent.add(fault)
+            return fault
 
     def new_order_no(self) -> str:
         """Give the next epayOrderNo, 24 digits like the documented samples."""
         return f"{self._number_base:013d}{next(self._numbers):011d}"
 
-    def accept(self, order: Order) -> tuple[Order | None, bool]:
-        """Take an order in.
-
-        Gives the order that answers (None: refused as a duplicate) and whether it is new.
-        """
+    def accept(self, order: Order) -> Order | None:
+        """Take an order in; gives it, or the first of its number, or None to refuse it."""
         with self._lock:
-            row = self._rows.setdefault(order.merchant_order_no, LedgerRow())
+            row = self._rows[order.merchant_order_no]
             if row.orders and self._duplicates is not Duplicates.PAY:
-                same = self._duplicates is Duplicates.SAME
-                return (row.orders[-1] if same else None), False
+                return row.orders[-1] if self._duplicates is Duplicates.SAME else None
             row.orders.append(order)
-            row.creates_accepted += 1
-            return order, True
+            row.counts["creates_accepted"] += 1
+            return order
 
-    def look_up(self, no: str) -> tuple[Order | None, str]:
-        """Count a query; gives the number's newest visible order (or None) and its status now."""
+    def look_up(self, no: str) -> Order | None:
+        """Count a query; gives the number's newest visible order, or None."""
         with self._lock:
-            row = self._rows.setdefault(no, LedgerRow())
-            row.queries += 1
+            row = self._rows[no]
+            row.counts["queries"] += 1
             now = time.monotonic()
-            for order in reversed(row.orders):
-                if order.visible_at <= now:
-                    return order, order.status
-            return None, ""
+            return next((one for one in reversed(row.orders) if one.visible_at <= now), None)
 
     def find(self, no: str) -> Order | None:
         """Give the newest order of a number, hidden or not."""
@@ -115,72 +111,46 @@ class OrderBook:
             order.status = status
             if status == Status.PAID and not order.paid:
                 order.paid = True
-                payment = Payment(order.epay_order_no, order.amount, order.currency, time.time())
+                payment = {
+                    "epayOrderNo": order.epay_order_no,
+                    "amount": str(order.amount),
+                    "currency": order.currency,
+                    "at": time.time(),
+                }
                 self._row_of(order).payments.append(payment)
             return True
 
-    def count_answer(self, order: Order) -> int:
-        """Count an answer about an order; 1 for the first."""
+    def count(self, order: Order, what: str) -> None:
+        """Count one of `COUNTED` that happened to an order."""
         with self._lock:
-            order.answers += 1
-            return order.answers
-
-    def hold_callback(self, order: Order) -> None:
-        """Keep the order's callback back until `release_callback`."""
-        with self._lock:
-            order.callback_held = True
-
-    def release_callback(self, order: Order) -> bool:
-        """Give True once, to the one caller that must now send the callback that was held."""
-        with self._lock:
-            held, order.callback_held = order.callback_held, False
-            return held
-
-    def callback_sent(self, order: Order) -> None:
-        """Count a callback that goes out."""
-        with self._lock:
-            self._row_of(order).callbacks_sent += 1
-
-    def callback_acknowledged(self, order: Order) -> None:
-        """Count a callback that was answered with `success`."""
-        with self._lock:
-            self._row_of(order).callbacks_acknowledged += 1
+            self._row_of(order).counts[what] += 1
 
     def paid_by_currency(self) -> dict[str, Decimal]:
         """Sum up what was paid out so far."""
+        sums: defaultdict[str, Decimal] = defaultdict(Decimal)
         with self._lock:
-            sums: dict[str, Decimal] = {}
             for row in self._rows.values():
                 for payment in row.payments:
-                    sums[payment.currency] = sums.get(payment.currency, Decimal(0)) + payment.amount
-            return sums
+                    sums[payment["currency"]] += Decimal(payment["amount"])
+        return sums
 
     def ledger(self) -> dict[str, Any]:
         """Give all rows and their totals, at one instant."""
         with self._lock:
             rows = self._rows.values()
-            totals = {
-                "creates_received": sum(row.creates_received for row in rows),
-                "creates_accepted": sum(row.creates_accepted for row in rows),
+            totals = {name: sum(row.counts[name] for row in rows) for name in COUNTED} | {
                 "payments": sum(len(row.payments) for row in rows),
                 "paid_orders": sum(bool(row.payments) for row in rows),
                 "paid_twice": sum(len(row.payments) > 1 for row in rows),
-                "queries": sum(row.queries for row in rows),
-                "callbacks_sent": sum(row.callbacks_sent for row in rows),
-                "callbacks_acknowledged": sum(row.callbacks_acknowledged for row in rows),
             }
-            return {
-                "orders": {no: row.as_json() for no, row in self._rows.items()},
-                "totals": totals,
-            }
+            orders = {no: row.as_json() for no, row in self._rows.items()}
+            return {"orders": orders, "totals": totals}
 
     def ledger_of(self, no: str) -> dict[str, Any] | None:
         """Give one row, its payments under `payments_made`; None for a number never heard."""
         with self._lock:
             row = self._rows.get(no)
-            if row is None:
-                return None
-            return row.as_json() | {"payments_made": [paid.as_json() for paid in row.payments]}
+            return row.as_json() | {"payments_made": list(row.payments)} if row else None
 
     def reset(self) -> None:
         """Forget every order and payment."""
@@ -188,6 +158,6 @@ class OrderBook:
             self._rows.clear()
 
     def _row_of(self, order: Order) -> LedgerRow:
-        # An order may outlive a reset for a moment: what it does then is booked where none sees it.
+        # An order may outlive a reset for a moment: its events then count in no row of the book.
         row = self._rows.get(order.merchant_order_no)
         return row if row and order in row.orders else LedgerRow()

@@ -32,28 +32,22 @@ class OrderSimulation:
         self._book = book
         self._scheduler = scheduler
         self._sender = sender
+        self._held_callbacks: dict[Order, bool] = {}
+        """The orders whose callback waits for a query to see the end, each with True."""
 
     def begin(self, order: Order) -> None:
         """Set a new order on its way: status 1, after `pay_after` its end, or a detour."""
-        stages: list[tuple[float, Status]] = [
-            (order.faults.value(fault, self._config.pending_seconds), status)
-            for fault, status in _DETOURS.items()
-            if fault in order.faults
-        ]
-        end = next(
-            (status for fault, status in _ENDS.items() if fault in order.faults), Status.PAID
-        )
-        # Each status is reached after the time that the one before it lasts.
-        lasts = [self._config.pay_after, *(seconds for seconds, _ in stages)]
-        statuses = [*(status for _, status in stages), end]
-        at = 0.0
-        for seconds, status in zip(lasts, statuses, strict=True):
-            at += seconds
-            self._scheduler.after(at, partial(self._reach, order, status))
+        at = self._config.pay_after
+        for fault, status in _DETOURS.items():
+            if fault in order.faults:
+                self._scheduler.after(at, partial(self._reach, order, status))
+                at += order.faults[fault]
+        ends = (status for fault, status in _ENDS.items() if fault in order.faults)
+        self._scheduler.after(at, partial(self._reach, order, next(ends, Status.PAID)))
 
     def saw(self, order: Order, status: str) -> None:
         """Send the callback that waited for a query to show the end, if this status is one."""
-        if status in FINAL and order.callback_held:
+        if status in FINAL and order in self._held_callbacks:
             self._scheduler.after(_AFTER_ANSWER_SECONDS, partial(self._release, order))
 
     def report(self, order: Order, status: str, *, callback: bool) -> None:
@@ -63,39 +57,31 @@ class OrderSimulation:
             self._sender.send(Delivery(order, status, order.amount))
 
     def _reach(self, order: Order, status: Status) -> None:
-        if self._book.move(order, status) and status in FINAL:
-            self._announce(order, status)
-
-    def _announce(self, order: Order, status: str) -> None:
+        if not self._book.move(order, status) or status not in FINAL:
+            return
         if not order.notify_url or Fault.NO_CALLBACK in order.faults:
             return
         if Fault.LATE_CALLBACK in order.faults:
-            self._book.hold_callback(order)
-            longest = order.faults.value(Fault.LATE_CALLBACK, self._config.late_callback_seconds)
-            self._scheduler.after(longest, lambda: self._release(order))
-            return
-        self._send(order, status)
+            self._held_callbacks[order] = True
+            longest = order.faults[Fault.LATE_CALLBACK]
+            self._scheduler.after(longest, partial(self._release, order))
+        else:
+            self._send(order, status)
 
     def _release(self, order: Order) -> None:
-        if self._book.release_callback(order):
+        if self._held_callbacks.pop(order, False):
             self._send(order, order.status)
 
     def _send(self, order: Order, status: str) -> None:
         faults = order.faults
         amount = order.amount + 1 if Fault.WRONG_AMOUNT_CALLBACK in faults else order.amount
-        wrong = 0
-        if Fault.WRONG_CALLBACK_SIGNATURE in faults:
-            configured = self._config.wrong_callback_signatures
-            wrong = int(faults.value(Fault.WRONG_CALLBACK_SIGNATURE, configured))
-        first = Delivery(order, status, amount, wrong_signatures=wrong)
+        first = Delivery(order, status, amount)
+        first.wrong_signatures = faults.get(Fault.WRONG_CALLBACK_SIGNATURE, 0)
         if Fault.OUT_OF_ORDER_CALLBACK in faults:
-            stale = Delivery(order, Status.CONFIRMED, amount)
-            first.then = lambda: self._sender.send(stale)
+            first.followed_by = Delivery(order, Status.CONFIRMED, amount)
         self._sender.send(first)
-        if Fault.DUPLICATE_CALLBACK in faults:
-            copies = int(faults.value(Fault.DUPLICATE_CALLBACK, self._config.duplicate_callbacks))
-            for _ in range(copies - 1):
-                self._sender.send(Delivery(order, status, amount, retried=False))
+        for _ in range(int(faults.get(Fault.DUPLICATE_CALLBACK, 1)) - 1):
+            self._sender.send(Delivery(order, status, amount, retried=False))
         if Fault.CONTRADICT in faults:
             other = Delivery(order, Status.FAILED, amount)
-            self._scheduler.after(self._config.contradict_after, lambda: self._sender.send(other))
+            self._scheduler.after(self._config.contradict_after, partial(self._sender.send, other))

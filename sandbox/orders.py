@@ -1,13 +1,16 @@
-"""The sandbox's records: an order, a payment, and the ledger's row for one merchantOrderNo."""
+"""The sandbox's records: an order, and the ledger's row for one merchantOrderNo."""
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sandbox.faults import NO_FAULTS, Fault, FaultPlan
+from sandbox.faults import Fault, FaultPlan
 
 
 class Status(StrEnum):
@@ -45,29 +48,8 @@ class Order:
     """Monotonic time from which queries find the order."""
     status: str = Status.CONFIRMED
     paid: bool = False
-    answers: int = 0
-    """How many answers described this order."""
-    callback_held: bool = False
-    """Whether its callback waits for a query to see the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """Money that left, once. `at` is Unix time."""
-
-    epay_order_no: str
-    amount: Decimal
-    currency: str
-    at: float
-
-    def as_json(self) -> dict[str, Any]:
-        """As /_ledger/<merchantOrderNo> shows it."""
-        return {
-            "epayOrderNo": self.epay_order_no,
-            "amount": str(self.amount),
-            "currency": self.currency,
-            "at": self.at,
-        }
+    answer_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """Numbers the answers that describe this order."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,28 +58,26 @@ class LedgerRow:
 
     amount: str | None = None
     currency: str | None = None
-    faults: FaultPlan = NO_FAULTS
-    creates_received: int = 0
-    creates_accepted: int = 0
-    queries: int = 0
-    callbacks_sent: int = 0
-    callbacks_acknowledged: int = 0
+    faults: FaultPlan = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    """How often each of `ledger.COUNTED` happened."""
     orders: list[Order] = field(default_factory=list)
-    payments: list[Payment] = field(default_factory=list)
+    payments: list[dict[str, Any]] = field(default_factory=list)
+    """Money that left, as /_ledger/<merchantOrderNo> shows it. `at` is Unix time."""
     spent: set[Fault] = field(default_factory=set)
     """Faults of the first create only, that have had their turn."""
 
     def as_json(self) -> dict[str, Any]:
         """As /_ledger shows it."""
         return {
-            "creates_received": self.creates_received,
-            "creates_accepted": self.creates_accepted,
+            "creates_received": self.counts["creates_received"],
+            "creates_accepted": self.counts["creates_accepted"],
             "payments": len(self.payments),
             "status": self.orders[-1].status if self.orders else None,
             "amount": self.amount,
             "currency": self.currency,
-            "queries": self.queries,
-            "callbacks_sent": self.callbacks_sent,
-            "callbacks_acknowledged": self.callbacks_acknowledged > 0,
-            "fault": self.faults.name,
+            "queries": self.counts["queries"],
+            "callbacks_sent": self.counts["callbacks_sent"],
+            "callbacks_acknowledged": self.counts["callbacks_acknowledged"] > 0,
+            "fault": "+".join(self.faults) or None,
         }

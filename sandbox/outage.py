@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from enum import StrEnum
 
+from sandbox.http_server import HttpServer
 from sandbox.scheduler import Scheduler
 
 
@@ -24,41 +24,35 @@ class DownMode(StrEnum):
 
 
 class Outage:
-    """Whether the gateway is away, how, and until when.
+    """Whether the gateway is away, how, and until when."""
 
-    `close_door` and `open_door` do the work of the mode `refuse`.
-    """
-
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, http: HttpServer) -> None:
         self._scheduler = scheduler
+        self._http = http
         self._lock = threading.Lock()
         self._until = 0.0
         self._mode = DownMode.REFUSE
-        self._door_closed = False
-        self.close_door: Callable[[], None] = _nothing
-        self.open_door: Callable[[], None] = _nothing
+        self._is_refusing = False
 
     def begin(self, seconds: float, mode: DownMode = DownMode.REFUSE) -> None:
         """Be away from now on. In mode `refuse` the socket is closed when this returns."""
         with self._lock:
             self._until = max(self._until, time.monotonic() + seconds)
             self._mode = mode
-            if mode is DownMode.REFUSE and not self._door_closed:
-                self._door_closed = True
-                self.close_door()
+            if mode is DownMode.REFUSE and not self._is_refusing:
+                self._is_refusing = True
+                self._http.close()
         self._scheduler.after(seconds, self._open_when_over)
 
     def end(self) -> None:
         """Be back at once."""
-        with self._lock:
-            self._until = 0.0
+        self._until = 0.0
         self._open_when_over()
 
     @property
     def mode(self) -> DownMode | None:
         """How the gateway is away, or None while it is there."""
-        with self._lock:
-            return self._mode if time.monotonic() < self._until else None
+        return self._mode if self.seconds_left else None
 
     @property
     def seconds_left(self) -> float:
@@ -67,16 +61,12 @@ class Outage:
 
     def _open_when_over(self) -> None:
         with self._lock:
-            if not self._door_closed or time.monotonic() < self._until:
-                return  # whoever prolonged the outage has scheduled its end as well
+            if not self._is_refusing or self.seconds_left:
+                return  # a longer outage has scheduled its own end
             try:
-                self.open_door()
+                self._http.open()
             except OSError:
                 # Another program may hold the port for a moment, as a local end.
                 self._scheduler.after(0.1, self._open_when_over)
             else:
-                self._door_closed = False
-
-
-def _nothing() -> None:
-    """Stand in for a door where there is none, as under Flask's test client."""
+                self._is_refusing = False

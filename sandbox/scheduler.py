@@ -28,7 +28,7 @@ class Scheduler:
     def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Run the action once, so many seconds from now; not at all once `stop` was called."""
         if not self._stopping:
-            self._queue.enter(seconds, 0, _guarded, (action,))
+            self._queue.enter(seconds, 0, action)
             self._changed.set()
 
     def clear(self) -> None:
@@ -52,14 +52,9 @@ class Scheduler:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._queue.run()
+            try:
+                self._queue.run()
+            except Exception:  # it must not stop the other actions
+                _logger.exception("a scheduled action failed")
             if not self._stopping and self._queue.empty():
                 self._wait()
-
-
-def _guarded(action: Callable[[], object]) -> None:
-    """Run an action; its failure must not stop the others."""
-    try:
-        action()
-    except Exception:
-        _logger.exception("a scheduled action failed")

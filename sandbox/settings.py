@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sandbox.faults import Fault
 from shared.epay.signing import NestedForm
 
 PREFIX = "/capi/openapi"
@@ -102,6 +103,21 @@ class SandboxConfig(BaseModel):
     request_log_size: int = 200_000
     """How many calls /_requests remembers."""
 
+    def fault_values(self) -> dict[Fault, float]:
+        """The values of markers that give none."""
+        return {
+            Fault.ACCEPT_THEN_SILENCE: self.silence_seconds,
+            Fault.SLOW: self.slow_seconds,
+            Fault.DOWN: self.down_seconds,
+            Fault.HIDDEN: self.hidden_seconds,
+            Fault.PENDING: self.pending_seconds,
+            Fault.EXCEPTION: self.pending_seconds,
+            Fault.LATE_CALLBACK: self.late_callback_seconds,
+            Fault.DUPLICATE_CALLBACK: self.duplicate_callbacks,
+            Fault.WRONG_CALLBACK_SIGNATURE: self.wrong_callback_signatures,
+            Fault.REFUSE: self.refused_code,
+        }
+
 
 class _SandboxSettings(BaseSettings, SandboxConfig):
     """A stand-in EPAY gateway. Each option is also read from SANDBOX_<OPTION>.
@@ -144,16 +160,7 @@ def read_config(arguments: Sequence[str]) -> SandboxConfig:
     return _SandboxSettings(_cli_parse_args=list(arguments), **shared)  # type: ignore[arg-type]
 
 
-def parse_limits(text: str) -> dict[str, tuple[Decimal, Decimal]]:
-    """Read `USD=0:100,EUR=1:50` as (singleMin, singleMax) by currency."""
-    limits = {}
-    for currency, _, span in (part.strip().partition("=") for part in text.split(",")):
-        low, _, high = span.partition(":")
-        limits[currency] = (Decimal(low), Decimal(high))
-    return limits
-
-
-def parse_balances(text: str) -> dict[str, Decimal]:
-    """Read `USD=1000,EUR=5` as amounts by currency."""
+def parse_amounts(text: str) -> dict[str, tuple[Decimal, ...]]:
+    """Read `USD=0:100,EUR=1:50` as (singleMin, singleMax) by currency; also single amounts."""
     pairs = (part.strip().partition("=") for part in text.split(","))
-    return {currency: Decimal(amount) for currency, _, amount in pairs}
+    return {currency: tuple(map(Decimal, amounts.split(":"))) for currency, _, amounts in pairs}

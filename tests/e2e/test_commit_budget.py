@@ -83,7 +83,7 @@ def test_three_commits_two_messages_one_request(
     for number in range(N):
         service.ask(f"cost-{number}")
 
-    wait_for(lambda: len(service.gateway.state.log.since(0)) >= N, 60, "all to be sent")
+    wait_for(lambda: len(service.gateway.log.since(0)) >= N, 60, "all to be sent")
     reads = int((time.monotonic() - began) / PAUSE_READ_SECONDS) + 2
 
     def all_called_back() -> bool:
@@ -105,7 +105,7 @@ def test_three_commits_two_messages_one_request(
     sessions_after, commits_after = wait_for(flushed, 60, "the backends' last numbers")
     connections = sessions_after - sessions
     assert service.sql("SELECT count(*) FROM payout WHERE status = 'succeeded'")[0].count == N
-    requests = service.gateway.state.log.since(0)
+    requests = service.gateway.log.since(0)
     assert [call for _, call, _ in requests] == ["createEwalletTransaction"] * N
     assert messages <= 2 * N
     assert 0 < connections <= WORKER_CONNECTIONS < N / 2

@@ -93,7 +93,7 @@ def test_a_pause_amid_payouts(full_service: Service) -> None:
     """
 
     def euros() -> list[str]:
-        logged = full_service.gateway.state.log.since(0)
+        logged = full_service.gateway.log.since(0)
         return [no for _, call, no in logged if call.startswith("create") and no in orders]
 
     orders = [f"euro-{number}" for number in range(30)]

@@ -93,7 +93,7 @@ class Drill:
         self.service.gateway.clear_faults()
         if not self.sound:
             for process in [*self._ever, "beat"]:
-                self.service.processes.kill(process)
+                self.service.processes[process].kill()
             self.workers.clear()
             self.reconciler = ""
         if not self.workers:

@@ -169,7 +169,7 @@ def shop(ground: Ground) -> Iterator[tuple[dict[str, str], Callable[[Any], dict[
             yield environment, _statuses_heard
         finally:
             for name in started:
-                ground.processes.kill(name)
+                ground.processes[name].kill()
 
 
 def _statuses_heard(db: Any) -> dict[str, int]:

@@ -74,7 +74,7 @@ def test_kill_takes_the_children_along(group: ProcessGroup, log: Path) -> None:
     group.start("parent", PARENT, None, log)
     child = child_of(log)
 
-    assert group.kill("parent") == -signal.SIGKILL
+    assert group["parent"].kill() == -signal.SIGKILL
 
     wait_for(lambda: not is_running(child), 60, "the child to end")
     assert group.poll() == {"parent": -signal.SIGKILL}
@@ -110,7 +110,7 @@ def test_one_name_one_process(group: ProcessGroup, log: Path) -> None:
     with pytest.raises(ValueError, match="one is running already"):
         group.start("one", SLEEP, None, log)
 
-    group.kill("one")
+    group["one"].kill()
     assert group.start("one", SLEEP, None, log).returncode is None
 
 
@@ -130,7 +130,7 @@ def test_stopped_process_can_be_ended(group: ProcessGroup, log: Path) -> None:
     """A process frozen by SIGSTOP is woken to heed its SIGTERM."""
     group.start("frozen", SLEEP, None, log)
     wait_for(says(log, "up"), 60, "it to be up")
-    group.send_signal("frozen", signal.SIGSTOP)
+    group["frozen"].send_signal(signal.SIGSTOP)
 
     assert group.stop("frozen") == -signal.SIGTERM
 
@@ -140,9 +140,9 @@ def test_signal_to_a_dead_process_does_nothing(group: ProcessGroup, log: Path) -
     group.start("dead", ("/bin/true",), None, log)
     group["dead"].wait(60)
 
-    group.send_signal("dead", signal.SIGKILL)
+    group["dead"].send_signal(signal.SIGKILL)
 
-    assert group.kill("dead") == 0
+    assert group["dead"].kill() == 0
 
 
 def test_exception_ends_the_processes(log: Path) -> None:

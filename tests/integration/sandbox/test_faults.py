@@ -28,10 +28,9 @@ def test_accepted_without_an_answer(merchant: Merchant, fault: str) -> None:
 def test_silence_ends_when_the_client_gives_up(start: Any) -> None:
     """A connection held in silence is let go as soon as its client hangs up."""
     merchant = start(silence_seconds=600)
-    connections = merchant.gateway._door.connections
     with requests.Session() as session, pytest.raises(requests.Timeout):
         Merchant(merchant.gateway, session, timeout=(60, 0.1)).create("A1", "accept_then_silence")
-    until(lambda: connections.count == 0)
+    until(lambda: merchant.gateway._http.connection_count == 0)
     until(lambda: merchant.status("A1") == "7")
 
 
@@ -167,5 +166,5 @@ def test_lost_answers(merchant: Merchant) -> None:
 def test_every_fault_has_its_marker() -> None:
     """Each fault can be named in a remark, with and without a value."""
     for fault in Fault:
-        assert plan_from_text(f"x sandbox:{fault}=2.5 y").value(fault, 0) == 2.5
+        assert plan_from_text(f"x sandbox:{fault}=2.5 y")[fault] == 2.5
         assert fault in plan_from_text(f"sandbox:{fault}")

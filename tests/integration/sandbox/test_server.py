@@ -136,7 +136,7 @@ def test_keep_alive_is_quick(merchant: Merchant) -> None:
         merchant.create(f"A{n}")
         times.append(time.monotonic() - began)
     assert min(times[25:]) < 0.03, "the first ones are acknowledged at once by any server"
-    assert merchant.gateway._door.connections.count == 1
+    assert merchant.gateway._http.connection_count == 1
 
 
 def test_options_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ class Monkey:
         victims = ["worker-1", "worker-2", "reconciler", "beat-1", "beat-2", "webhook"]
         weights = [4, 4, 3, 1, 1, 1]
         name = self._random.choices(victims, weights)[0]
-        self._processes.kill(name)
+        self._processes[name].kill()
         self._processes.restart(name)
         self.did[f"{name} killed (SIGKILL)"] += 1
 

@@ -133,7 +133,7 @@ def test_interrupted_anywhere_and_run_again_each_is_paid_once(scene: Scene) -> N
         300 + PAID // _PER_SECOND,
         f"{enough} payouts to be accepted",
     )
-    scene.processes.send_signal("batch", signal.SIGINT)
+    scene.processes["batch"].send_signal(signal.SIGINT)
     wait_for(lambda: scene.processes["batch"].returncode is not None, 30, "the batch to end")
     assert scene.processes["batch"].returncode == 130, said.read_text()[-2000:]
     accepted = scene.count()

@@ -92,7 +92,7 @@ def test_never_paid_twice_by_a_gateway_that_would(cruel: Scene) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
         name = dice.choice(["worker-1", "worker-2", "reconciler"])
-        cruel.processes.kill(name)
+        cruel.processes[name].kill()
         cruel.processes.restart(name)
         time.sleep(dice.uniform(1.5, 3))
     known = [no for no in orders if cruel.rows(f"merchant_order_no = '{no}'")]

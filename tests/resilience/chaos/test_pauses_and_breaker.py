@@ -85,7 +85,7 @@ def command(running: Service, *arguments: str) -> str:
 
 def calls(running: Service, name: str | None = None, since: float = 0) -> list[float]:
     """When the gateway was called, in order."""
-    logged = running.gateway.state.log.since(since)
+    logged = running.gateway.log.since(since)
     return sorted(at for at, call, _ in logged if name in {None, call})
 
 

@@ -80,7 +80,7 @@ def test_worker_killed_while_postgres_is_away(drill: Drill) -> None:
     drill.ask(20, QUERIED)
     drill.until(lambda: drill.service.waiting()["unacked"] >= 20, 60, "the worker to hold them")
     began = time.monotonic()
-    drill.service.processes.kill(drill.workers.pop())
+    drill.service.processes[drill.workers.pop()].kill()
     drill.postgres.start()
     drill.workers.append(drill.start_worker())
     drill.until_status(drill.orders, timeout=VISIBILITY + 25)

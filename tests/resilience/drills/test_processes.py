@@ -19,7 +19,7 @@ def test_worker_killed(drill: Drill) -> None:
     drill.until(lambda: drill.creates() >= 10, 60, "requests on the wire")
     crash = datetime.now(UTC)
     began = time.monotonic()
-    drill.service.processes.kill(drill.workers.pop())
+    drill.service.processes[drill.workers.pop()].kill()
     drill.service.gateway.clear_faults()
     in_doubt = [no for no, status in drill.statuses().items() if status == "submitting"]
     drill.workers.append(drill.start_worker())
@@ -120,12 +120,12 @@ def test_worker_suspended_beyond_its_lease(drill: Drill) -> None:
     second = drill.start_worker()
     drill.ask(40, QUERIED)
     drill.until(lambda: drill.creates() >= 5, 60, "requests on the wire")
-    drill.service.processes.send_signal(second, signal.SIGSTOP)
+    drill.service.processes[second].send_signal(signal.SIGSTOP)
     began = time.monotonic()
     try:
         drill.until(lambda: time.monotonic() - began > LEASE + 1.5, 60, "all leases to be over")
     finally:
-        drill.service.processes.send_signal(second, signal.SIGCONT)
+        drill.service.processes[second].send_signal(signal.SIGCONT)
     drill.finish(timeout=60)
     drill.note("from the suspension to the last end", time.monotonic() - began)
     drill.count("leases that ran out", len(drill.events("lease_over")))

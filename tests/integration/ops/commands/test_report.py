@@ -86,7 +86,7 @@ class Shop:
         )
 
     def order(self, order_no: str) -> Order:
-        found = self.gateway.state.book.find(order_no)
+        found = self.gateway.book.find(order_no)
         assert found is not None
         return found
 
@@ -194,10 +194,10 @@ def test_a_sample_and_our_own_sums(shop: Shop, payouts: Callable[..., Any]) -> N
     """--sample asks for so many; --ours-only for none."""
     for number in range(6):
         shop.queue(f"order-{number}")
-    begin = len(shop.gateway.state.log.since(0))
+    begin = len(shop.gateway.log.since(0))
     found = json.loads(payouts("report", "--sample", "2", "--json", **shop.environment).out)
     assert found["agreed"] == 2
-    assert len(shop.gateway.state.log.since(0)) == begin + 2
+    assert len(shop.gateway.log.since(0)) == begin + 2
     environment = {name: shop.environment[name] for name in ("DATABASE_URL", "EPAY_ACCOUNT")}
     found = json.loads(payouts("report", "--ours-only", "--json", **environment).out)
     assert found["totals"] == [
@@ -207,7 +207,7 @@ def test_a_sample_and_our_own_sums(shop: Shop, payouts: Callable[..., Any]) -> N
             "ours": {"count": 6, "amount": "63.00", "fee": "0"},
         }
     ]
-    assert len(shop.gateway.state.log.since(0)) == begin + 2
+    assert len(shop.gateway.log.since(0)) == begin + 2
     assert " 63.00 " in payouts("report", "--ours-only", **environment).out
 
 

@@ -151,7 +151,7 @@ def test_an_end_is_accepted_against_a_mismatch(world: World, clock: Clock) -> No
     """EPAY paid another amount: a person settles that with EPAY, and takes the end; it is told."""
     world.ask(notify=NOTIFY | {"on": ["final"]})
     until_epay_says(world, "7")
-    order = world.gateway.state.book.find("order-1")
+    order = world.gateway.book.find("order-1")
     assert order is not None
     order.amount = Decimal("9.99")
     clock.forward(700)
@@ -402,7 +402,7 @@ def test_of_two_people_one_acts(world: World, clock: Clock) -> None:
 def test_a_report_does_not_hide_that_somebody_was_quicker(world: World, clock: Clock) -> None:
     """EPAY's report is recorded, but nothing is decided on a payout that Bob has just acted on."""
     world.ask()
-    order = world.gateway.state.book.find("order-1")
+    order = world.gateway.book.find("order-1")
     assert order is not None
     order.amount = Decimal("9.99")
     until_epay_says(world, "7")
@@ -444,7 +444,7 @@ def test_what_is_no_longer_allowed_is_not_approved(world: World, clock: Clock) -
     clock.forward(700)
     at = service_of(world, needs_approval=True)
     assert at.act(world.row(), RESEND).proposed
-    order = world.gateway.state.book.find("order-1")
+    order = world.gateway.book.find("order-1")
     assert order is not None
     order.visible_at = 0.0
     until_epay_says(world, "7")

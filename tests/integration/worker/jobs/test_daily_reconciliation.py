@@ -67,7 +67,7 @@ def paid(world: World, *order_nos: str) -> None:
 
 
 def order_of(world: World, order_no: str) -> Order:
-    found = world.gateway.state.book.find(order_no)
+    found = world.gateway.book.find(order_no)
     assert found is not None
     return found
 
@@ -86,9 +86,7 @@ def result(world: World, day: date = DAY) -> tuple[int, int, int, bool]:
 
 
 def queries(world: World) -> list[str]:
-    return [
-        str(no) for _, call, no in world.gateway.state.log.since(0) if call == "queryTransaction"
-    ]
+    return [str(no) for _, call, no in world.gateway.log.since(0) if call == "queryTransaction"]
 
 
 def asked_so_far(world: World) -> Callable[[], list[str]]:

@@ -50,7 +50,7 @@ NO_ANSWER = "accept_then_close sandbox:hidden=600"
 
 def reveal(world: World) -> None:
     """Let EPAY find the order from now on."""
-    order = world.gateway.state.book.find("order-1")
+    order = world.gateway.book.find("order-1")
     assert order is not None
     order.visible_at = 0.0
 
@@ -79,7 +79,7 @@ def test_without_any_callback_queries_find_the_end(world: World, fault: Fault, e
     """The end is recorded with its fee, told once, and nothing is due any more."""
     clock = freeze_clock(world)
     world.ask(remark=f"sandbox:{fault}", notify=NOTIFY | {"on": ["final"]})
-    order = world.gateway.state.book.find("order-1")
+    order = world.gateway.book.find("order-1")
     assert order is not None
     epay_status = {"failed": "6", "cancelled": "5", "closed": "8", "failed_fee_kept": "20"}
     until_epay_says(world, epay_status.get(end, "7"))
@@ -372,7 +372,7 @@ def test_an_order_that_vanishes_is_for_a_person(world: World) -> None:
     world.ask(remark="sandbox:pending=600")
     until_epay_says(world, "19")
     until_due(world, clock)
-    order = world.gateway.state.book.find("order-1")
+    order = world.gateway.book.find("order-1")
     assert order is not None
     order.visible_at = float("inf")
     assert follow(world, clock, 8) == ["pending_withdrawal"] * 8

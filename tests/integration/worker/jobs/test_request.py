@@ -63,7 +63,7 @@ def test_a_payout_is_accepted_and_sent(world: World) -> None:
 def test_all_that_was_asked_for_reaches_epay(world: World) -> None:
     """Amount, currency, remark and extend_fields are sent as they were asked for."""
     world.ask(amount="7", currency="EUR", remark="for May", extend_fields={"shop": "nine"})
-    order = world.gateway.state.book.find("order-1")
+    order = world.gateway.book.find("order-1")
     assert order is not None
     assert (str(order.amount), order.currency, order.remark) == ("7.00", "EUR", "for May")
     assert order.extend_fields == '{"shop":"nine"}'

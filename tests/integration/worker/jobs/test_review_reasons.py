@@ -41,7 +41,7 @@ NO_CODES: dict[str, Any] = {"not_found_codes": frozenset(), "refused_codes": fro
 
 
 def at_epay(world: World) -> Order:
-    found = world.gateway.state.book.find("order-1")
+    found = world.gateway.book.find("order-1")
     assert found is not None
     return found
 

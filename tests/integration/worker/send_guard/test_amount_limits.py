@@ -48,7 +48,7 @@ def limiting(world: World) -> Iterator[World]:
 
 
 def count_limit_requests(world: World) -> int:
-    return [call for _, call, _ in world.gateway.state.log.since(0)].count("getLimit")
+    return [call for _, call, _ in world.gateway.log.since(0)].count("getLimit")
 
 
 @pytest.mark.parametrize("amount", ["9.99", "500.01"])
@@ -129,7 +129,7 @@ def test_a_limit_takes_a_turn_too(limiting: World, connect: Callable[[], RedisCl
     give_guard(limiting, connect(), epay_check_limits="on", epay_max_per_second=2)
     began = time.time()
     assert limiting.ask()["status"] == "processing"
-    at = [moment for moment, _, _ in limiting.gateway.state.log.since(0)]
+    at = [moment for moment, _, _ in limiting.gateway.log.since(0)]
     assert len(at) == 2
     assert at[1] - began >= 0.45
 

@@ -88,7 +88,7 @@ def test_creates_and_queries_take_slots(world: World, connect: Callable[[], Redi
     assert answered.result() == 8
     assert {each["status"] for each in sent} == {"processing"}
     assert time.monotonic() - began >= 1.4
-    at = sorted(moment for moment, _, _ in world.gateway.state.log.since(0))
+    at = sorted(moment for moment, _, _ in world.gateway.log.since(0))
     assert all(moment - sent_after >= nth * 0.1 for nth, moment in enumerate(at)), "none is early"
 
 
@@ -103,7 +103,7 @@ def test_redis_away_with_a_rate_nothing_is_sent_unpaced(
     assert guard.recover_permit(world.row()).confirm() == refusal
     assert query(world.context, [asked.id], None) == 0
     assert world.row("asked") == asked
-    assert world.gateway.state.log.since(0) == []
+    assert world.gateway.log.since(0) == []
 
 
 def test_redis_away_without_a_rate_sends_go_on(
