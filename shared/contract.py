@@ -115,7 +115,7 @@ Moment = Literal["accepted", "final"]
 
 
 class Notify(BaseModel):
-    """Whom to tell: a Celery task of the asking app, on a queue of the asking app."""
+    """Whom to tell: a Celery task of the requesting app, on a queue of the requesting app."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

@@ -99,7 +99,7 @@ _NOT_FOR_APPS = frozenset({*KOMBU_UNACKED_KEYS.values(), *UNACKED_KEYS.values()}
 
 
 def publish_outcome(message: Message) -> None:
-    """Send a message to an asking app."""
+    """Send a message to a requesting app."""
     if message.queue not in _NOT_FOR_APPS:
         try:
             _send(message.task, message.kwargs, message.queue)

@@ -36,7 +36,7 @@ class Context:
     publish: Callable[[str, Mapping[str, Any]], None]
     """Publishes one of our own tasks with its kwargs. Raises while the broker is unavailable."""
     publish_outcome: Callable[[Message], None]
-    """Sends a message to an asking app. Raises while the broker is unavailable."""
+    """Sends a message to a requesting app. Raises while the broker is unavailable."""
     database_retry: DatabaseRetry
     """Waits in place while PostgreSQL is unavailable."""
     send_guard: SendGuard

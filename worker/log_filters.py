@@ -1,4 +1,4 @@
-"""What a worker's log leaves out: what is told once elsewhere, and the ticks that found nothing."""
+"""Log filters of a worker: no line for a requeued message, none for a tick that succeeded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TICKS = frozenset({TASK_SWEEP, TASK_NOTIFY, TASK_BOOKS})
 
 
 def install_log_filters() -> None:
-    """Set the loggers of Celery and SQLAlchemy so that an outage is a line, and no flood."""
+    """Filter the loggers of Celery and SQLAlchemy, so that an outage is one line."""
     logging.getLogger("celery.app.trace").addFilter(is_worth_a_line)
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
@@ -20,7 +20,7 @@ def install_log_filters() -> None:
 
 
 def in_one_line(record: logging.LogRecord) -> bool:
-    """A tick that could not be sent is a line, without the way that the error came."""
+    """Shorten an error of beat to its first line, without the traceback."""
     if record.exc_info:
         record.msg, record.args = record.getMessage().partition("\n")[0], ()
         record.exc_info = None
@@ -29,7 +29,7 @@ def in_one_line(record: logging.LogRecord) -> bool:
 
 
 def is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Not a message that was given back (the outage is told once), not a tick that went well."""
+    """False for a requeued message (the outage is logged once) and for a tick that succeeded."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, Reject):
         return False

@@ -1,6 +1,6 @@
 """The tasks: thin. Each hands its message to a body in `worker.jobs` and acknowledges late.
 
-A message is given back only while PostgreSQL is away; everything else is settled in the row.
+A message is requeued only while PostgreSQL is unavailable; all other results are in the rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 def _run(job: Callable[..., T], *args: Any) -> T:
-    """Run a job on the context; give the message back when PostgreSQL stays unavailable."""
+    """Run a job on the context; requeue the message if PostgreSQL stays unavailable."""
     context = runtime().context
     try:
         return context.database_retry.run(lambda: job(context, *args))
@@ -51,7 +51,7 @@ def request_task(*args: object, **kwargs: Any) -> contract.RequestResult:
     except Reject:
         raise
     except Exception:
-        # whatever it was, the one message that must not be lost is put where a person finds it
+        # the one message that must not be lost goes to the dead letters, whatever the error was
         app.send_task(contract.TASK_REQUEST, args, kwargs, queue=contract.QUEUE_PARKED)
         raise
 
@@ -64,7 +64,7 @@ def submit_task(payout_id: int, lease: str | None = None) -> str | None:
 
 @app.task(name=contract.TASK_QUERY)
 def query_task(payout_ids: list[int], lease: str | None = None) -> int:
-    """Ask EPAY about a batch of payouts."""
+    """Query a batch of payouts at EPAY."""
     return _run(query, payout_ids, _instant(lease))
 
 
@@ -87,13 +87,13 @@ def sweep_task() -> dict[str, int]:
 
 @app.task(name=contract.TASK_NOTIFY)
 def notify_task() -> int:
-    """Send what the outbox holds."""
+    """Send the outbox."""
     return _run(notify)
 
 
 @app.task(name=contract.TASK_BOOKS)
 def books_task() -> int:
-    """Compare some of a day's payouts with EPAY."""
+    """Reconcile some of a day's payouts with EPAY."""
     return _run(reconcile_day)
 
 

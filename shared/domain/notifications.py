@@ -1,4 +1,4 @@
-"""The messages to the asking app, made from a transition (law 8). Pure."""
+"""The messages to the requesting app, made from a transition (law 8). Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CURRENCY: TypeAdapter[str] = TypeAdapter(Currency)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the outbox: a task of the asking app, its queue and its kwargs."""
+    """One message of the outbox: a task of the requesting app, its queue and its kwargs."""
 
     task: str
     queue: str

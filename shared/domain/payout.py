@@ -40,7 +40,7 @@ class PayoutState:
     remark: str | None
     extend_fields: dict[str, str] | None
     notify: dict[str, Any] | None
-    """The asking app's {"task", "queue", "on"}, or None."""
+    """The requesting app's {"task", "queue", "on"}, or None."""
     status: Status
     due_at: datetime | None
     created_at: datetime

@@ -57,7 +57,7 @@ def verify(
 
 
 def sign_callback(fields: Mapping[str, str], api_key: str, nested: NestedForm) -> str:
-    """Make the `sign` of a callback, as `verify` wants it. For whoever plays the gateway."""
+    """Make the `sign` of a callback, as `verify` wants it. For a stand-in gateway."""
     return signing.sign(
         _signed_fields(fields, DEFAULT_EXCLUDED, parse_message=True), api_key, nested
     )

@@ -59,7 +59,7 @@ def read_answer(
 def _signature_fault(
     envelope: dict[str, Any], api_keys: Iterable[str], nested: NestedForm
 ) -> str | None:
-    """Say what is wrong with a signature that is there over data that are there."""
+    """The fault of a signature, if both it and the data are present; None: no fault."""
     data, signature = envelope.get("data"), envelope.get("sign")
     if not data or _is_absent(signature):
         return None

@@ -1,6 +1,6 @@
 """EPAY's signature: sorted parameters and the key in one string, hashed (epay-gateway section 4).
 
-How a nested object is written into that string is not settled by EPAY's pages (section 4.3), so it
+How a nested object is written into that string is left open by EPAY's pages (section 4.3), so it
 is a setting.
 """
 

@@ -14,7 +14,7 @@ _SOCKET_TIMEOUT_SECONDS = 5
 _HEALTH_CHECK_SECONDS = 10
 
 PUBLISH_RETRY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.3}
-"""A publish that fails is somebody's 503 or the sweep's next round: it must not hang."""
+"""A publish must fail soon: the webhook answers 503, the sweep tries again."""
 
 KOMBU_UNACKED_KEYS = {
     "unacked_key": "unacked",

@@ -28,7 +28,7 @@ class HealthSnapshot:
     oldest_due: float
     """How long the longest due payout has been due."""
     oldest_untold: float
-    """How long the oldest unsent message to an asking app has been waiting."""
+    """How long the oldest unsent message to a requesting app has been waiting."""
     in_review: int
     """The number of payouts in review."""
     clock_ahead: float

@@ -23,7 +23,7 @@ _ROWS_PER_FETCH = 500
 
 @dataclass(frozen=True, slots=True)
 class PayoutDetail:
-    """One payout, its journal in order, and the messages to the asking app."""
+    """One payout, its journal in order, and the messages to the requesting app."""
 
     payout: PayoutState
     events: Sequence[dict[str, Any]]

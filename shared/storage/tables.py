@@ -214,7 +214,7 @@ class ArchivedEvents(Table, table=True):
 
 
 class OutboxMessage(Table, table=True):  # type: ignore[no-redef]  # a column named kwargs
-    """A message to an asking app, written in the transaction of the change it reports (law 8)."""
+    """A message to a requesting app, written with the change that it reports (law 8)."""
 
     __tablename__ = "payout_outbox"
     __table_args__ = (

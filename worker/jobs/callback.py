@@ -1,4 +1,4 @@
-"""`payouts.callback`: EPAY, or somebody who says so, reports an order."""
+"""`payouts.callback`: records a callback, verified or not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.context import Context
 
 
 def callback(ctx: Context, message: CallbackMessage) -> str | None:
-    """Record a callback and believe it if it is signed; the payout's status, None without one."""
+    """Apply a verified callback, record any other; returns the payout's status, None if unknown."""
     report = message.report()
     now, jitter = ctx.clock(), ctx.jitter()
 
@@ -30,5 +30,5 @@ def callback(ctx: Context, message: CallbackMessage) -> str | None:
 
 
 def _claims(message: CallbackMessage) -> dict[str, Any]:
-    """What the callback says, as it goes on record."""
+    """The fields of the callback, as its event stores them."""
     return message.model_dump(mode="json", exclude={"verified"}, exclude_none=True)

@@ -1,4 +1,4 @@
-"""`payouts.books`: a day's payouts are held against EPAY's own word for them, bit by bit."""
+"""`payouts.books`: reconciles a day's payouts with EPAY, a part in each tick."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from shared.storage.daily_reconciliation import DayProgress, ReconciliationStore
 from worker.context import Context, chunked
 
 _BUDGET = timedelta(seconds=8)
-"""After this a tick begins no other chunk; the next tick goes on."""
+"""After this a tick starts no other chunk; the next tick continues."""
 _ORDERS_READ = 2_000
 _SHARE = 2
-"""The part of the queries under way that is for the books: the others are for open payouts."""
+"""Reconciliation uses one of so many parts of the concurrent queries; open payouts the rest."""
 _AWAY_PAUSE = timedelta(seconds=60)
 _MAX_OUTAGE = timedelta(days=1)
 """How long a day waits for EPAY to answer; then its payouts are closed as unanswered."""
@@ -38,10 +38,10 @@ class _Tick:
 
 
 def reconcile_day(ctx: Context) -> int:
-    """Compare the next payouts of the oldest day that is to do; how many were.
+    """Reconcile the next payouts of the oldest unfinished day; returns how many.
 
-    The cursor moves by compare-and-set, and a difference is recorded once: a chunk that is done
-    twice, by two ticks or after a crash, changes nothing.
+    The cursor moves by compare-and-set and a difference is recorded once, so a chunk that runs
+    twice, in two ticks or after a crash, changes nothing.
     """
     began = ctx.clock()
     store = ReconciliationStore(ctx.store.engine, ctx.account)
@@ -52,13 +52,13 @@ def reconcile_day(ctx: Context) -> int:
     if not store.claim(began, until):
         return 0
     tick = _Tick(ctx, store, began)
-    standing: DayProgress | None = store.begin(day, began)
+    progress: DayProgress | None = store.begin(day, began)
     compared, next_at = 0, began
-    while standing is not None and standing.finished_at is None:
-        before = standing
-        standing = _go_on(tick, standing)
-        compared += 0 if standing is None else _count(standing) - _count(before)
-        if standing == before:  # EPAY is away
+    while progress is not None and progress.finished_at is None:
+        before = progress
+        progress = _reconcile_page(tick, progress)
+        compared += 0 if progress is None else _count(progress) - _count(before)
+        if progress == before:  # EPAY is unavailable
             next_at = ctx.clock() + _AWAY_PAUSE
             break
         if ctx.clock() - began >= _BUDGET:
@@ -67,29 +67,33 @@ def reconcile_day(ctx: Context) -> int:
     return compared
 
 
-def _go_on(tick: _Tick, standing: DayProgress) -> DayProgress | None:
-    """Compare what one reading finds, or close the day.
+def _reconcile_page(tick: _Tick, progress: DayProgress) -> DayProgress | None:
+    """Reconcile one page of orders, or close the day.
 
     Returns:
-        How the day stands: as it stood when EPAY is away; None when another tick was faster.
+        The new progress; unchanged while EPAY is unavailable; None if another tick was faster.
     """
     ctx = tick.ctx
-    orders = tick.store.orders(standing.day, standing.last_id, _ORDERS_READ, ctx.books_sample)
+    orders = tick.store.orders(progress.day, progress.last_id, _ORDERS_READ, ctx.books_sample)
     if not orders:
-        return _close(tick, standing)
+        return _close(tick, progress)
     for ids in chunked(list(orders), max(1, ctx.query_batch // _SHARE)):
-        before = standing
-        found = _chunk(tick, standing, {payout_id: orders[payout_id] for payout_id in ids})
+        before = progress
+        found = _reconcile_chunk(
+            tick, progress, {payout_id: orders[payout_id] for payout_id in ids}
+        )
         if found is None or found == before:
             return found
-        standing = found
-        if standing.last_id != ids[-1] or ctx.clock() - tick.began >= _BUDGET:
+        progress = found
+        if progress.last_id != ids[-1] or ctx.clock() - tick.began >= _BUDGET:
             break
-    return standing
+    return progress
 
 
-def _chunk(tick: _Tick, standing: DayProgress, orders: Mapping[int, str]) -> DayProgress | None:
-    """Ask, record, advance: three things, and no connection is held during the first (law 9)."""
+def _reconcile_chunk(
+    tick: _Tick, progress: DayProgress, orders: Mapping[int, str]
+) -> DayProgress | None:
+    """Query, record, advance the cursor; no connection is held during the queries (law 9)."""
     ctx = tick.ctx
     asked_at = ctx.clock()
     answers: dict[int, OrderAnswer] = {}
@@ -97,21 +101,21 @@ def _chunk(tick: _Tick, standing: DayProgress, orders: Mapping[int, str]) -> Day
     for wave in ctx.query_many(orders, max_wait):
         answers.update(wave)
     if not any(map(comparing.epay_answered, answers.values())):
-        if ctx.clock() - standing.started_at < _MAX_OUTAGE:
-            return standing
+        if ctx.clock() - progress.started_at < _MAX_OUTAGE:
+            return progress
         answers = {payout_id: answers.get(payout_id, _NO_ANSWER) for payout_id in orders}
     ids = list(takewhile(answers.__contains__, orders))
     if not ids:
-        return standing  # the first of them was not asked in time; the others were, for nothing
+        return progress  # the first was not answered in time: the cursor cannot pass it
     verdicts = _record(ctx, {payout_id: answers[payout_id] for payout_id in ids}, asked_at)
     counts = Counter(compared.verdict for compared in verdicts.values())
-    return tick.store.advance(standing.day, standing.last_id, ids[-1], counts)
+    return tick.store.advance(progress.day, progress.last_id, ids[-1], counts)
 
 
 def _record(
     ctx: Context, answers: Mapping[int, OrderAnswer], asked_at: datetime
 ) -> dict[int, Comparison]:
-    """Hold the answers against the rows as they stand now, and put differences on record."""
+    """Compare the answers with the current rows, and record differences."""
     now = ctx.clock()
     found: dict[int, Comparison] = {}
 
@@ -130,8 +134,8 @@ def _record(
     return found
 
 
-def _close(tick: _Tick, standing: DayProgress) -> DayProgress | None:
-    closed = tick.store.finish(standing.day, standing.last_id, tick.ctx.clock())
+def _close(tick: _Tick, progress: DayProgress) -> DayProgress | None:
+    closed = tick.store.finish(progress.day, progress.last_id, tick.ctx.clock())
     if closed is not None:
         tell = log.warning if closed.differing or closed.unanswered else log.info
         tell(
@@ -144,5 +148,5 @@ def _close(tick: _Tick, standing: DayProgress) -> DayProgress | None:
     return closed
 
 
-def _count(standing: DayProgress) -> int:
-    return standing.agreed + standing.differing + standing.unanswered
+def _count(progress: DayProgress) -> int:
+    return progress.agreed + progress.differing + progress.unanswered

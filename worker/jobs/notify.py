@@ -1,4 +1,4 @@
-"""`payouts.notify`: the outbox goes out to the asking apps (law 8)."""
+"""`payouts.notify`: sends the outbox to the requesting apps (law 8)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _BATCH = 200
 
 
 def notify(ctx: Context) -> int:
-    """Send the unsent messages, in order; how many. Somebody else at it: none."""
+    """Send the unsent messages in order; returns how many, 0 while another worker relays."""
     total = 0
     while sent := ctx.store.relay_outbox(ctx.publish_outcome, ctx.clock(), _BATCH):
         total += sent

@@ -1,4 +1,4 @@
-"""`payouts.query`: EPAY is asked about a batch of payouts."""
+"""`payouts.query`: queries a batch of payouts at EPAY."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from worker.context import Context
 
 
 def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> int:
-    """Ask about those payouts that are still under the sweep's claim; how many were answered.
+    """Query the payouts that are still under the sweep's claim; returns how many were answered.
 
-    The requests run side by side, what came in together is recorded in one commit, and no
-    connection to the database is held meanwhile (law 9).
+    The requests run concurrently. Answers that arrive together are recorded in one commit. No
+    database connection is held meanwhile (law 9).
     """
     orders = {
         claimed.id: claimed.merchant_order_no
@@ -31,7 +31,7 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
 
 
 def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) -> list[PayoutState]:
-    """Record EPAY's answers, by payout id, to queries that were begun at `asked_at`."""
+    """Record EPAY's answers, by payout id, to queries that began at `asked_at`."""
     now = ctx.clock()
 
     def decide(payout: PayoutState) -> Transition | None:

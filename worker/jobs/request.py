@@ -1,4 +1,4 @@
-"""`payouts.request`: accepts a payout from an asking app and sends it."""
+"""`payouts.request`: accepts a payout from a requesting app and sends it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _accept(ctx: Context, wanted: PayoutState, claim_id: str, permit: Permit | N
 
 
 def _refuse(ctx: Context, kwargs: Mapping[str, Any], invalid: InvalidRequest) -> RequestResult:
-    """Store no payout and send nothing; tell the asking app why."""
+    """Store no payout and send nothing; tell the requesting app why."""
     now = ctx.clock()
     messages = notifications.messages_for_invalid(
         dict(kwargs), invalid.notify, ctx.account, invalid.error, now

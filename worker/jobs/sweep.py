@@ -11,23 +11,23 @@ from worker.context import Context, chunked
 
 
 def sweep(ctx: Context) -> dict[str, int]:
-    """Claim what is due, one bounded batch, and dispatch it; how many of each.
+    """Claim one bounded batch of due payouts and dispatch it; returns how many of each kind.
 
-    A message that gets lost is made good when the claim's lease is over.
+    If a dispatched message is lost, the payout is due again when the claim's lease expires.
     """
     now = ctx.clock()
 
-    def lapse(payout: PayoutState) -> Transition | None:
+    def expire(payout: PayoutState) -> Transition | None:
         return lifecycle.on_lease_expired(payout, now=now)
 
-    lapsed = ctx.store.expire_leases(now, ctx.sweep_batch, lapse)
+    expired = ctx.store.expire_leases(now, ctx.sweep_batch, expire)
     until = now + ctx.policy.lease
     due = ctx.store.claim_due(now, until, ctx.sweep_batch)
     lease = until.isoformat()
     queued = [claim.id for claim in due if claim.status is Status.QUEUED]
-    followed = [claim.id for claim in due if claim.status is not Status.QUEUED]
+    polled = [claim.id for claim in due if claim.status is not Status.QUEUED]
     for payout_id in queued:
         ctx.publish(TASK_SUBMIT, {"payout_id": payout_id, "lease": lease})
-    for batch in chunked(followed, ctx.query_batch):
+    for batch in chunked(polled, ctx.query_batch):
         ctx.publish(TASK_QUERY, {"payout_ids": batch, "lease": lease})
-    return dict(Counter(lapsed=len(lapsed), submit=len(queued), query=len(followed)))
+    return dict(Counter(lapsed=len(expired), submit=len(queued), query=len(polled)))
