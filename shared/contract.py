@@ -1,4 +1,4 @@
-"""The contract with asking apps: names of tasks and queues, the request, the outcome.
+"""The contract with requesting apps: names of tasks and queues, the request, the outcome.
 
 An app that has only Celery needs the names and the JSON: docs/producers.md.
 """

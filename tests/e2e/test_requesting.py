@@ -54,11 +54,11 @@ def payout_outcome(**outcome):
     with open(os.environ["TOLD"], "a") as told:
         told.write(json.dumps(outcome) + "\\n")
 """
-"""The whole of the asking app's other half."""
+"""The whole of the requesting app's other half."""
 
 
 class Shop:
-    """A celery worker of the asking app, which writes down what it is told."""
+    """A celery worker of the requesting app, which writes down what it is told."""
 
     def __init__(self, service: Service, folder: Path) -> None:
         self._told = folder / "told.jsonl"
@@ -109,7 +109,7 @@ def received(service: Service, message_id: str) -> int:
 
 
 def test_an_app_imports_nothing_of_ours() -> None:
-    """What the asking app runs is celery and the standard library."""
+    """What the requesting app runs is celery and the standard library."""
     imported = {line.split()[1] for line in SHOP.splitlines() if "import" in line.split()}
     assert {name.strip(",") for name in imported} <= {"celery"} | sys.stdlib_module_names
 

@@ -25,7 +25,7 @@ def service(make_service: Any, redis_server: RedisServer) -> Service:
 
 @pytest.fixture(scope="module")
 def app(service: Service) -> Any:
-    """An asking app that reads results."""
+    """A requesting app that reads results."""
     made = Celery(
         "asker", broker=service.redis_url, backend=service.redis_url, set_as_current=False
     )

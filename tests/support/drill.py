@@ -131,7 +131,7 @@ class Drill:
     def ask_again(
         self, orders: Iterable[str], remark: str | None = None, *, broker_lost_some: bool = False
     ) -> list[str]:
-        """Do what an asking app without a receipt does; the numbers that had none.
+        """Do what a requesting app without a receipt does; the numbers that had none.
 
         Unless the broker itself lost what it held, each would have come by itself all the same: it
         is on its queue, or among the unacked until the visibility timeout is over.
@@ -269,7 +269,7 @@ class Drill:
 
     @contextmanager
     def client_app_behind(self, proxy: Proxy) -> Iterator[Celery]:
-        """An asking app with plain celery whose way to Redis leads through a proxy."""
+        """A requesting app with plain celery whose way to Redis leads through a proxy."""
         app = Celery("asker", broker=proxy.url, set_as_current=False)
         try:
             yield app

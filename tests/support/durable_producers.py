@@ -40,7 +40,7 @@ def code_with(mark: str) -> str:
 
 @dataclass
 class Ground:
-    """A running service, and where the asking apps find it."""
+    """A running service, and where the requesting apps find it."""
 
     database_url: str
     redis_url: str

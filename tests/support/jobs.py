@@ -151,7 +151,7 @@ def until_epay_says(world: World, status: str, order_no: str = "order-1") -> Non
 
 
 def outbox(world: World) -> list[Any]:
-    """The messages to asking apps, oldest first."""
+    """The messages to requesting apps, oldest first."""
     return [row.kwargs for row in world.sql("SELECT kwargs FROM payout_outbox ORDER BY id")]
 
 

@@ -185,7 +185,7 @@ class Service:
 
 
 def send(app: Celery, kwargs: Mapping[str, Any]) -> str:
-    """Do what an asking app does; the message's id."""
+    """Do what a requesting app does; the message's id."""
     return str(app.send_task("payouts.request", kwargs=dict(kwargs), queue="payouts").id)
 
 
@@ -227,7 +227,7 @@ def service(
 
 @dataclass
 class Outcomes:
-    """What the asking app hears, by order number: a consumer of its own queue."""
+    """What the requesting app hears, by order number: a consumer of its own queue."""
 
     redis_url: str
     queue: str = OUTCOME_QUEUE

@@ -1,4 +1,4 @@
-"""After the storm: our books against the gateway's ledger and what the asking app heard."""
+"""After the storm: our books against the gateway's ledger and what the requesting app heard."""
 
 from __future__ import annotations
 

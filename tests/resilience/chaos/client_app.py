@@ -1,4 +1,4 @@
-"""An asking app with celery alone that asks durably: by receipt, again until it comes."""
+"""A requesting app with celery alone that asks durably: by receipt, again until it comes."""
 
 from __future__ import annotations
 

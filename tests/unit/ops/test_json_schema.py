@@ -117,7 +117,7 @@ def test_of_amounts_both_say_the_same(amount: str) -> None:
 
 
 def messages() -> list[PayoutOutcome]:
-    """One of each kind that an asking app gets."""
+    """One of each kind that a requesting app gets."""
     asked, wanted = payout_from_request(WHOLE, account="test2020@epay.com", now=NOW, nonce="n")
     accepted = lifecycle.accept(wanted, claim_id="c", now=NOW, policy=Policy())
     ended = finish(replace(accepted.after, fee=Decimal("0.10")), Status.REJECTED, NOW)

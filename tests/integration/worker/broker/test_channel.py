@@ -77,7 +77,7 @@ def taker(url: str, queues: tuple[str, ...] = (QUEUE,), hands: int = 4) -> Itera
 
 
 def publish(url: str, *texts: str, queue: str = QUEUE, **options: Any) -> None:
-    """As an asking app does it, with kombu's own transport."""
+    """As a requesting app does it, with kombu's own transport."""
     with Connection(url) as connection:
         producer = Producer(connection)
         for text in texts:

@@ -1,4 +1,4 @@
-"""Law 8, its pure part: which step has which message to the asking app."""
+"""Law 8, its pure part: which step has which message to the requesting app."""
 
 from __future__ import annotations
 
