@@ -133,7 +133,7 @@ def _set_up_logging(**_: object) -> None:
 @signals.worker_process_shutdown.connect
 @signals.worker_shutdown.connect
 def _close(**_: object) -> None:
-    global _runtime  # noqa: PLW0603 - see process()
+    global _runtime  # noqa: PLW0603 - see runtime()
     if _runtime is not None:
         _runtime.close()
         _runtime = None

@@ -1,9 +1,9 @@
 """The circuit breaker for creates as a pure state machine; all times are arguments, in seconds.
 
 pybreaker does not serve: it costs several Redis round trips per call, opens on failures in a row
-but not on the ratio of unknown outcomes, and half-open it lets every process probe. Here closed
-costs no Redis call: failures are counted in each process, and only the open state is shared, as one
-small value that is replaced by compare-and-set.
+but not on the ratio of unknown outcomes, and half-open it lets every process probe. Here a
+create costs no Redis call: each process counts failures itself and reads the shared state at most
+once a second; the state is one small value that is replaced by compare-and-set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The outbox: messages to requesting apps, stored with the change they report, published in order."""
+"""The outbox: messages to requesting apps, stored with the change, published in order."""
 
 from __future__ import annotations
 

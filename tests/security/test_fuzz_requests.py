@@ -46,7 +46,7 @@ CODES = {
     "invalid_request",
     *(f"invalid_{name}" for name in FIELDS),
 }
-"""Every code with which a request can be refused. Asking apps rely on them: they only grow."""
+"""Every code with which a request can be refused. Requesting apps rely on them: they only grow."""
 
 PLAIN = re.compile(r"[A-Za-z_]{0,40}\d{0,3}|\(a name that is not repeated\)")
 """A part of a field's name, as it may be given back."""

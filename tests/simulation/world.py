@@ -1,4 +1,4 @@
-"""The simulated world: requesting apps, broker, beats, workers, webhook and gateway on one clock."""
+"""The simulated world: requesting apps, broker, workers, webhook and gateway on one clock."""
 
 from __future__ import annotations
 
