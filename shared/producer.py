@@ -14,7 +14,7 @@ from typing import Any, Self
 import structlog
 from celery import Celery
 from sqlalchemy import Connection
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from shared.clock import utcnow
 from shared.config.builders import build_cipher
@@ -84,7 +84,9 @@ class Producer:
             cipher=build_cipher(settings),
         )
 
-    def enqueue(self, within: Session | Connection, /, **asked: Any) -> RequestResult:
+    def enqueue(
+        self, within: Session | scoped_session[Any] | Connection, /, **asked: Any
+    ) -> RequestResult:
         """Request a payout within the transaction of `within`, which the app commits.
 
         Args:
@@ -107,7 +109,7 @@ class Producer:
         (found,) = insert_or_compare(connection, [wanted], now=now, due_at=now, cipher=self._cipher)
         if found.conflicting:
             raise Conflict(wanted.merchant_order_no, conflict(list(found.conflicting)))
-        if found.is_new and isinstance(within, Session):
+        if found.is_new and not isinstance(within, Connection):
             after_commit(within, lambda: self._publish_after_commit(found.payout.id))
         return RequestResult(
             merchant_order_no=wanted.merchant_order_no,

@@ -157,12 +157,17 @@ class MemoryBreakerStore:
 
 def serialize(state: OpenState | None) -> str:
     """The state as text for Redis; empty if closed."""
-    return "" if state is None else json.dumps(asdict(state), sort_keys=True)
+    if state is None:
+        return ""
+    fields = asdict(state)
+    fields["why"] = fields.pop("reason")  # the stored name: workers of two releases share the key
+    return json.dumps(fields, sort_keys=True)
 
 
 def deserialize(text: str | None) -> OpenState | None:
     """The reverse of `serialize`; text that is not an open state counts as closed."""
     try:
-        return OpenState(**json.loads(text)) if text else None
-    except (TypeError, ValueError):
+        fields = dict(json.loads(text or "{}"))
+        return OpenState(reason=fields.pop("why"), **fields)
+    except (KeyError, TypeError, ValueError):
         return None

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+import requests
 from pydantic import SecretStr
 
 from shared.epay.signing import NestedForm
@@ -68,6 +69,10 @@ class EpayConfig:
         url = urlsplit(self.base_url)
         if url.scheme not in {"http", "https"} or not url.hostname:
             raise ValueError("EPAY_BASE_URL must be an http or https URL with a host")
+        try:
+            requests.Request("POST", self.base_url).prepare()
+        except requests.exceptions.InvalidURL as error:
+            raise ValueError("EPAY_BASE_URL has a host or port that cannot exist") from error
         if url.username or url.password or url.query or url.fragment:
             raise ValueError("EPAY_BASE_URL must hold no user, query or fragment")
         stays_here = _is_loopback(url.hostname) and not self.proxy_url

@@ -190,7 +190,7 @@ class GatewayAdapter(HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=config.pool_size)
         self._ssl_context = create_urllib3_context()
         self._ssl_context.sslsocket_class = _DeadlineTLSSocket
-        if config.base_url.startswith("https:"):
+        if config.base_url.lower().startswith("https:"):
             self._ssl_context.load_verify_locations(config.ca_bundle or DEFAULT_CA_BUNDLE_PATH)
 
     def cert_verify(self, conn: Any, *_args: Any, **_kwargs: Any) -> None:

@@ -5,6 +5,7 @@ Each check returns its problems as text: what is wrong and how to fix it; empty:
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -91,7 +92,7 @@ def _server_name(info: dict[str, Any]) -> str:
 
 
 def _version(info: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
+    return tuple(int(part) for part in re.findall(r"\d+", str(info["redis_version"]))[:2])
 
 
 def check_database(engine: Engine, now: datetime) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 _PENDING = "epay-payouts.after_commit"
 
 
-def after_commit(session: Session, call: Callable[[], None]) -> None:
+def after_commit(session: Session | scoped_session[Any], call: Callable[[], None]) -> None:
     """Call `call` within the session's next `commit()`, when the transaction is committed.
 
     A rollback or `close()` drops it. A savepoint neither makes the call nor drops it.

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from threading import Lock
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, select
@@ -65,6 +66,7 @@ class PayoutStore:
         self.engine = engine
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cipher = cipher
+        self._capped = Lock()
 
     def insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
         """Insert new payouts, with their claim if they have one, in one commit.
@@ -108,7 +110,8 @@ class PayoutStore:
 
         Calls for one currency run one at a time: two payouts cannot both use what the cap leaves.
         """
-        with self.engine.begin() as connection:
+        # a process waits for the lock of PostgreSQL with one connection, not with its whole pool
+        with self._capped, self.engine.begin() as connection:
             values = {"epay_account": payout.epay_account, "currency": payout.currency}
             connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
             sent = connection.execute(SENT_SINCE, {**values, "since": since}).scalar_one()

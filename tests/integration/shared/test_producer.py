@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlmodel import Session as SQLModelSession
 
 from devstack.wait import wait_for
@@ -86,6 +86,18 @@ def test_row_and_order_are_one_commit(
     assert submit(world.context, row.id, None, claim_id()) == "processing"
     assert of_ledger(world)["creates_received"] == 1
     assert kinds(world) == ["accepted", "submitting", "create_report"]
+
+
+def test_a_scoped_session_gives_its_hint_too(
+    producer: Producer, hints: Hints, shop: Engine
+) -> None:
+    """As Flask-SQLAlchemy's `db.session` is one."""
+    session = scoped_session(sessionmaker(shop))
+    producer.enqueue(session, **request_kwargs())
+    assert hints.seen == []
+    session.commit()
+    session.remove()
+    assert len(hints.seen) == 1
 
 
 def test_a_rollback_leaves_nothing(producer: Producer, hints: Hints, shop: Engine) -> None:

@@ -81,7 +81,8 @@ def info_of(monkeypatch: pytest.MonkeyPatch, **fields: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "safe"), [("6.0.16", False), ("6.2.0", True), ("6.2", True), ("10.0.1", True)]
+    ("version", "safe"),
+    [("6.0.16", False), ("6.2.0", True), ("6.2", True), ("8.0-rc1", True), ("10.0.1", True)],
 )
 def test_redis_below_6_2_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, version: str, safe: bool

@@ -685,3 +685,5 @@ def test_missing_ca_bundle_is_an_error_at_the_start(client_for: MakeClient) -> N
     """Not at the first payout."""
     with pytest.raises(OSError, match="No such file"):
         client_for("https://127.0.0.1", ca_bundle="/nowhere.pem")
+    with pytest.raises(OSError, match="No such file"):
+        client_for("HTTPS://127.0.0.1", ca_bundle="/nowhere.pem")

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
+from devstack.wait import wait_for
 from shared.domain import lifecycle, reports
 from shared.domain.gateway import OutcomeUnknown
 from shared.domain.notifications import Message
@@ -23,7 +24,8 @@ from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.storage import migrate
 from shared.storage.engine import is_transient, make_engine
-from shared.storage.payout_store import PayoutStore
+from shared.storage.payout_store import _CAP_LOCK, PayoutStore
+from shared.storage.statements import CAP_LOCK
 from shared.storage.tables import metadata
 from tests.support.factories import make_report, make_service_payout
 
@@ -328,3 +330,29 @@ def test_a_connection_that_was_cut_is_not_used_again(store: PayoutStore, databas
         store.insert([accepting("order-2")])
     assert is_transient(caught.value)
     assert store.insert([accepting("order-2")])[0] is not None
+
+
+def test_claims_that_wait_for_the_cap_leave_connections_to_others(
+    engine: Engine, database_url: str
+) -> None:
+    """However many of a process's threads wait, an answer is recorded meanwhile."""
+    store = PayoutStore(make_engine(database_url, pool_size=2))
+    claimed = accepted(store, "answered")
+    waiting = [accepted(store, f"waiting-{nth}") for nth in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        with engine.begin() as holder:
+            holder.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": waiting[0].currency})
+            results = [
+                pool.submit(store.update_within_cap, payout, NOW, lambda _found, _sent: None)
+                for payout in waiting
+            ]
+            wait_for(lambda: locks_waited_for(holder) > 0, 10, "a claim to wait for the cap")
+            assert store.apply(succeeded(claimed)) is not None
+            assert not any(result.done() for result in results)
+        assert [result.result() for result in results] == waiting
+    store.engine.dispose()
+
+
+def locks_waited_for(connection: Connection) -> int:
+    asked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    return int(connection.execute(asked).scalar_one())

@@ -91,3 +91,15 @@ def test_what_redis_keeps_is_what_was_written() -> None:
     assert deserialize(serialize(None)) is None
     for rubbish in ("rubbish", "[]", '{"other": 1}', "7"):
         assert deserialize(rubbish) is None
+
+
+def test_state_of_the_release_before_is_read_and_written() -> None:
+    """Workers of two releases share the key during an upgrade, and swap by comparing the text."""
+    stored = (
+        '{"pause": 5.0, "probe": null, "probe_until": 0.0, "probes": 0, "retry_at": 5.0, '
+        '"since": 0.0, "why": "EPAY is away"}'
+    )
+    standing = deserialize(stored)
+    assert standing is not None
+    assert standing.reason == "EPAY is away"
+    assert serialize(standing) == stored

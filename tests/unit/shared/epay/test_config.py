@@ -56,6 +56,8 @@ def test_plain_http_to_another_machine_needs_a_word(url: str) -> None:
         "https://u:p@example.com/x",
         "https://example.com/x?y=1",
         "https://example.com/x#y",
+        "https://example.com:99999/x",
+        "https://.example.com/x",
     ],
 )
 def test_what_is_no_base_url_is_refused(url: str) -> None:
