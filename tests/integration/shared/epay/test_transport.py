@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,30 +94,31 @@ def test_name_that_cannot_be_encoded_never_sent(
     assert client_for("http://localhost:1").create(ORDER) == NeverSent("name lookup failed")
 
 
-def test_connect_timeout_never_sent(client_for: MakeClient) -> None:
-    """A listener whose queue is full answers nothing at all."""
+@contextlib.contextmanager
+def full_listener() -> Iterator[int]:
+    """The port of a listener that accepts no further connection."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
+        yield int(listener.getsockname()[1])
+
+
+def test_connect_timeout_never_sent(client_for: MakeClient) -> None:
+    """A listener whose queue is full answers nothing at all."""
+    with full_listener() as port:
         started = time.monotonic()
-        client = client_for(f"http://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=0.3)
+        client = client_for(f"http://127.0.0.1:{port}", connect_timeout=0.3)
         assert client.create(ORDER) == NeverSent("connect timeout")
         assert time.monotonic() - started < SOON
 
 
 def test_total_deadline_ends_a_connect_too(client_for: MakeClient) -> None:
     """A total below the connect timeout counts."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        client = client_for(url, connect_timeout=5, total_timeout=0.2)
+    with full_listener() as port:
+        client = client_for(f"http://127.0.0.1:{port}", connect_timeout=5, total_timeout=0.2)
         assert client.create(ORDER) == NeverSent("total timeout")
 
 
@@ -165,13 +166,7 @@ def test_address_that_does_not_answer_leaves_time_for_the_second(
 ) -> None:
     """The connect timeout is divided between them."""
     server = gateway(GOOD)
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        port = listener.getsockname()[1]
+    with full_listener() as port:
         resolve_localhost(monkeypatch, ("127.0.0.1", port), ("127.0.0.1", server.port))
         client = client_for(f"http://localhost:{port}", connect_timeout=0.6)
         assert isinstance(client.create(ORDER), Report)
