@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import PROGRAMS
+from tests.support.service import bare_environment
 
 WORKER = ("DATABASE_URL", "REDIS_URL", "EPAY_BASE_URL", "EPAY_ACCOUNT", "EPAY_API_KEY")
 WEBHOOK = ("REDIS_URL", "EPAY_ACCOUNT", "EPAY_API_KEY")
@@ -32,16 +33,11 @@ class Ended:
 
 
 def _start(folder: Path, *command: str, **settings: str) -> Ended:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in {"PATH", "HOME", "LANG"} or name.startswith("COVERAGE_")
-    }
     with (folder / "err").open("wb") as err:
         started = subprocess.Popen(
             [str(PROGRAMS / command[0]), *command[1:]],
             cwd=folder,
-            env=kept | settings,
+            env=bare_environment() | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=err,

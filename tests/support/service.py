@@ -55,12 +55,16 @@ STOP_SECONDS = 60
 
 
 def bare_environment() -> dict[str, str]:
-    """What a process needs to run at all, and to be measured; no setting of the service."""
-    kept = {"PATH", "HOME", "LANG", "TMPDIR"}
+    """What a process needs to run at all, to be measured, and to share a faked clock.
+
+    No setting of the service.
+    """
+    kept = {"PATH", "HOME", "LANG", "TMPDIR", "TZ", "LD_PRELOAD"}
+    prefixes = ("COVERAGE_", "FAKETIME", "FAKE_", "NO_FAKE_")  # of coverage and of libfaketime
     return {
         name: value
         for name, value in os.environ.items()
-        if name in kept or name.startswith("COVERAGE_")
+        if name in kept or name.startswith(prefixes)
     }
 
 
