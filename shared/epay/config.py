@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-import requests
 from pydantic import SecretStr
 
 from shared.epay.signing import NestedForm
@@ -69,6 +68,8 @@ class EpayConfig:
         url = urlsplit(self.base_url)
         if url.scheme not in {"http", "https"} or not url.hostname:
             raise ValueError("EPAY_BASE_URL must be an http or https URL with a host")
+        import requests  # noqa: PLC0415 - `payouts --help` does not wait for it
+
         try:
             requests.Request("POST", self.base_url).prepare()
         except requests.exceptions.InvalidURL as error:
