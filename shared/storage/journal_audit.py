@@ -57,8 +57,9 @@ def audit_chains(engine: Engine, cipher: AccountCipher) -> Iterator[ChainBreak |
             journals: dict[int, list[JournalEvent]] = {payout.id: [] for payout in payouts}
             last_id = payouts[-1].id
             events = select(_EVENT).where(_EVENT.c.payout_id.between(payouts[0].id, last_id))
-            for row in connection.execute(events.order_by(_EVENT.c.payout_id, _EVENT.c.sequence)):
-                journals[row.payout_id].append(event_from_row(row._mapping))  # noqa: SLF001 - public
+            events = events.order_by(_EVENT.c.payout_id, _EVENT.c.sequence)
+            for row in connection.execute(events).mappings():
+                journals[row["payout_id"]].append(event_from_row(row))
             moved = select(_ARCHIVE).where(_ARCHIVE.c.payout_id.between(payouts[0].id, last_id))
             archived = {
                 row.payout_id: Archived(row.upto, row.hash) for row in connection.execute(moved)

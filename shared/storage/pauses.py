@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, text
+from sqlalchemy import Connection, Engine, RowMapping, func, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from shared.domain.payout import PayoutState, Status
@@ -92,12 +91,12 @@ def pause(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> 
         for standing in _active(connection):
             if standing.scope == scope:
                 raise AlreadyPaused(standing)
-        row = connection.execute(
+        rows = connection.execute(
             _BRAKE.insert()
             .values(**asdict(scope), set_at=now, set_by=by, reason=reason)
             .returning(_BRAKE)
-        ).one()
-        return _pause(row)
+        )
+        return _pause(rows.mappings().one())
 
 
 def resume(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> Pause:
@@ -111,13 +110,13 @@ def resume(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) ->
         standing = _active(connection)
         for found in standing:
             if found.scope == scope:
-                row = connection.execute(
+                rows = connection.execute(
                     _BRAKE.update()
                     .where(_BRAKE.c.id == found.id)
                     .values(lifted_at=now, lifted_by=by, lifted_reason=reason)
                     .returning(_BRAKE)
-                ).one()
-                return _pause(row)
+                )
+                return _pause(rows.mappings().one())
         raise NotPaused(scope, standing)
 
 
@@ -131,7 +130,7 @@ def history(engine: Engine, limit: int = 100) -> list[Pause]:
     """Pauses in force and lifted, newest first."""
     wanted = select(_BRAKE).order_by(_BRAKE.c.id.desc()).limit(limit)
     with engine.connect() as connection:
-        return [_pause(row) for row in connection.execute(wanted)]
+        return [_pause(row) for row in connection.execute(wanted).mappings()]
 
 
 def count_waiting(engine: Engine, scope: Scope = Scope()) -> int:
@@ -171,10 +170,10 @@ def _queued(scope: Scope) -> list[ColumnElement[bool]]:
 
 
 def _active(connection: Connection) -> list[Pause]:
-    return [_pause(row) for row in connection.execute(_ACTIVE)]
+    return [_pause(row) for row in connection.execute(_ACTIVE).mappings()]
 
 
-def _pause(row: Row[Any]) -> Pause:
-    values = dict(row._mapping)  # noqa: SLF001 - its public name
+def _pause(row: RowMapping) -> Pause:
+    values = dict(row)
     scope = Scope(*(values.pop(name) for name in ("epay_account", "channel_code", "currency")))
     return Pause(scope=scope, **values)

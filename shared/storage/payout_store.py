@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, select
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
@@ -35,6 +36,7 @@ from shared.storage.statements import (
 from shared.storage.write_transitions import apply_transitions, insert_transitions, on_cursor
 
 _CAP_LOCK = 0x63617073
+_CAP_WAIT_SECONDS = 10.0  # as for a connection of the pool
 
 Decide = Callable[[PayoutState], Transition | None]
 """Makes the transition of a locked payout; None: nothing changes."""
@@ -88,8 +90,7 @@ class PayoutStore:
         Returns:
             The payout afterwards; None if there is none.
         """
-        found = self.update_many([payout_id], decide)
-        return found[0] if found else None
+        return next(iter(self.update_many([payout_id], decide)), None)
 
     def update_many(self, payout_ids: Sequence[int], decide: Decide) -> list[PayoutState]:
         """`update` for several payouts in one commit."""
@@ -100,8 +101,7 @@ class PayoutStore:
     ) -> PayoutState | None:
         """`update` for a payout known by its order number."""
         wanted = _by_order_no(epay_account, merchant_order_no).with_for_update()
-        found = self._update(wanted, {}, decide)
-        return found[0] if found else None
+        return next(iter(self._update(wanted, {}, decide)), None)
 
     def update_within_cap(
         self, payout: PayoutState, since: datetime, decide: DecideWithin
@@ -111,17 +111,18 @@ class PayoutStore:
         Calls for one currency run one at a time: two payouts cannot both use what the cap leaves.
         """
         # a process waits for the lock of PostgreSQL with one connection, not with its whole pool
-        with self._capped, self.engine.begin() as connection:
-            values = {"epay_account": payout.epay_account, "currency": payout.currency}
-            connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
-            sent = connection.execute(SENT_SINCE, {**values, "since": since}).scalar_one()
-            found = self._update_selected(
-                connection,
-                BY_IDS.with_for_update(),
-                {"ids": [payout.id]},
-                lambda fresh: decide(fresh, sent),
-            )
-        return found[0] if found else None
+        if not self._capped.acquire(timeout=_CAP_WAIT_SECONDS):
+            raise PoolTimeout("other claims of this process wait for the cap")
+        try:
+            with self.engine.begin() as connection:
+                values = {"epay_account": payout.epay_account, "currency": payout.currency}
+                connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
+                sent = connection.execute(SENT_SINCE, {**values, "since": since}).scalar_one()
+                wanted, ids = BY_IDS.with_for_update(), {"ids": [payout.id]}
+                found = self._update_selected(connection, wanted, ids, lambda p: decide(p, sent))
+        finally:
+            self._capped.release()
+        return next(iter(found), None)
 
     def expire_leases(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
         """`update` payouts whose submission lease has expired, at most `limit`."""

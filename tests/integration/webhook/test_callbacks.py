@@ -20,19 +20,17 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from devstack.ports import free_port
-from shared.config.settings import Settings
 from shared.contract import QUEUE_RECONCILE, TASK_CALLBACK
 from shared.epay.callbacks import sign_callback
 from shared.epay.signing import NestedForm
+from tests.support import webhook as webhook_support
 from tests.support.logs import root_logger_restored, written_logs
+from tests.support.webhook import ACCOUNT, FORM, KEY, PREVIOUS, settings
 from webhook import create_app
 
-ACCOUNT = "test2020@epay.com"
 GIVEN_UP = 15
 """Two tries of a publish, 5 s each: a third one would take that long."""
-KEY, PREVIOUS = "TESTKEY123", "OLDKEY456"
 SECRETS = (KEY, PREVIOUS, "pin-90210", "U1234567890", "payer@epay.com", "birthday money")
-FORM = "application/x-www-form-urlencoded"
 
 Make = Callable[..., FlaskClient]
 
@@ -44,16 +42,6 @@ def _logging_as_it_was() -> Iterator[None]:
         yield
 
 
-def settings(redis_url: str, **changes: Any) -> Settings:
-    values: dict[str, Any] = {
-        "redis_url": redis_url,
-        "epay_account": ACCOUNT,
-        "epay_api_key": SecretStr(KEY),
-        "log_format": "json",
-    }
-    return Settings(_env_file=None, **(values | changes))
-
-
 @pytest.fixture
 def client(redis_url: str) -> FlaskClient:
     return create_app(settings(redis_url)).test_client()
@@ -61,24 +49,8 @@ def client(redis_url: str) -> FlaskClient:
 
 def fields(**changes: str) -> dict[str, str]:
     """A callback as section 5 has it, with all that must go no further."""
-    return {
-        "epayAccount": ACCOUNT,
-        "merchantOrderNo": "order-1",
-        "epayOrderNo": "E1",
-        "pinCode": "pin-90210",
-        "amount": "10.50",
-        "paymentAmount": "10.50",
-        "paymentCurrency": "USD",
-        "receiveAmount": "70.65",
-        "receiveCurrency": "CNY",
-        "settlementCurrency": "USD",
-        "fee": "0.10",
-        "rate": "1.000000",
-        "status": "7",
-        "accountNo": "U1234567890",
-        "payerAccount": "payer@epay.com",
-        "remark": "birthday money",
-    } | changes
+    private = {"pinCode": "pin-90210", "remark": "birthday money"}
+    return webhook_support.fields(**(private | changes))
 
 
 def signed(key: str = KEY, **changes: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from devstack.wait import wait_for
 from shared.domain import lifecycle, reports
@@ -22,7 +23,7 @@ from shared.domain.gateway import OutcomeUnknown
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
-from shared.storage import migrate
+from shared.storage import migrate, payout_store
 from shared.storage.engine import is_transient, make_engine
 from shared.storage.payout_store import _CAP_LOCK, PayoutStore
 from shared.storage.statements import CAP_LOCK
@@ -351,6 +352,23 @@ def test_claims_that_wait_for_the_cap_leave_connections_to_others(
             assert not any(result.done() for result in results)
         assert [result.result() for result in results] == waiting
     store.engine.dispose()
+
+
+def test_a_claim_waits_a_bounded_time_for_the_cap(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is transient: the task tries again."""
+    store = PayoutStore(engine)
+    payout = accepted(store)
+    monkeypatch.setattr(payout_store, "_CAP_WAIT_SECONDS", 0.05)
+
+    def claim_another(_found: PayoutState, _sent: Decimal) -> None:
+        store.update_within_cap(payout, NOW, lambda _found, _sent: None)
+
+    with pytest.raises(PoolTimeout, match="wait for the cap") as refused:
+        store.update_within_cap(payout, NOW, claim_another)
+    assert is_transient(refused.value)
+    assert store.update_within_cap(payout, NOW, lambda _found, _sent: None) == payout
 
 
 def locks_waited_for(connection: Connection) -> int:
