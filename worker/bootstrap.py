@@ -48,7 +48,11 @@ class WorkerRuntime:
             account=settings.epay_account,
             policy=build_policy(settings),
             total_timeout=timedelta(seconds=settings.total_timeout),
-            store=PayoutStore(self._engine, build_cipher(settings)),
+            store=PayoutStore(
+                self._engine,
+                build_cipher(settings),
+                group_commit=settings.db_group_commit == "on",
+            ),
             gateway=self._client,
             query_many=self._query_pool,
             publish=publish,

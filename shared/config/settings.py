@@ -143,6 +143,8 @@ class Settings(BaseSettings):
     worker_concurrency: Annotated[int, Field(ge=1)] = 32
     db_pool_size: Annotated[int, Field(ge=1)] = 10
     """Connections to PostgreSQL of one worker process."""
+    db_group_commit: Literal["off", "on"] = "on"
+    """Whether threads of a worker that write at the same moment share a commit."""
     db_patience_seconds: Positive = 20
     """How long a task retries while PostgreSQL is unavailable before its message is requeued."""
     log_format: Literal["console", "json"] = "console"

@@ -20,6 +20,7 @@ from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage import outbox
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.engine import autocommit_cursor
+from shared.storage.group_commit import GroupCommit
 from shared.storage.row_mapping import dumps, payout_from_row
 from shared.storage.statements import (
     BY_IDS,
@@ -62,13 +63,18 @@ class PayoutStore:
     Args:
         engine: its pool serves all calls; those of one statement run in autocommit mode.
         cipher: encrypts account numbers at rest.
+        group_commit: threads that write at the same moment share a commit.
     """
 
-    def __init__(self, engine: Engine, cipher: AccountCipher = NO_ENCRYPTION) -> None:
+    def __init__(
+        self, engine: Engine, cipher: AccountCipher = NO_ENCRYPTION, *, group_commit: bool = False
+    ) -> None:
         self.engine = engine
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cipher = cipher
         self._capped = Lock()
+        self._insert_one = GroupCommit(self._insert).submit if group_commit else None
+        self._apply_one = GroupCommit(self._apply).submit if group_commit else None
 
     def insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
         """Insert new payouts, with their claim if they have one, in one commit.
@@ -76,13 +82,22 @@ class PayoutStore:
         Returns:
             For each transition the payout with its id, or None where the order number is taken.
         """
+        if self._insert_one and len(transitions) == 1:
+            return [self._insert_one(transitions[0])]
+        return self._insert(transitions)
+
+    def _insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
         with autocommit_cursor(self.engine) as cursor:
             return insert_transitions(on_cursor(cursor), transitions, self._cipher)
 
     def apply(self, transition: Transition) -> PayoutState | None:
         """Write one transition; None if its row has changed since it was made."""
+        return self._apply_one(transition) if self._apply_one else self._apply([transition])[0]
+
+    def _apply(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
         with autocommit_cursor(self.engine) as cursor:
-            return transition.after if apply_transitions(on_cursor(cursor), [transition]) else None
+            written = apply_transitions(on_cursor(cursor), transitions)
+        return [one.after if nth in written else None for nth, one in enumerate(transitions)]
 
     def update(self, payout_id: int, decide: Decide) -> PayoutState | None:
         """Lock the payout, decide, write the transition.

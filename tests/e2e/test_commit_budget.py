@@ -68,7 +68,8 @@ def test_three_commits_two_messages_one_request(
 ) -> None:
     """A payout's normal life: 3 commits, 2 messages (request and callback), 1 request to EPAY.
 
-    The pauses are read in addition, at intervals and not per payout.
+    Payouts that come at the same moment share a commit, so it may be fewer. The pauses are read in
+    addition, at intervals and not per payout.
 
     Counted over the whole life of a worker: a backend reports its last numbers when it ends.
     """

@@ -2,8 +2,9 @@
 
 kombu pops a message (BRPOP) and then stores it as unacknowledged. A message that was popped when
 the connection or the worker dies is lost, late acknowledgement or not (celery/celery#7950,
-celery/kombu#305). Here one script does both. `BROKER_ATOMIC_FETCH=off` replaces this module by
-kombu's own transport. The private names that it relies on: `worker.broker`.
+celery/kombu#305). Here one script does both, and acknowledges what is done: one round trip where
+kombu makes three. `BROKER_ATOMIC_FETCH=off` replaces this module by kombu's own transport. The
+private names that it relies on: `worker.broker`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,16 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
     _script_is_loaded = False
     _requested = 0
     """Messages that the pending fetch may return."""
+    _sent_acks: Sequence[str] = ()
+    """Delivery tags that the pending fetch acknowledges."""
     _shared_client: Any = None
+
+    @property
+    def fetches_soon(self) -> bool:
+        """Whether a fetch, which carries acknowledgements, is pending or comes next."""
+        if self.closed or not self._active_queues:
+            return False
+        return not self._in_poll or self._pending_command == "EVALSHA"
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
@@ -77,7 +87,7 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
         lists = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        if self._fetch_next:
+        if self._fetch_next or self.qos.pending_acks:
             self._send_fetch(lists)
             return
         seconds = (self.brpop_timeout if timeout is None else timeout) or 0
@@ -96,7 +106,8 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
         free = self.qos.can_consume_max_estimate()
         self._requested = _MAX_FETCH if free is None else min(free, _MAX_FETCH)
         keys = (self.unacked_key, self.unacked_index_key, *lists)
-        args = (len(keys), *keys, repr(time()), self._requested)
+        self._sent_acks = tuple(self.qos.pending_acks)
+        args = (len(keys), *keys, repr(time()), self._requested, *self._sent_acks)
         if self._script_is_loaded:
             self._send("EVALSHA", _FETCH_SHA, *args)
         else:
@@ -153,6 +164,7 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
             self._redis_is_full = False
             return []
         self._script_is_loaded = True
+        self.qos.confirm_acks(self._sent_acks)
         triples = zip(reply[::3], reply[1::3], reply[2::3], strict=True)
         return [(bytes_to_str(key), bytes_to_str(tag), text) for key, tag, text in triples]
 

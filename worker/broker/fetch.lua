@@ -1,4 +1,4 @@
--- Fetch: moves messages from the queues to the unacknowledged messages, where kombu keeps them.
+-- Fetch: acknowledges messages, then moves messages from the queues to the unacknowledged messages, where kombu keeps them.
 -- Redis runs the script atomically, so a message is always either in its queue or unacknowledged.
 --
 -- KEYS[1]    hash of the unacknowledged messages: delivery tag -> [message, exchange, routing key]
@@ -6,6 +6,7 @@
 -- KEYS[3..]  lists to fetch from, in this order; the oldest message is at the right end
 -- ARGV[1]    time of the fetch in seconds since 1970
 -- ARGV[2]    number of messages to fetch at most
+-- ARGV[3..]  delivery tags to acknowledge
 --
 -- Returns a flat array with three items per fetched message: list, delivery tag, message text.
 -- An entry that is not a kombu message is removed from its list without being stored as
@@ -16,6 +17,10 @@ local unacked, index, now, limit = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 for i = 3, #KEYS do redis.call('LLEN', KEYS[i]) end
 -- A full Redis refuses the HSET below unless the script has already written something.
 redis.call('ZREM', index, '')
+for i = 3, #ARGV do
+  redis.call('HDEL', unacked, ARGV[i])
+  redis.call('ZREM', index, ARGV[i])
+end
 local fetched = {}
 for i = 3, #KEYS do
   while #fetched < limit * 3 do
