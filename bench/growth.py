@@ -53,7 +53,7 @@ _PUT_BACK = f"UPDATE payout SET due_at = {_LATER} WHERE due_at < now() + interva
 class PromptGateway:
     """Takes every order at once."""
 
-    def create(self, order: CreateOrder) -> OrderAnswer:
+    def create(self, order: CreateOrder, **_: object) -> OrderAnswer:
         """EPAY has it."""
         return Report(
             source="create",

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.config.types import Amounts, Codes, Names, Networks, Positive, Seconds
 from shared.domain.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
 from shared.epay.callbacks import DEFAULT_EXCLUDED
+from shared.epay.config import fault_around
 from shared.epay.signing import NestedForm
 
 ACTED_ON = frozenset(
@@ -150,6 +151,15 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     account_encryption_keys: SecretStr | None = None
     """Keys that encrypt account numbers at rest, comma list, the current one first."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_bare(cls, value: object) -> object:
+        """Every text and every secret: the service must not start with one that cannot be right."""
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and (fault := fault_around(text)):
+            raise ValueError(fault)
+        return value
 
     @field_validator("epay_callback_excluded")
     @classmethod

@@ -28,6 +28,13 @@ def _as_tuple(value: object) -> tuple[object, ...]:
     return tuple(parts) if isinstance(parts, tuple | list | set | frozenset) else (parts,)
 
 
+def _codes_in_one_word(value: frozenset[str]) -> frozenset[str]:
+    for code in value:
+        if not code.isprintable() or set(code) & set(" \"'`"):
+            raise ValueError("has a code with a blank or a quotation mark: write 2001,2002")
+    return value
+
+
 def _some_positive_seconds(value: tuple[int, ...]) -> tuple[int, ...]:
     if not value or min(value) < 1:
         msg = "needs at least one number of seconds, each 1 or more, for example 30,60,120"
@@ -61,7 +68,9 @@ def _amount(currency: str, text: str) -> Decimal:
     return amount
 
 
-Codes = Annotated[frozenset[str], NoDecode, BeforeValidator(_parts)]
+Codes = Annotated[
+    frozenset[str], NoDecode, BeforeValidator(_parts), AfterValidator(_codes_in_one_word)
+]
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_parts_or_none)]
 """`none` stands for none: an empty value is one that is not set."""
 Seconds = Annotated[

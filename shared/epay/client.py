@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from shared.domain.gateway import Balance, CreateOrder, Failure, Limit, OrderAnswer, Refused
@@ -31,8 +32,19 @@ class EpayClient:
         self._api_key = config.api_key.get_secret_value()
         self._transport = Transport(config)
 
-    def create(self, order: CreateOrder) -> OrderAnswer:
+    def create(
+        self,
+        order: CreateOrder,
+        *,
+        new_connection: bool = False,
+        is_late: Callable[[], bool] = lambda: False,
+    ) -> OrderAnswer:
         """Request a payout by createEwalletTransaction (section 3.1); sends one request at most.
+
+        Args:
+            order: the payout.
+            new_connection: use no connection of the pool.
+            is_late: asked right before the first byte; nothing is sent if it is true.
 
         Raises ValueError, with nothing sent, for an order that cannot be encoded: text that is not
         valid Unicode, extend_fields that are not JSON.
@@ -58,6 +70,8 @@ class EpayClient:
                 "receiverInfo": receiver,
                 **{name: value for name, value in optional.items() if value},
             },
+            new_connection=new_connection,
+            is_late=is_late,
         )
         if isinstance(answer, Answer):
             return read_created(answer)
@@ -96,10 +110,10 @@ class EpayClient:
         """Close the idle connections. A later call opens new ones."""
         self._transport.close()
 
-    def _call(self, path: str, fields: dict[str, Any]) -> Answer | Failure:
+    def _call(self, path: str, fields: dict[str, Any], **sending: Any) -> Answer | Failure:
         config = self._config
         param = {"epayAccount": config.account, "version": VERSION, **fields}
-        body = self._transport.post(path, self._write(param))
+        body = self._transport.post(path, self._write(param), **sending)
         if not isinstance(body, bytes):
             return body
         return read_answer(

@@ -12,6 +12,21 @@ from pydantic import SecretStr
 from shared.epay.signing import NestedForm
 
 _LONGEST_SECONDS = 3600.0
+_QUOTES = "\"'`\u201c\u201d\u2018\u2019"
+
+
+def fault_around(text: str) -> str | None:
+    """What an editor, a shell or a file left in a setting: white space, a line break, quotes.
+
+    A key with such a character signs every request wrongly, and EPAY refuses all payouts.
+    """
+    if text != text.strip():
+        return "begins or ends with white space or a line break: remove it"
+    if not text.isprintable():
+        return "holds a line break or another character that cannot be printed: remove it"
+    if text.strip(_QUOTES) != text:
+        return "begins or ends with a quotation mark: remove the quotation marks"
+    return None
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,8 @@ class EpayConfig:
     demand_response_signature: bool = False
     """Whether an unsigned answer is ignored; samples show an empty sign (section 4.4)."""
     allow_plain_http: bool = False
+    idle_seconds: float = 10.0
+    """A connection that was idle for longer is not used again: a NAT may have forgotten it."""
     pool_size: int = 32
     """Idle connections kept open; more threads may call, and open a connection for each call."""
     proxy_url: str | None = field(default=None, repr=False)
@@ -57,7 +74,15 @@ class EpayConfig:
             raise ValueError("the EPAY account is empty; set EPAY_ACCOUNT")
         if not self.api_key.get_secret_value():
             raise ValueError("the EPAY API key is empty; set EPAY_API_KEY")
-        for name in ("connect_timeout", "read_timeout", "total_timeout"):
+        previous = self.previous_api_key.get_secret_value() if self.previous_api_key else ""
+        for name, text in (
+            ("EPAY account", self.account),
+            ("EPAY API key", self.api_key.get_secret_value()),
+            ("previous EPAY API key", previous),
+        ):
+            if fault := fault_around(text):
+                raise ValueError(f"the {name} {fault}")
+        for name in ("connect_timeout", "read_timeout", "total_timeout", "idle_seconds"):
             seconds = getattr(self, name)
             if not (math.isfinite(seconds) and 0 < seconds <= _LONGEST_SECONDS):
                 raise ValueError(f"{name} must be above 0 and at most {_LONGEST_SECONDS:.0f} s")

@@ -21,7 +21,9 @@ MAX_TEXT = 200
 
 _SUCCESS = "1"
 _CODE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
-_DECIMAL = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
+_DECIMAL = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
+_MAX_PLACES = 30
+"""Digits of a number before the point at most, and as many behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +159,19 @@ def text(value: object) -> str | None:
 
 
 def decimal(value: object) -> Decimal | None:
-    """Return a plain decimal number, exactly, or None: no exponent, no NaN, ASCII digits."""
+    """Return a decimal number, exactly and without an exponent, or None: no NaN, ASCII digits.
+
+    Java prints 100 as `1E+2`. The exponent is bounded: `1E+1000000` written out fills the memory.
+    """
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         value = str(value)
-    if isinstance(value, str) and _DECIMAL.fullmatch(value):
-        return Decimal(value)
-    return None
+    if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+        return None
+    number = Decimal(value)
+    exponent = int(number.as_tuple().exponent)
+    if number.adjusted() >= _MAX_PLACES or exponent < -_MAX_PLACES:
+        return None
+    return Decimal(f"{number:f}")
 
 
 def read_json(body: bytes | str) -> Any:

@@ -2,18 +2,20 @@
 
 Inner names of libraries that this module relies on; a test checks that they exist: http.client
 `HTTPConnection.auto_open`, `send`; urllib3 `HTTPConnection._new_conn`, `_dns_host`, `proxy`,
-`HTTPConnectionPool.ConnectionCls`, `conn_kw`; requests `HTTPAdapter.cert_verify`,
+`is_connected`, `HTTPConnectionPool.ConnectionCls`, `conn_kw`; requests `HTTPAdapter.cert_verify`,
 `Session.get_redirect_target`. There is no setting to switch it off: without it nothing is proved.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
@@ -45,6 +47,7 @@ _LONGEST_WAIT = 1.0
 """Seconds of one wait for bytes, which does not count a suspension; then the clock is read."""
 _CONNECT_ERRORS = {TimeoutError: "connect timeout", ConnectionRefusedError: "connection refused"}
 _LOST = "connection lost or answer garbled"
+TOO_LATE = "the lease was over before anything was sent"
 
 _current = threading.local()
 """`_current.exchange` is the one that this thread is in."""
@@ -53,8 +56,17 @@ _current = threading.local()
 class Exchange:
     """One request and its answer: the deadline, and how far it came."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        reusable_since: float = -math.inf,
+        is_late: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._deadline = time.clock_gettime(_CLOCK) + seconds
+        self.reusable_since = reusable_since
+        """A pooled connection whose last byte came before this moment is not used again."""
+        self.is_late = is_late
+        """Asked right before the first byte: whether it is too late to send, by the caller."""
         self.sent: bool | None = None
         """Set before the first byte goes out; None until a connection of ours takes part."""
         self.reason = _LOST
@@ -80,6 +92,9 @@ class _DeadlineSocket(socket.socket):
     A socket's own timeout starts anew with every byte, so it cannot bound a whole exchange.
     """
 
+    heard_at = -math.inf
+    """When the last byte came."""
+
     def recv_into(self, *args: Any) -> int:
         """Receive within the socket's timeout and the exchange's deadline."""
         exchange: Exchange = _current.exchange
@@ -89,7 +104,9 @@ class _DeadlineSocket(socket.socket):
             while (left := min(exchange.remaining(), end - time.monotonic())) > 0:
                 self.settimeout(min(left, _LONGEST_WAIT))
                 with contextlib.suppress(TimeoutError):
-                    return super().recv_into(*args)
+                    count = super().recv_into(*args)
+                    self.heard_at = time.clock_gettime(_CLOCK)
+                    return count
             raise TimeoutError
         finally:
             self.settimeout(timeout)
@@ -131,6 +148,15 @@ class GatewayConnection(HTTPConnection):
             return self.sock
         raise NewConnectionError(self, exchange.reason)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the pool may use this connection again; it closes and reconnects it if not.
+
+        A network that forgot an idle connection tells nobody: only its age shows it.
+        """
+        heard_at = getattr(self.sock, "heard_at", -math.inf)
+        return bool(heard_at > _current.exchange.reusable_since and super().is_connected)
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send head and body in one write."""
         self._pieces = []
@@ -161,6 +187,9 @@ class GatewayConnection(HTTPConnection):
         exchange.limit(self.sock, self.timeout)
         # a process that was asleep must not send when its caller's lease may be over
         if exchange.remaining() <= 0:
+            raise TimeoutError
+        if exchange.is_late():
+            exchange.note_unsent(TOO_LATE)
             raise TimeoutError
         exchange.sent, exchange.reason = True, _LOST
 
@@ -231,6 +260,8 @@ class Transport:
         # A child of a fork has its own: on a shared connection both would read each other's
         # answers. The parent's stays here: closing it could wait for a lock held by its threads.
         self._sessions = {os.getpid(): GatewaySession(config)}
+        self._lost_at = -math.inf
+        """When a request last went out and no answer came: what was idle then may be dead too."""
 
     @property
     def session(self) -> GatewaySession:
@@ -238,15 +269,32 @@ class Transport:
         session = self._sessions.get(os.getpid())
         return session or self._sessions.setdefault(os.getpid(), GatewaySession(self._config))
 
-    def post(self, path: str, body: bytes) -> bytes | NeverSent | OutcomeUnknown:
-        """Return the body of a 200 answer, or why there is none. One request at most, no raise."""
-        exchange = _current.exchange = Exchange(self._config.total_timeout)
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        new_connection: bool = False,
+        is_late: Callable[[], bool] = lambda: False,
+    ) -> bytes | NeverSent | OutcomeUnknown:
+        """Return the body of a 200 answer, or why there is none. One request at most, no raise.
+
+        Args:
+            new_connection: use no connection of the pool.
+            is_late: asked right before the first byte; nothing is sent if it is true.
+        """
+        idle_since = time.clock_gettime(_CLOCK) - self._config.idle_seconds
+        reusable_since = math.inf if new_connection else max(idle_since, self._lost_at)
+        exchange = Exchange(self._config.total_timeout, reusable_since, is_late)
+        _current.exchange = exchange
         answer: bytes | NeverSent | OutcomeUnknown
         try:
             answer = self._exchange(path, body)
         # whatever a hostile answer makes the HTTP stack raise, what was sent is what counts
         except Exception as error:  # noqa: BLE001
             answer = _failure(exchange, error)
+            if exchange.sent:
+                self._lost_at = time.clock_gettime(_CLOCK)
         if exchange.sent and exchange.remaining() <= 0:
             return OutcomeUnknown("total timeout")
         return answer

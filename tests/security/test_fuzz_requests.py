@@ -76,7 +76,7 @@ class RecordingGateway:
 
     sent: list[CreateOrder] = field(default_factory=list)
 
-    def create(self, order: CreateOrder) -> OrderAnswer:
+    def create(self, order: CreateOrder, **_: object) -> OrderAnswer:
         self.sent.append(order)
         return Report(
             source="create",

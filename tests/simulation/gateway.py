@@ -16,6 +16,7 @@ from shared.domain.gateway import (
     Refused,
     Report,
 )
+from shared.epay.transport import TOO_LATE
 from tests.simulation.seeded_choices import Choices
 
 ACCOUNT = "shop@epay.com"
@@ -88,12 +89,16 @@ class SimGateway:
     """Creates whose sender has given up, and that arrive all the same."""
     callbacks: list[tuple[datetime, Report]] = field(default_factory=list)
 
-    def create(self, order: CreateOrder) -> OrderAnswer:
+    def create(
+        self, order: CreateOrder, *, is_late: Callable[[], bool], **_: object
+    ) -> OrderAnswer:
         assert not self.transactions_open(), "law 9: a transaction is open during the request"
         began = self.clock()
         self.pause(f"create {order.merchant_order_no}: before it leaves")
         if self.clock() - began > self.total_timeout:
             return NeverSent("total timeout")
+        if is_late():
+            return NeverSent(TOO_LATE)
         answer = self._received(order)
         self.pause(f"create {order.merchant_order_no}: before the answer is in")
         if self.clock() - began > self.total_timeout:

@@ -15,6 +15,8 @@ from worker.send_guard.permit import CheckResult, Defer, Permit, Reject
 class SimSendGuard:
     """See `worker.send_guard.guard.SendGuard`; it is the permit, too."""
 
+    probe: str | None = None
+
     def __init__(
         self,
         choices: Choices,

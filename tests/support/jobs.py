@@ -53,9 +53,9 @@ class HookedGateway:
     gateway: Any
     before: Callable[[str], object]
 
-    def create(self, order: CreateOrder) -> OrderAnswer:
+    def create(self, order: CreateOrder, **sending: Any) -> OrderAnswer:
         self.before(order.merchant_order_no)
-        return self.gateway.create(order)
+        return self.gateway.create(order, **sending)
 
     def query(self, merchant_order_no: str) -> OrderAnswer:
         self.before(merchant_order_no)

@@ -100,7 +100,8 @@ def _create(ctx: Context, payout: PayoutState, permit: Permit) -> OrderAnswer:
     """
     if (reason := permit.confirm()) is not None:
         return NeverSent(reason)
-    if payout.due_at is None or ctx.clock() + ctx.total_timeout >= payout.due_at:
+    lease_ends = payout.due_at
+    if lease_ends is None or ctx.clock() + ctx.total_timeout >= lease_ends:
         return NeverSent("the lease was nearly over before anything was sent")
     answer = ctx.gateway.create(
         CreateOrder(
@@ -111,7 +112,10 @@ def _create(ctx: Context, payout: PayoutState, permit: Permit) -> OrderAnswer:
             account_no=payout.account_no,
             remark=payout.remark,
             extend_fields=payout.extend_fields,
-        )
+        ),
+        new_connection=permit.probe is not None,
+        # a machine that was suspended, or whose clock was set, wakes up after its lease
+        is_late=lambda: ctx.clock() >= lease_ends,
     )
     permit.record(answer)
     return answer

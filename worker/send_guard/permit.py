@@ -40,6 +40,9 @@ class Reject:
 class Permit:
     """Permission to send one payout once. Used by one thread at a time."""
 
+    probe: str | None = None
+    """The token, if this request is the circuit breaker's probe."""
+
     def __init__(
         self,
         payout: PayoutState,
@@ -47,8 +50,6 @@ class Permit:
         breaker: CircuitBreaker,
         rate_limiter: RateLimiter | None,
     ) -> None:
-        self.probe: str | None = None
-        """The token, if this request is the circuit breaker's probe."""
         self.slot: float | None = None
         """The reserved time of the request, on the monotonic clock."""
         self._payout = payout

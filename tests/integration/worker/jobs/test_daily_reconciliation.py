@@ -400,7 +400,7 @@ def test_no_connection_is_held_while_epay_is_asked(world: World, clock: Clock) -
     held: list[int] = []
 
     class Watching:
-        def create(self, order: CreateOrder) -> OrderAnswer:
+        def create(self, order: CreateOrder, **_: object) -> OrderAnswer:
             raise AssertionError(order.merchant_order_no)
 
         def query(self, merchant_order_no: str) -> OrderAnswer:

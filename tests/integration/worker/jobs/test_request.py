@@ -18,6 +18,7 @@ from sandbox.faults import Fault
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
+from shared.epay.transport import TOO_LATE
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from tests.support.factories import request_kwargs
@@ -293,6 +294,16 @@ def test_nothing_is_sent_when_the_lease_is_nearly_over(world: World) -> None:
     assert tick(world)["submit"] == 1
     assert of_ledger(world)["creates_received"] == 1
     assert world.row().status is Status.PROCESSING
+
+
+def test_nothing_is_sent_when_the_lease_ends_before_the_first_byte(world: World) -> None:
+    """A machine that is suspended between the check and the request: the wall clock says so."""
+    clock = freeze_clock(world)
+    wakes_late = HookedGateway(world.context.gateway, lambda _: clock.forward(60))
+    world.context = replace(world.context, gateway=wakes_late)
+    assert world.ask()["status"] == "queued"
+    assert of_ledger(world)["creates_received"] == 0
+    assert world.events()[-1].detail == {"reason": TOO_LATE}
 
 
 def test_nothing_leaves_before_the_intent_is_on_disk(world: World) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from ops.resolution import actions
 from ops.resolution.actions import Action, Decision
-from shared.domain.gateway import OrderAnswer
+from shared.domain.gateway import NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage.payout_store import Decide, PayoutStore
 from tests.integration.conftest import request_kwargs
@@ -45,6 +45,7 @@ class StubGuard:
     recorded: list[OrderAnswer] = field(default_factory=list)
     released: int = 0
     recovered: int = 0
+    probe: str | None = None
 
     def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
         return self.result or self
@@ -202,6 +203,22 @@ def test_a_request_deferred_only_after_its_claim_recovers_its_permit(world: Worl
         assert (answer["status"], guard.recovered) == (status, 1)
     assert of_ledger(world, "held")["creates_received"] == 0
     assert sent_once(world, "free")
+
+
+@pytest.mark.parametrize("probe", [None, "token"])
+def test_the_probe_opens_a_connection(world: World, probe: str | None) -> None:
+    """A connection that died while EPAY was away must not make the probe fail."""
+    taken: list[Any] = []
+
+    class Gateway:
+        def create(self, _order: object, *, new_connection: bool, **_: object) -> NeverSent:
+            taken.append(new_connection)
+            return NeverSent("connection refused")
+
+    world.context = replace(world.context, gateway=Gateway())
+    use_guard(world, StubGuard(probe=probe))
+    world.ask()
+    assert taken == [probe is not None]
 
 
 def release(world: World, now: datetime) -> None:

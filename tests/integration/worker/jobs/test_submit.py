@@ -107,7 +107,7 @@ def test_what_never_left_waits_longer_each_time(world: World) -> None:
     inner = world.context
 
     class Unreachable:
-        def create(self, _order: object) -> NeverSent:
+        def create(self, _order: object, **_: object) -> NeverSent:
             return NeverSent("connection refused")
 
     world.context = replace(inner, gateway=Unreachable())

@@ -207,6 +207,65 @@ def test_a_wrong_value_is_named(name: str, text: str, monkeypatch: pytest.Monkey
     assert API_KEY not in said
 
 
+AROUND = [" {}", "{} ", "{}\n", "\n{}", "{}\r\n", "\t{}", '"{}"', "'{}'", "\u201c{}\u201d", "`{}`",
+          "\ufeff{}", "{}\u200b", "{}\xa0", '"{}', "{}\nEPAY_ACCOUNT=x"]  # fmt: skip
+TEXTS = [case for case in CASES if isinstance(case[3], str | SecretStr)]
+
+
+@pytest.mark.parametrize("around", AROUND, ids=ascii)
+@pytest.mark.parametrize(("name", "text"), [(case[0], case[2]) for case in TEXTS])
+def test_what_surrounds_a_value_is_refused_by_name(
+    name: str, text: str, around: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each secret, address and identifier: a secret with a newline would end every payout."""
+    said = failure(monkeypatch, **{name: around.format(text)})
+    assert re.search(rf"^  {name}: .+", said, re.MULTILINE)
+    assert API_KEY not in said
+
+
+def test_every_setting_that_is_text_is_checked() -> None:
+    """A new one too, without being listed."""
+    assert {case[0] for case in TEXTS} >= {
+        "DATABASE_URL", "REDIS_URL", "EPAY_BASE_URL", "EPAY_ACCOUNT", "EPAY_API_KEY",
+        "EPAY_API_KEY_PREVIOUS", "EPAY_NOTIFY_URL", "EPAY_PROXY_URL", "CELERY_RESULT_BACKEND",
+        "ACCOUNT_ENCRYPTION_KEYS",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('EPAY_API_KEY="KEY\\n"', "white space or a line break"),
+        ("EPAY_API_KEY='\"KEY\"'", "quotation mark"),
+    ],
+)
+def test_a_key_in_the_file_with_an_escape_is_refused(
+    line: str, reason: str, tmp_path: Path
+) -> None:
+    """In double quotes `.env` turns `\\n` into a line break."""
+    (tmp_path / ".env").write_text(f"{line}\n")
+    with pytest.raises(SettingsError, match=rf"EPAY_API_KEY: .*{reason}"):
+        load()
+
+
+def test_a_secret_file_may_end_with_a_line_break(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Editors write one; it is not part of the value."""
+    (tmp_path / "epay_api_key").write_text("KEY\n")
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+    assert load().epay_api_key.get_secret_value() == "KEY"
+
+
+@pytest.mark.parametrize("name", ["EPAY_NOT_FOUND_CODES", "EPAY_REFUSED_CODES"])
+@pytest.mark.parametrize("codes", ["2001 2002", "'2001'", '"2001,2002"', "2001,20\n02"])
+def test_codes_that_are_not_separated_by_commas_are_refused(
+    name: str, codes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`2001 2002` is one code, which EPAY never answers."""
+    assert f"  {name}: " in failure(monkeypatch, **{name: codes})
+
+
 def test_every_wrong_value_has_its_line_and_none_is_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

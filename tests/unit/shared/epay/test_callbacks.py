@@ -61,6 +61,15 @@ def test_payment_currency_stands_in_for_a_missing_settlement_currency() -> None:
     assert parse({**FIELDS, "settlementCurrency": ""}).currency == "EUR"
 
 
+def test_amount_with_an_exponent_is_read_exactly() -> None:
+    """As Java prints a round number; signed as the text that came."""
+    fields = signed(amount="1E+2", fee="5E-1")
+    assert ok(fields)
+    report = parse(fields)
+    assert (str(report.amount), str(report.fee)) == ("100", "0.5")
+    assert parse({**FIELDS, "amount": "1E+1000000"}).amount is None
+
+
 def test_empty_form_gives_a_report_of_nothing() -> None:
     """No field is guessed."""
     report = parse({})

@@ -21,6 +21,16 @@ def config(**changes: Any) -> EpayConfig:
     return EpayConfig(**settings)
 
 
+@pytest.mark.parametrize("name", ["account", "api_key", "previous_api_key"])
+@pytest.mark.parametrize("around", ["{}\n", " {}", "{}\r\n", '"{}"', "'{}'", "\ufeff{}", "a\n{}"])
+def test_a_key_or_account_with_something_around_it_is_refused(name: str, around: str) -> None:
+    """Wherever it comes from; the value is in no text."""
+    text = around.format("hush-7")
+    with pytest.raises(ValueError, match=name.removesuffix("_api_key").split("_")[-1]) as caught:
+        config(**{name: text if name == "account" else SecretStr(text)})
+    assert "hush-7" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -188,8 +188,16 @@ def test_decimals_are_exact_and_compare_as_numbers(value: object) -> None:
         " 1",
         "1 ",
         "+1",
-        "1e3",
-        "1E+3",
+        "1e",
+        "E+2",
+        "1E+",
+        "1E 2",
+        "1E+2.0",
+        "1E+30",
+        "1E-31",
+        "1E+1000000",
+        "1E-1000000",
+        "0E+99",
         "NaN",
         "Infinity",
         "1,000",
@@ -213,6 +221,60 @@ def test_decimals_are_exact_and_compare_as_numbers(value: object) -> None:
 def test_anything_but_a_plain_decimal_is_none(value: object) -> None:
     """A number that could be read in two ways is no number."""
     assert decimal(value) is None
+
+
+def as_java_prints(unscaled: int, scale: int) -> str:
+    """`BigDecimal(unscaled, scale).toString()`, by its documentation."""
+    digits, sign = str(abs(unscaled)), "-" if unscaled < 0 else ""
+    adjusted = len(digits) - 1 - scale
+    if scale >= 0 and adjusted >= -6:
+        padded = digits.rjust(scale + 1, "0")
+        return sign + (f"{padded[:-scale]}.{padded[-scale:]}" if scale else padded)
+    first, rest = digits[0], digits[1:]
+    return f"{sign}{first}{'.' if rest else ''}{rest}E{adjusted:+d}"
+
+
+@given(st.integers(-(10**18), 10**18), st.integers(-11, 12))
+def test_every_number_that_java_prints_is_read_exactly(unscaled: int, scale: int) -> None:
+    """And written without an exponent from then on."""
+    printed = as_java_prints(unscaled, scale)
+    found = decimal(printed)
+    assert found is not None
+    assert found == Decimal(unscaled) * Decimal(10) ** -scale == decimal(Decimal(printed))
+    assert "E" not in str(found) or abs(found) < Decimal("1E-6")
+
+
+@pytest.mark.parametrize(
+    ("printed", "plain"),
+    [("1E+2", "100"), ("1.0E10", "10000000000"), ("1e2", "100"), ("2.5E-1", "0.25"), ("0E-8", "0")],
+)
+def test_numbers_with_an_exponent(printed: str, plain: str) -> None:
+    """Of BigDecimal, double and JavaScript."""
+    assert decimal(printed) == Decimal(plain)
+
+
+@pytest.mark.parametrize("raw", [b"1E+2", b'"1E+2"', b"1e2", b"100.00"])
+def test_round_amount_of_an_answer_is_not_missing(raw: bytes) -> None:
+    """As text or as a number; the signature is over the text that came."""
+    printed = raw.decode().strip('"').upper().replace("E2", "E+2")
+    body = envelope(order_data(amount=printed)).replace(f'"{printed}"'.encode(), raw)
+    found = read(body)
+    assert isinstance(found, Answer)
+    report = read_created(found)
+    assert isinstance(report, Report)
+    assert report.amount == Decimal(100)
+
+
+def test_huge_exponent_in_an_answer_does_no_harm() -> None:
+    """Neither as a number nor as text: the amount is then missing, and a person looks."""
+    for raw in (b"1E+1000000", b'"1E+1000000"', b"1E-1000000"):
+        printed = raw.decode().strip('"')
+        body = envelope(order_data(amount=printed)).replace(f'"{printed}"'.encode(), raw)
+        found = read(body)
+        assert isinstance(found, Answer)
+        report = read_created(found)
+        assert isinstance(report, Report)
+        assert report.amount is None
 
 
 @pytest.mark.parametrize("value", [None, "", "a" * 201, "a\x00", "a\n", "\ud800", 1.5, True, []])

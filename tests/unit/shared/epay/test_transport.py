@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import inspect
 import ssl
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import requests
 import responses
 import urllib3
+import urllib3.util.connection
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -124,6 +126,7 @@ def test_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch, transport: 
         (HTTPConnection("h", proxy=None), "_dns_host"),
         (HTTPConnection("h", proxy=None), "proxy"),
         (HTTPConnection("h", proxy=None), "sock"),
+        (HTTPConnection, "is_connected"),
         (urllib3.HTTPConnectionPool, "ConnectionCls"),
         (urllib3.HTTPConnectionPool("h"), "conn_kw"),
         (urllib3.HTTPSConnectionPool("h"), "scheme"),
@@ -135,6 +138,13 @@ def test_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch, transport: 
 def test_inner_names_of_libraries_exist(owner: object, name: str) -> None:
     """Those that transport.py overrides or reads; an update may take them away."""
     assert hasattr(owner, name)
+
+
+def test_pool_asks_a_connection_whether_it_may_be_used_again() -> None:
+    """`is_connected`, and it connects anew if not."""
+    assert "is_connection_dropped(conn)" in inspect.getsource(urllib3.HTTPConnectionPool._get_conn)
+    dropped = urllib3.util.connection.is_connection_dropped
+    assert "not conn.is_connected" in inspect.getsource(dropped)
 
 
 @pytest.mark.parametrize(
