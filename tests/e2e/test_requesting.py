@@ -205,8 +205,9 @@ def test_same_number_for_something_else_is_a_conflict(full_service: Service, sho
     for name in OTHERWISE:
         order_no = f"conflict-{name}"
         (outcome,) = shop.wait_for(order_no, 1)
-        assert set(outcome) == TOLD | {"error"}
-        assert outcome["status"] == "conflict"
+        assert set(outcome) == TOLD | {"error", "stands"}
+        assert (outcome["status"], outcome["sequence"]) == ("conflict", None)
+        assert outcome["stands"]["status"] == "succeeded"
         assert outcome["error"]["field"] == name
         assert full_service.events(order_no)[-1].kind == "conflict"
         assert full_service.ledger_of(order_no)["creates_received"] == 1

@@ -108,6 +108,13 @@ def test_the_same_number_with_another_field_is_a_conflict(
     assert of_ledger(world)["creates_received"] == 1
     [told] = outbox(world)
     assert (told["status"], told["error"]) == ("conflict", answer["error"])
+    assert told["sequence"] is None
+    assert told["stands"] == {
+        "status": "processing",
+        "amount": "10.50",
+        "currency": "USD",
+        "sequence": before.sequence + 1,
+    }
     assert "U123" not in str(told), "the account numbers are nobody's business"
     event = world.events()[-1]
     assert (event.kind, event.detail) == ("conflict", {"differing": field})
