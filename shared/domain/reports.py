@@ -1,4 +1,4 @@
-"""EPAY's words about an order: create reports, query answers, callbacks (laws 3, 5, 6, 13). Pure."""
+"""What EPAY says of an order: create reports, query answers, callbacks (laws 3, 5, 6, 13). Pure."""
 
 from __future__ import annotations
 

@@ -409,6 +409,21 @@ def test_show_asks_epay_now(run: Any, engine: Engine, gateway: Gateway) -> None:
     assert "unknown" in away.out
 
 
+def test_a_reason_that_a_command_sets_is_logged_beside_its_answer(
+    run: Any, engine: Engine, gateway: Gateway
+) -> None:
+    """On stderr: stdout stays JSON."""
+    unknown(engine, "order-1")
+    shown_by_epay(gateway, "order-1")
+    order = gateway.book.find("order-1")
+    assert order is not None
+    order.amount += 1
+    ran = run("show", "order-1", "--refresh", "--json")
+    assert json.loads(ran.out)[0]["payout"]["review_reason"].startswith("mismatch: ")
+    assert "review_reason_set" in ran.err
+    assert "code=mismatch" in ran.err
+
+
 # doctor
 
 
