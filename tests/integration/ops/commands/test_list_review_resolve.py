@@ -453,6 +453,31 @@ def test_doctor_tells_of_pauses_and_messages(run: Any, engine: Engine, redis_url
 # the command as a whole
 
 
+def test_doctor_fails_when_a_review_waits_for_too_long(run: Any, engine: Engine) -> None:
+    """By default it says how many and for how long; with --max-review-age it fails."""
+    PayoutStore(engine).claim_due(utcnow(), utcnow(), 1)
+
+    def review_line(*options: str) -> tuple[int, str]:
+        ran = run("doctor", *options)
+        return ran.code, next(line for line in ran.out.splitlines() if " review: " in line)
+
+    assert review_line() == (0, "ok   review: no payout is in review")
+    assert review_line("--max-review-age", "0s")[0] == 0
+    flagged(engine, queued(engine, "order-1", due_at=None), "above_cap")
+    flagged(engine, queued(engine, "order-2", due_at=None), "above_cap")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE payout SET due_at = now() + interval '1 h'"))
+    waiting = "2 payouts in review, the oldest for 2 d 0 h"
+    assert review_line() == (0, f"WARN review: {waiting}: see `payouts review`")
+    assert review_line("--max-review-age", "3d")[0] == 0
+    code, line = review_line("--max-review-age", "47h")
+    assert code == 1
+    assert line == f"FAIL review: {waiting}, longer than 1 d 23 h: see `payouts review`"
+    for wrong in ("2", "1w", "-1h", "2 d", "1h30m"):
+        ran = run("doctor", f"--max-review-age={wrong}")
+        assert (ran.code, "is not a duration" in ran.err.replace("\n", " ")) == (2, True), wrong
+
+
 def test_help_ends_with_the_exit_codes(run: Any) -> None:
     words = " ".join(run("--help").out.split())
     assert "Exit codes: 0 done; 1" in words
