@@ -59,8 +59,8 @@ def find(
     if not found:
         raise UserError(
             f"there is no payout {merchant_order_no}. If it was requested a moment ago, it may"
-            " still wait in the queue; if it was refused as invalid, the requesting app was"
-            " notified."
+            " still wait in the queue; if it was refused as invalid, `payouts list --refused` says"
+            " why."
         )
     return found
 

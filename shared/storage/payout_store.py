@@ -17,10 +17,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
-from shared.storage import outbox
+from shared.storage import outbox, refused_requests
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.engine import autocommit_cursor
 from shared.storage.group_commit import GroupCommit
+from shared.storage.refused_requests import Refusal
 from shared.storage.row_mapping import dumps, payout_from_row
 from shared.storage.statements import (
     BY_IDS,
@@ -193,6 +194,10 @@ class PayoutStore:
         values = {"kind": kind, "actor": actor, "at": now, "detail": json.dumps(detail)}
         with self._single.connect() as connection:
             connection.execute(UNMATCHED_EVENT, values)
+
+    def record_refused_request(self, refusal: Refusal) -> None:
+        """See `shared.storage.refused_requests.add`."""
+        refused_requests.add(self._single, refusal)
 
     def add_messages(
         self, payout_id: int | None, messages: Sequence[Message], now: datetime

@@ -33,6 +33,7 @@ from shared.storage import pauses
 from shared.storage.engine import make_engine
 from shared.storage.pauses import Scope
 from shared.storage.payout_store import PayoutStore
+from shared.storage.refused_requests import Refusal
 from tests.support.factories import make_service_payout
 from tests.support.paths import PROGRAMS
 
@@ -213,6 +214,34 @@ def test_list_says_what_is_wrong(run: Any, engine: Engine) -> None:
         assert ran.code == 2, options
         assert words in ran.err
         assert "Traceback" not in ran.err
+
+
+def test_list_shows_refused_requests(run: Any, engine: Engine) -> None:
+    """The last refused first, as a table or as JSON."""
+    assert run("list", "--refused").out == "No refused request matches.\n"
+    for nth in range(3):
+        refusal = Refusal(
+            at=utcnow() - timedelta(days=nth),
+            source="gen1@shop",
+            merchant_order_no=f"order-{nth}",
+            account_no="*******7890",
+            code="missing_field",
+            field="amount",
+            message="Field required",
+        )
+        PayoutStore(engine).record_refused_request(refusal)
+    ran = run("list", "--refused", "--limit", "2")
+    assert "more than 2" in ran.err
+    for words in ("order-2", "order-1", "*******7890", "gen1@shop", "amount: Field required"):
+        assert words in ran.out, words
+    assert "order-0" not in ran.out
+    found = json.loads(run("list", "--refused", "--json", "--since", f"{utcnow():%F}").out)
+    assert [(row["merchant_order_no"], row["code"]) for row in found] == [
+        ("order-0", "missing_field")
+    ]
+    ran = run("list", "--refused", "--status", "queued")
+    assert ran.code == 2
+    assert "--refused goes with" in ran.err
 
 
 # review
