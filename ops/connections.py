@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
@@ -34,6 +36,8 @@ def open_database(url: str, *, statement_timeout_seconds: int = 15) -> Iterator[
     Raises:
         UserError: a statement failed.
     """
+    # the default prints on stdout, among the answers
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     engine = make_engine(url, pool_size=1, statement_timeout_seconds=statement_timeout_seconds)
     try:
         yield engine
@@ -55,8 +59,8 @@ def find(
     if not found:
         raise UserError(
             f"there is no payout {merchant_order_no}. If it was requested a moment ago, it may"
-            " still wait in the queue; if it was refused as invalid, the requesting app was"
-            " notified."
+            " still wait in the queue; if it was refused as invalid, `payouts list --refused` says"
+            " why."
         )
     return found
 

@@ -121,6 +121,16 @@ def when(at: datetime | None) -> str:
     return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def age(seconds: float) -> str:
+    """A length of time for people, in its two largest units: `2 d 4 h`, `12 min 5 s`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    units = ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s"))
+    first = next((nth for nth, (count, _) in enumerate(units) if count), len(units) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2])
+
+
 def _json_value(value: object) -> str:
     match value:
         case datetime():

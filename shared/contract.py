@@ -171,8 +171,20 @@ class RequestResult(TypedDict):
     error: NotRequired[RequestError]
 
 
+class StandingPayout(TypedDict):
+    """The payout that already has the order number of a request that is a conflict."""
+
+    status: str
+    amount: str
+    currency: str
+    sequence: int
+
+
 class PayoutOutcome(TypedDict):
-    """The kwargs of the message to `notify.task`: amounts decimal strings, times ISO 8601 UTC."""
+    """The kwargs of the message to `notify.task`: amounts decimal strings, times ISO 8601 UTC.
+
+    `invalid` and `conflict` answer one request: they say nothing of a payout's status (law 14).
+    """
 
     merchant_order_no: str
     epay_account: str
@@ -183,9 +195,12 @@ class PayoutOutcome(TypedDict):
     currency: str
     fee: str | None
     occurred_at: str
-    sequence: int
+    sequence: int | None
+    """The number of the payout's event; null for `invalid` and `conflict`."""
     error: NotRequired[RequestError]
     """Only where `status` is `invalid` or `conflict`."""
+    stands: NotRequired[StandingPayout]
+    """Only where `status` is `conflict`: the payout as it is, which the request did not change."""
 
 
 class InvalidRequest(Exception):

@@ -47,7 +47,7 @@ def request_task(*args: object, **kwargs: Any) -> contract.RequestResult:
     claim_id = uuid.uuid4().hex
     asked = {**kwargs, "positional_arguments": len(args)} if args else kwargs
     try:
-        return _run(request, asked, claim_id)
+        return _run(request, asked, claim_id, request_task.request.origin or "")
     except Reject:
         raise
     except Exception:

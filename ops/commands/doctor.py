@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from datetime import timedelta
+from typing import Annotated, NamedTuple
 
 import redis
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from typer import Exit
+from typer import Exit, Option
 
-from ops.commands.options import Json
-from ops.console import as_json, counted, say, when
+from ops.commands.options import Json, parse_duration
+from ops.console import age, as_json, counted, say, when
 from ops.gateway import gateway
 from shared.clock import utcnow
 from shared.config.builders import build_epay_config
@@ -42,7 +43,17 @@ class Finding(NamedTuple):
         return self.mark != _FAIL
 
 
-def doctor(json: Json = False) -> None:
+def doctor(
+    json: Json = False,
+    max_review_age: Annotated[
+        timedelta | None,
+        Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="FAIL if a payout has been in review for longer: 30m, 4h, 2d. Default: WARN.",
+        ),
+    ] = None,
+) -> None:
     """Check settings, servers, queues, schema, clock, sweep, pauses and gateway.
 
     FAIL says what to do, and the exit code is 1; WARN is no failure, but you must know of it. The
@@ -52,7 +63,7 @@ def doctor(json: Json = False) -> None:
     findings = [
         *_settings(settings),
         *_redis(settings.redis_url),
-        *_database(settings),
+        *_database(settings, max_review_age),
         *_gateway(settings),
     ]
     if json:
@@ -110,7 +121,7 @@ def _queues(url: str) -> list[Finding]:
     ]
 
 
-def _database(settings: Settings) -> list[Finding]:
+def _database(settings: Settings, max_review_age: timedelta | None) -> list[Finding]:
     if not settings.database_url:
         return []
     engine = make_engine(settings.database_url, pool_size=1)
@@ -118,7 +129,9 @@ def _database(settings: Settings) -> list[Finding]:
         unsafe = startup_checks.check_database(engine, utcnow())
         fine = f"answers, schema ({migrate.current(engine)}) and clock agree"
         found = _found("postgresql", unsafe, fine)
-        return found if unsafe else found + _health(settings, engine) + _pauses(engine)
+        if unsafe:
+            return found
+        return found + _health(settings, engine, max_review_age) + _pauses(engine)
     except SQLAlchemyError as error:
         words = f"does not answer at DATABASE_URL ({type(error).__name__})"
         return [Finding("postgresql", words, _FAIL)]
@@ -126,7 +139,7 @@ def _database(settings: Settings) -> list[Finding]:
         engine.dispose()
 
 
-def _health(settings: Settings, engine: Engine) -> list[Finding]:
+def _health(settings: Settings, engine: Engine, max_review_age: timedelta | None) -> list[Finding]:
     snapshot = health.read(engine, utcnow())
     stale = 3 * settings.sweep_seconds + 10
     if snapshot.sweep_age is None:
@@ -136,18 +149,25 @@ def _health(settings: Settings, engine: Engine) -> list[Finding]:
         sweep = Finding("sweep", words, _FAIL)
     else:
         sweep = Finding("sweep", f"last ran {snapshot.sweep_age:.0f} s ago")
-    review = Finding("review", "no payout is in review")
-    if snapshot.in_review:
-        words = f"{counted(snapshot.in_review, 'payout')} in review: see `payouts review`"
-        review = Finding("review", words, _WARN)
     limit = stale + settings.epay_lease_seconds
     due, untold = snapshot.oldest_due, snapshot.oldest_untold
     return [
         sweep,
         _wait("oldest due payout", due, limit, "payouts and payouts.reconcile", "none is due"),
         _wait("oldest message to an app", untold, limit, "payouts.notify", "all are sent"),
-        review,
+        _review(snapshot, max_review_age),
     ]
+
+
+def _review(snapshot: health.HealthSnapshot, max_age: timedelta | None) -> Finding:
+    if not snapshot.in_review:
+        return Finding("review", "no payout is in review")
+    payouts = counted(snapshot.in_review, "payout")
+    words = f"{payouts} in review, the oldest for {age(snapshot.oldest_review)}"
+    if max_age is not None and snapshot.oldest_review > max_age.total_seconds():
+        limit = age(max_age.total_seconds())
+        return Finding("review", f"{words}, longer than {limit}: see `payouts review`", _FAIL)
+    return Finding("review", f"{words}: see `payouts review`", _WARN)
 
 
 def _wait(what: str, seconds: float, limit: float, queues: str, nothing: str) -> Finding:

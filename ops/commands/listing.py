@@ -6,6 +6,7 @@ import csv as csvs
 import sys
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from shared.config.settings import load
 from shared.domain import review
 from shared.domain.payout import PayoutState, Status
 from shared.observability.logging import mask
-from shared.storage import queries
+from shared.storage import queries, refused_requests
 from shared.storage.queries import PayoutFilter
 
 _HEADINGS = (
@@ -64,10 +65,25 @@ def list_(
     limit: Annotated[int, Option(min=0, help="How many at most; 0 for all.")] = 50,
     json: Json = False,
     csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
+    refused: Annotated[
+        bool,
+        Option(
+            "--refused",
+            help="Requests that were refused as invalid, in place of payouts; --since, --until and"
+            " --limit apply.",
+        ),
+    ] = False,
 ) -> None:
     """List payouts, the newest first. Account numbers are masked."""
     if json and csv:
         raise UserError("--json and --csv exclude each other: give one of them")
+    if refused:
+        if csv or status or in_review or review_code or currency or channel or epay_account or due:
+            raise UserError("--refused goes with --since, --until, --limit and --json only")
+        _list_refused(
+            _moment(since, "--since"), _moment(until, "--until", ends_day=True), limit, json
+        )
+        return
     wanted = PayoutFilter(
         statuses=status or (),
         in_review=in_review,
@@ -95,6 +111,33 @@ def list_(
             _print(list(shown))
         if next(found, None) is not None:
             note(f"There are more than {limit}: narrow the list, or give --limit (0 for all).")
+
+
+def _list_refused(since: datetime | None, until: datetime | None, limit: int, json: bool) -> None:
+    with database(load()) as engine:
+        found = refused_requests.newest(
+            engine, since=since, until=until, limit=limit + 1 if limit else 0
+        )
+    shown = found[:limit] if limit else found
+    if json:
+        say(as_json([asdict(refusal) for refusal in shown]))
+    elif shown:
+        rows = [
+            (
+                when(one.at),
+                one.merchant_order_no,
+                one.account_no,
+                one.source,
+                f"{one.field}: {one.message}",
+            )
+            for one in shown
+        ]
+        headings = ("refused (UTC)", "order", "account", "sent by", "reason")
+        print_table(headings, rows, fold={"order", "sent by", "reason"})
+    else:
+        say("No refused request matches.")
+    if len(found) > len(shown):
+        note(f"There are more than {limit}: narrow the list, or give --limit (0 for all).")
 
 
 def _codes(given: list[str]) -> list[str]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
+
+_DURATION = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 OrderNo = Annotated[str, Argument(help="The order number of the requesting app.")]
 Account = Annotated[
@@ -13,3 +18,11 @@ Account = Annotated[
 Name = Annotated[str, Option("--name", help="Who you are; it goes on record.")]
 Reason = Annotated[str, Option("--reason", help="Why; it goes on record.")]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
+
+
+def parse_duration(text: str) -> timedelta:
+    """A length of time: a number and a unit, `30s`, `15m`, `4h` or `2d`."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise BadParameter(f"{text!r} is not a duration: write 30s, 15m, 4h or 2d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -17,7 +17,7 @@ from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refuse
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.domain.redaction import redact, redact_refusal
-from shared.domain.report_match import mismatches
+from shared.domain.report_match import mismatches, names_second_order
 from shared.domain.transitions import (
     FINAL,
     STATUS_OF_EPAY_CODE,
@@ -180,7 +180,12 @@ def _accept_as(case: _Case) -> PayoutState:
 
 
 def _require_agreement(payout: PayoutState, end: Status, report: Report) -> None:
-    """EPAY's own answer has precedence over a person's, if it names a status."""
+    """EPAY's own answer has precedence over a person's, if it names a status.
+
+    An answer about a second order under this number says nothing of this payout (law 13).
+    """
+    if names_second_order(payout, report):
+        return
     code = report.status or ""
     status = status_from_epay(code)
     if status is end or code not in STATUS_OF_EPAY_CODE or code in _MAYBE_FINAL:

@@ -11,6 +11,8 @@ MEANS: Mapping[str, str] = MappingProxyType(
     {
         review.MISMATCH: "EPAY reported another order, account, amount or currency under this"
         " number; the status did not change. Compare with EPAY's console.",
+        review.SECOND_ORDER: "EPAY has a second order under this number, so it may be paid twice;"
+        " the first one counts. Compare both with EPAY's console.",
         review.CONTRADICTION: "EPAY reported a final status, and then another. The first stands."
         " Ask EPAY which is right.",
         review.CREATE_REFUSED: "EPAY refused it with a code that is in no setting. Ask EPAY"

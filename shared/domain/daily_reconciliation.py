@@ -81,7 +81,8 @@ def reconcile(
     """
     found = compare(payout, answer, asked_at=asked_at, policy=policy)
     is_final, differs = payout.status in FINAL, found.verdict is Verdict.DIFFERS
-    if not epay_answered(answer) or (is_final and not differs):
+    names_order = isinstance(answer, Report) and not payout.epay_order_no and answer.epay_order_no
+    if not epay_answered(answer) or (is_final and not differs and not names_order):
         return found, None
     transition = reports.on_query_answer(
         payout, answer, asked_at=asked_at, now=now, policy=policy, jitter=jitter
@@ -142,14 +143,11 @@ def _other_status(payout: PayoutState, report: Report) -> Iterator[str]:
     if report.status and status is not payout.status:
         yield f"EPAY says {status} (status {report.status}), and it is {payout.status}"
     if payout.status in FINAL:
-        yield from _other_money(payout, report)
+        yield from _other_fee(payout, report)
 
 
-def _other_money(payout: PayoutState, report: Report) -> Iterator[str]:
-    """Another fee, or another EPAY order under our merchant_order_no."""
+def _other_fee(payout: PayoutState, report: Report) -> Iterator[str]:
+    """Another fee."""
     ours, theirs = payout.fee, report.fee
     if theirs is not None and theirs != ours and (ours is not None or _ended_by_epay(payout)):
         yield f"fee {theirs:f} instead of {'none' if ours is None else f'{ours:f}'}"
-    orders = payout.epay_order_no, report.epay_order_no
-    if all(orders) and orders[0] != orders[1]:
-        yield f"EPAY order {orders[1]} instead of {orders[0]}"

@@ -17,6 +17,7 @@ from shared.contract import (
     PayoutOutcome,
     PayoutRequest,
     RequestError,
+    StandingPayout,
 )
 from shared.domain.payout import PayoutState, Transition
 from shared.domain.transitions import FINAL
@@ -64,7 +65,10 @@ def messages_for_duplicate(payout: PayoutState, notify: Notify | None) -> list[M
 def messages_for_conflict(
     payout: PayoutState, request: PayoutRequest, error: RequestError, now: datetime
 ) -> list[Message]:
-    """The answer to a request whose merchant_order_no belongs to a payout with other fields."""
+    """The answer to a request whose merchant_order_no belongs to a payout with other fields.
+
+    It has no sequence: it must not replace the status of the payout that stands (law 14).
+    """
     if request.notify is None:
         return []
     outcome = PayoutOutcome(
@@ -77,8 +81,14 @@ def messages_for_conflict(
         currency=request.currency,
         fee=None,
         occurred_at=now.isoformat(),
-        sequence=payout.sequence,
+        sequence=None,
         error=error,
+        stands=StandingPayout(
+            status=payout.status,
+            amount=str(payout.amount),
+            currency=payout.currency,
+            sequence=payout.sequence,
+        ),
     )
     return [_message(request.notify.model_dump(), outcome)]
 
@@ -99,7 +109,7 @@ def messages_for_invalid(
         currency=_echo_if_valid(_CURRENCY, kwargs.get("currency")),
         fee=None,
         occurred_at=now.isoformat(),
-        sequence=0,
+        sequence=None,
         error=error,
     )
     return [_message(notify.model_dump(), outcome)]

@@ -1,4 +1,4 @@
-"""Whether a report is about this payout (law 6). Pure."""
+"""Whether a report is about this payout (laws 6 and 13). Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from shared.domain.payout import PayoutState
 def mismatches(payout: PayoutState, report: Report) -> list[str]:
     """What in the report contradicts the payout, one text for each field; empty: it is about it.
 
-    A missing field that EPAY documents as always present is a mismatch too.
+    A missing field that EPAY documents as always present is a mismatch too; EPAY's own order number
+    may be missing, but not differ from the one that EPAY named first.
     """
     compared = (
         ("merchantOrderNo", report.merchant_order_no, payout.merchant_order_no),
@@ -24,4 +25,14 @@ def mismatches(payout: PayoutState, report: Report) -> list[str]:
     ]
     if not report.status:
         found.append("status missing")
+    if report.epay_order_no and payout.epay_order_no not in {None, report.epay_order_no}:
+        found.append(f"epayOrderNo {report.epay_order_no} instead of {payout.epay_order_no}")
     return found
+
+
+def names_second_order(payout: PayoutState, report: Report) -> bool:
+    """Whether EPAY names another order number under our account and order number (law 13)."""
+    if not report.epay_order_no or payout.epay_order_no in {None, report.epay_order_no}:
+        return False
+    reported = (report.epay_account, report.merchant_order_no)
+    return reported == (payout.epay_account, payout.merchant_order_no)

@@ -1,4 +1,4 @@
-"""What EPAY says about an order: create reports, query answers, callbacks (laws 3, 5, 6). Pure."""
+"""What EPAY says of an order: create reports, query answers, callbacks (laws 3, 5, 6, 13). Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.domain.redaction import redact_refusal
-from shared.domain.report_match import mismatches
+from shared.domain.report_match import mismatches, names_second_order
 from shared.domain.scheduling import is_polled, mark_unknown, schedule_next_query
 from shared.domain.transitions import (
     FINAL,
@@ -81,7 +81,7 @@ def record_report(
     policy: Policy,
     jitter: float,
 ) -> Transition:
-    """Apply a report and record it as an event (laws 5, 6 and 7).
+    """Apply a report and record it as an event (laws 5, 6, 7 and 13).
 
     Args:
         source: `create`, `query` or `callback`. A repeated callback is recorded once.
@@ -90,7 +90,7 @@ def record_report(
     conflicts = mismatches(payout, report)
     if conflicts:
         message = "; ".join(conflicts)
-        flagged = review.flag(payout, review.MISMATCH, f"{source} says {message}", now)
+        flagged = _flag_conflict(payout, report, f"{source} says {message}", now)
         detail["disagrees"] = message
         after = _end_request(replace(flagged, absences=()), source, now, policy, jitter)
     elif payout.status in FINAL:
@@ -101,6 +101,12 @@ def record_report(
         payout, after, kind=f"{source}_report", actor=_ACTORS[source], now=now, detail=detail
     )
     return replace(recorded, skip_if_already_recorded=source == "callback" and after == payout)
+
+
+def _flag_conflict(payout: PayoutState, report: Report, message: str, now: datetime) -> PayoutState:
+    if names_second_order(payout, report):
+        return review.flag(payout, review.SECOND_ORDER, message, now)
+    return review.flag(payout, review.MISMATCH, message, now)
 
 
 def _apply_report(
@@ -140,7 +146,11 @@ def _apply_report(
 def _on_report_after_final(
     payout: PayoutState, report: Report, source: str, now: datetime
 ) -> PayoutState:
-    """Law 5: the status stays; a report that contradicts it needs a person."""
+    """Law 5: the status stays; a report that contradicts it needs a person.
+
+    EPAY may name its order number only now; from then on another number is a second order.
+    """
+    payout = replace(payout, epay_order_no=payout.epay_order_no or report.epay_order_no)
     code = report.status or ""
     status = status_from_epay(report.status)
     is_older_status = status not in FINAL and code in STATUS_OF_EPAY_CODE and code != _EPAY_ABNORMAL

@@ -11,6 +11,7 @@ from datetime import datetime
 from shared.domain.payout import PayoutState
 
 MISMATCH = "mismatch"
+SECOND_ORDER = "second_order"
 CONTRADICTION = "contradiction"
 CREATE_REFUSED = "create_refused"
 QUERY_REFUSED = "query_refused"
@@ -27,7 +28,7 @@ BOOKS = "books"
 HELD = frozenset({ABOVE_CAP, ABOVE_DAY_CAP})
 """Reasons that keep a payout from being sent until a person releases it."""
 
-STICKY = frozenset({MISMATCH, CONTRADICTION, BOOKS})
+STICKY = frozenset({MISMATCH, SECOND_ORDER, CONTRADICTION, BOOKS})
 """Reasons about money that only a person can clear; a later report does not."""
 
 _MAX_MESSAGE_LENGTH = 300
@@ -41,11 +42,15 @@ def code_of(reason: str) -> str:
 def flag(payout: PayoutState, code: str, message: str, now: datetime) -> PayoutState:
     """Set the review reason; a sticky one is replaced only by another sticky one.
 
-    The same code again keeps its date.
+    A second order at EPAY can mean a second payment: no other reason replaces it. The same code
+    again keeps its date.
     """
-    if is_sticky(payout) and code not in STICKY:
+    standing = code_of(payout.review_reason or "")
+    if standing in STICKY and code not in STICKY:
         return payout
-    is_same = payout.review_reason is not None and code_of(payout.review_reason) == code
+    if standing == SECOND_ORDER != code:
+        return payout
+    is_same = standing == code
     return replace(
         payout,
         review_reason=f"{code}: {message[:_MAX_MESSAGE_LENGTH]}",

@@ -13,6 +13,7 @@ SELECT
     (SELECT at FROM payout_mark WHERE name = 'sweep') AS swept_at,
     (SELECT min(due_at) FROM payout WHERE due_at IS NOT NULL) AS first_due_at,
     (SELECT count(*) FROM payout WHERE review_reason IS NOT NULL) AS in_review,
+    (SELECT min(review_since) FROM payout WHERE review_reason IS NOT NULL) AS review_since,
     (SELECT min(created_at) FROM payout_outbox WHERE sent_at IS NULL) AS untold_since,
     now() AS database_now
 """
@@ -31,6 +32,8 @@ class HealthSnapshot:
     """How long the oldest unsent message to a requesting app has been waiting."""
     in_review: int
     """The number of payouts in review."""
+    oldest_review: float
+    """How long the longest waiting of them has been in review."""
     clock_ahead: float
     """This machine's clock minus the database's, in seconds."""
 
@@ -44,6 +47,7 @@ def read(engine: Engine, now: datetime) -> HealthSnapshot:
         oldest_due=_age(row.first_due_at, now),
         oldest_untold=_age(row.untold_since, now),
         in_review=row.in_review,
+        oldest_review=_age(row.review_since, now),
         clock_ahead=(now - row.database_now).total_seconds(),
     )
 

@@ -17,10 +17,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
-from shared.storage import outbox
+from shared.storage import outbox, refused_requests
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.engine import autocommit_cursor
 from shared.storage.group_commit import GroupCommit
+from shared.storage.refused_requests import Refusal
 from shared.storage.row_mapping import dumps, payout_from_row
 from shared.storage.statements import (
     BY_IDS,
@@ -34,7 +35,12 @@ from shared.storage.statements import (
     STORED_ACCOUNTS,
     UNMATCHED_EVENT,
 )
-from shared.storage.write_transitions import apply_transitions, insert_transitions, on_cursor
+from shared.storage.write_transitions import (
+    apply_transitions,
+    insert_transitions,
+    log_new_reviews,
+    on_cursor,
+)
 
 _CAP_LOCK = 0x63617073
 _CAP_WAIT_SECONDS = 10.0  # as for a connection of the pool
@@ -88,7 +94,10 @@ class PayoutStore:
 
     def _insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
         with autocommit_cursor(self.engine) as cursor:
-            return insert_transitions(on_cursor(cursor), transitions, self._cipher)
+            inserted = insert_transitions(on_cursor(cursor), transitions, self._cipher)
+        pairs = zip(transitions, inserted, strict=True)
+        log_new_reviews(transition for transition, payout in pairs if payout is not None)
+        return inserted
 
     def apply(self, transition: Transition) -> PayoutState | None:
         """Write one transition; None if its row has changed since it was made."""
@@ -97,6 +106,7 @@ class PayoutStore:
     def _apply(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
         with autocommit_cursor(self.engine) as cursor:
             written = apply_transitions(on_cursor(cursor), transitions)
+        log_new_reviews(transitions[nth] for nth in written)
         return [one.after if nth in written else None for nth, one in enumerate(transitions)]
 
     def update(self, payout_id: int, decide: Decide) -> PayoutState | None:
@@ -134,9 +144,12 @@ class PayoutStore:
                 connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
                 sent = connection.execute(SENT_SINCE, {**values, "since": since}).scalar_one()
                 wanted, ids = BY_IDS.with_for_update(), {"ids": [payout.id]}
-                found = self._update_selected(connection, wanted, ids, lambda p: decide(p, sent))
+                found, written = self._update_selected(
+                    connection, wanted, ids, lambda p: decide(p, sent)
+                )
         finally:
             self._capped.release()
+        log_new_reviews(written)
         return next(iter(found), None)
 
     def expire_leases(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
@@ -182,6 +195,10 @@ class PayoutStore:
         with self._single.connect() as connection:
             connection.execute(UNMATCHED_EVENT, values)
 
+    def record_refused_request(self, refusal: Refusal) -> None:
+        """See `shared.storage.refused_requests.add`."""
+        refused_requests.add(self._single, refusal)
+
     def add_messages(
         self, payout_id: int | None, messages: Sequence[Message], now: datetime
     ) -> None:
@@ -214,11 +231,14 @@ class PayoutStore:
         self, wanted: Select[Any], values: dict[str, Any], decide: Decide
     ) -> list[PayoutState]:
         with self.engine.begin() as connection:
-            return self._update_selected(connection, wanted, values, decide)
+            found, written = self._update_selected(connection, wanted, values, decide)
+        log_new_reviews(written)
+        return found
 
     def _update_selected(
         self, connection: Connection, wanted: Select[Any], values: dict[str, Any], decide: Decide
-    ) -> list[PayoutState]:
+    ) -> tuple[list[PayoutState], list[Transition]]:
+        """The payouts afterwards, and the transitions that were written."""
         found = [payout_from_row(row, self._cipher) for row in connection.execute(wanted, values)]
         transitions = [one for one in map(decide, found) if one is not None]
         written = apply_transitions(connection.execute, transitions) if transitions else {}
@@ -229,7 +249,7 @@ class PayoutStore:
             elif not transition.skip_if_already_recorded:
                 order_no = transition.after.merchant_order_no
                 raise ConcurrentUpdate(f"{order_no} changed under its lock")
-        return list(after.values())
+        return list(after.values()), [transitions[nth] for nth in written]
 
 
 def _key(row: Any) -> ClaimedKey:

@@ -199,6 +199,26 @@ class ReconciliationDay(Table, table=True):
     finished_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
 
 
+class RefusedRequest(Table, table=True):
+    """A request that was refused as invalid; `refused_requests` keeps the newest ones only."""
+
+    __tablename__ = "payout_refused"
+
+    id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True)
+    )
+    at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    source: str = Field(sa_type=Text)
+    """The process that sent it, as its message says; may be empty."""
+    merchant_order_no: str = Field(sa_type=Text)
+    """As far as it may be repeated; may be empty."""
+    account_no: str = Field(sa_type=Text)
+    """Masked."""
+    code: str = Field(sa_type=Text)
+    field: str = Field(sa_type=Text)
+    message: str = Field(sa_type=Text)
+
+
 class ArchivedEvents(Table, table=True):
     """The file to which a payout's events up to `upto` were moved (`shared.storage.archive`)."""
 

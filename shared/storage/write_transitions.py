@@ -11,13 +11,18 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
+import structlog
 from sqlalchemy import TextClause
 
+from shared.domain import review
 from shared.domain.notifications import messages_for
 from shared.domain.payout import PayoutState, Transition
+from shared.domain.redaction import redact
 from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import dumps, event_row, message_row, payout_row
 from shared.storage.statements import APPLY, CHANGED, DRIVER, INSERT, INSERTED
+
+log = structlog.get_logger(__name__)
 
 Execute = Callable[[TextClause, dict[str, str]], Iterable[tuple[int, int]]]
 """Runs INSERT or APPLY; yields (index of the transition, payout id) for each one written."""
@@ -69,6 +74,28 @@ def apply_transitions(execute: Execute, transitions: Sequence[Transition]) -> di
         for transition in transitions
     ]
     return _write(execute, APPLY, rows, transitions)
+
+
+def log_new_reviews(committed: Iterable[Transition]) -> None:
+    """Log one WARNING for each review reason that these transitions set, without account numbers.
+
+    Call it after the commit: a transaction that is rolled back and run again logs once. If the
+    reply to the commit is lost, nothing is logged. The same code with other words is not logged.
+    """
+    for transition in committed:
+        before, after = transition.before, transition.after
+        if after.review_reason is None:
+            continue
+        code, _, words = after.review_reason.partition(": ")
+        if before is not None and review.code_of(before.review_reason or "") == code:
+            continue
+        log.warning(
+            "review_reason_set",
+            merchant_order_no=after.merchant_order_no,
+            status=after.status.value,
+            code=code,
+            words=redact(words, after.account_no),
+        )
 
 
 def _write(

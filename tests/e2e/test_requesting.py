@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -205,8 +206,9 @@ def test_same_number_for_something_else_is_a_conflict(full_service: Service, sho
     for name in OTHERWISE:
         order_no = f"conflict-{name}"
         (outcome,) = shop.wait_for(order_no, 1)
-        assert set(outcome) == TOLD | {"error"}
-        assert outcome["status"] == "conflict"
+        assert set(outcome) == TOLD | {"error", "stands"}
+        assert (outcome["status"], outcome["sequence"]) == ("conflict", None)
+        assert outcome["stands"]["status"] == "succeeded"
         assert outcome["error"]["field"] == name
         assert full_service.events(order_no)[-1].kind == "conflict"
         assert full_service.ledger_of(order_no)["creates_received"] == 1
@@ -262,7 +264,8 @@ def test_invalid_request_is_told_and_does_not_come_again(full_service: Service, 
 
 
 def test_request_that_names_nobody_to_tell_is_dropped(full_service: Service) -> None:
-    """Kwargs without an address, or none at all: nobody is told, and the message is gone."""
+    """Kwargs without an address, or none at all: nobody is told, a row says who sent what."""
+    before = len(full_service.sql("SELECT FROM payout_refused"))
     ids = [
         send(full_service.client_app, {}),
         send(full_service.client_app, {"merchant_order_no": None}),
@@ -276,6 +279,10 @@ def test_request_that_names_nobody_to_tell_is_dropped(full_service: Service) -> 
     full_service.wait_until_idle()
     assert [received(full_service, one) for one in ids] == [1] * 4
     assert full_service.row("bad-notify") is None
+    refused = full_service.sql("SELECT * FROM payout_refused ORDER BY id")[before:]
+    assert len(refused) == 4
+    assert "bad-notify" in {row.merchant_order_no for row in refused}
+    assert all(f"{os.getpid()}@" in row.source for row in refused)
 
 
 def test_no_result_is_kept(full_service: Service) -> None:

@@ -23,6 +23,7 @@ _GUARDED = (
     "get_claimed",
     "get_claimed_keys",
     "record_unmatched_event",
+    "record_refused_request",
     "add_messages",
     "relay_outbox",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -24,6 +24,8 @@ NOT_FOUND = "2001"
 REFUSED = "2005"
 ODD = "2999"
 DUPLICATE = "2004"
+SECOND = "second-"
+"""Begins the order number of a second order at EPAY."""
 
 LONGEST_LAG = timedelta(seconds=240)
 """How late an order may be accepted or become visible: below half of the settle time."""
@@ -62,6 +64,8 @@ class Mood:
     refuses_duplicates: bool = False
     faults: bool = False
     contradicts: bool = False
+    second_number: bool = False
+    """Now and then it names another order number of its own under ours, or none."""
     busy_until: datetime | None = None
     """Until then most queries are answered with a code that says nothing."""
 
@@ -81,7 +85,7 @@ class SimGateway:
     creates: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     queries: int = 0
     said: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Every status that it told us of an order, in words that count."""
+    """Every status that it told us, in words that count: by order, or by `order its number`."""
     refused_definitely: set[str] = field(default_factory=set)
     played: Counter[str] = field(default_factory=Counter)
     """How often each fault was played."""
@@ -221,6 +225,12 @@ class SimGateway:
             self.played["callback that contradicts"] += 1
             other = "6" if order.end == "7" else "7"
             self.callbacks.append((self.clock(), self._callback(order, other)))
+        if self.mood.second_number and self.choices.happens(0.5):
+            self.played["callback about a second order"] += 1
+            code = ("6", "7", "1")[self.choices.between(0, 2)]
+            later = self.clock() + timedelta(seconds=(0, 60, 7200)[self.choices.between(0, 2)])
+            second = replace(self._callback(order, code), epay_order_no=f"{SECOND}{order.no}")
+            self.callbacks.append((later, second))
 
     def _callback(self, order: Order, status: str, amount: Decimal | None = None) -> Report:
         return Report(
@@ -250,7 +260,7 @@ class SimGateway:
 
     def _report(self, no: str, source: str, amount: Decimal | None = None) -> Report:
         order = self.orders[no][0]
-        return Report(
+        report = Report(
             source,
             ACCOUNT,
             no,
@@ -259,9 +269,19 @@ class SimGateway:
             order.amount if amount is None else amount,
             order.currency,
         )
+        odd = self.choices.pick((3, 1, 1)) if self.mood.second_number else 0
+        if odd == 1:
+            self.played[f"{source}: a second order"] += 1
+            code = ("7", "6", "1")[self.choices.between(0, 2)]
+            return replace(report, status=code, epay_order_no=f"{SECOND}{no}")
+        if odd:
+            self.played[f"{source}: without EPAY's number"] += 1
+            return replace(report, epay_order_no=None)
+        return report
 
     def _note_said(self, answer: OrderAnswer) -> None:
         if isinstance(answer, Report) and answer.merchant_order_no and answer.status:
             order = self.orders[answer.merchant_order_no][0]
             if answer.amount == order.amount:
-                self.said[answer.merchant_order_no].add(answer.status)
+                about = (answer.merchant_order_no, answer.epay_order_no)
+                self.said[" ".join(filter(None, about))].add(answer.status)

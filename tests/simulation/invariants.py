@@ -11,8 +11,9 @@ from shared.domain import hash_chain
 from shared.domain.notifications import Message
 from shared.domain.payout import JournalEvent, PayoutState, Status, row_hash
 from shared.domain.policy import Policy
+from shared.domain.review import SECOND_ORDER, code_of
 from shared.domain.transitions import FINAL, STATUS_OF_EPAY_CODE, TRANSITIONS, status_from_epay
-from tests.simulation.gateway import SimGateway
+from tests.simulation.gateway import SECOND, SimGateway
 from tests.simulation.memory_store import MemoryStore
 
 _FARTHEST = timedelta(days=2)
@@ -63,6 +64,9 @@ class Invariants:
             if row.status in FINAL and set(finals) != {row.status.value}:
                 raise Violation(f"{no} is {row.status}, the app was told {finals}")
             self._told_in_order(row, told)
+            known = _known_to_the_app(no, told)
+            if row.status in FINAL and known != row.status.value:
+                raise Violation(f"{no} is {row.status}, the app says {known}")
 
     def _caps(self) -> None:
         """What no person released stays within the caps (what failed is no longer counted)."""
@@ -103,14 +107,29 @@ class Invariants:
         if moved and before is not None and before.sequence == payout.sequence:
             raise Violation(f"{no} went to {payout.status} without an event")
         self._said_by_epay(payout)
+        self._one_epay_order(payout)
         self._journal(payout)
 
     def _said_by_epay(self, payout: PayoutState) -> None:
         """No status says more than EPAY said."""
         no = payout.merchant_order_no
-        said = {status_from_epay(status) for status in self.gateway.said[no]}
+        words = self.gateway.said[no] | self.gateway.said[f"{no} {payout.epay_order_no}"]
+        said = {status_from_epay(status) for status in words}
         if payout.status in _BY_EPAY and payout.status not in said:
             raise Violation(f"{no} is {payout.status}, EPAY said {said or 'nothing'}")
+
+    def _one_epay_order(self, payout: PayoutState) -> None:
+        """EPAY's first order number stays, and a report of another one is for a person (law 13)."""
+        no, number = payout.merchant_order_no, payout.epay_order_no
+        before = self.standing.get(payout.id)
+        if before is not None and before.epay_order_no not in {None, number}:
+            raise Violation(f"{no} was EPAY's {before.epay_order_no} and is {number}")
+        last = self.store.events[payout.id][-1]
+        named = last.detail.get("epay_order_no")
+        if not last.kind.endswith("_report") or None in {number, named} or named == number:
+            return
+        if code_of(payout.review_reason or "") != SECOND_ORDER:
+            raise Violation(f"{no} is EPAY's {number}, {named} is reported, and nobody is told")
 
     def _journal(self, payout: PayoutState) -> None:
         events = self.store.events[payout.id]
@@ -137,6 +156,8 @@ class Invariants:
     def _true_end(self, row: PayoutState) -> None:
         no = row.merchant_order_no
         orders = self.gateway.orders.get(no, [])
+        if (row.epay_order_no or "").startswith(SECOND):
+            return  # EPAY named the second order first: no one can tell which is which
         if row.status is Status.REJECTED and orders:
             raise Violation(f"{no} is rejected, and the gateway has it")
         if self.gateway.mood.contradicts:
@@ -155,3 +176,14 @@ class Invariants:
                 heard.append(nth)
         if heard != list(range(len(written))):
             raise Violation(f"{row.merchant_order_no}: told in the order {heard}")
+
+
+def _known_to_the_app(no: str, told: Sequence[Message]) -> str | None:
+    """What the app of docs/producers.md says of a payout after these messages (law 14)."""
+    last, status = -1, None
+    for message in told:
+        sequence = message.kwargs["sequence"]
+        if message.kwargs["merchant_order_no"] != no or sequence is None or sequence < last:
+            continue
+        last, status = sequence, message.kwargs["status"]
+    return status

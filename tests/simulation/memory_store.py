@@ -12,6 +12,7 @@ from shared.domain.notifications import Message, messages_for
 from shared.domain.payout import JournalEvent, PayoutState, Status, Transition
 from shared.domain.transitions import FINAL
 from shared.storage.payout_store import ClaimedKey, ConcurrentUpdate, Decide, DecideWithin
+from shared.storage.refused_requests import Refusal
 
 
 @dataclass
@@ -31,6 +32,7 @@ class MemoryStore:
     events: dict[int, list[JournalEvent]] = field(default_factory=dict)
     outbox: list[Outgoing] = field(default_factory=list)
     strays: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
     transactions_open: int = 0
     relaying: bool = False
 
@@ -121,6 +123,9 @@ class MemoryStore:
     ) -> None:
         del now, actor
         self.strays.append((kind, detail))
+
+    def record_refused_request(self, refusal: Refusal) -> None:
+        self.refused.append(refusal)
 
     def add_messages(
         self, payout_id: int | None, messages: Sequence[Message], now: datetime

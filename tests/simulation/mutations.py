@@ -10,7 +10,15 @@ from typing import Any
 from unittest import mock
 
 from ops.resolution import actions
-from shared.domain import absence_proof, lifecycle, reports, scheduling, transitions
+from shared.domain import (
+    absence_proof,
+    lifecycle,
+    notifications,
+    reports,
+    review,
+    scheduling,
+    transitions,
+)
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Status, Transition
 from tests.simulation.memory_store import MemoryStore
@@ -132,6 +140,39 @@ def _the_end_is_overwritten() -> contextlib.AbstractContextManager[Any]:
 def _any_report_counts() -> contextlib.AbstractContextManager[Any]:
     """Law 6: amount, currency and account are not compared."""
     return mock.patch.object(reports, "mismatches", lambda *_: [])
+
+
+def _a_second_order_counts() -> contextlib.AbstractContextManager[Any]:
+    """Law 13: a report of another order of EPAY under our number gives its status."""
+
+    def without_number(payout: PayoutState, report: Any) -> list[str]:
+        return mismatches(payout, replace(report, epay_order_no=None))
+
+    mismatches = reports.mismatches
+    return mock.patch.object(reports, "mismatches", without_number)
+
+
+def _a_second_order_is_told_to_nobody() -> contextlib.AbstractContextManager[Any]:
+    """Law 13: a second order changes no status, and sets no reason."""
+
+    def flag(payout: PayoutState, code: str, *args: Any) -> PayoutState:
+        return payout if code == review.SECOND_ORDER else set_reason(payout, code, *args)
+
+    set_reason = review.flag
+    return mock.patch.object(review, "flag", flag)
+
+
+def _a_conflict_has_a_sequence() -> contextlib.AbstractContextManager[Any]:
+    """Law 14: the answer to a request that is a conflict carries the payout's sequence."""
+
+    def with_sequence(payout: PayoutState, *args: Any) -> list[Any]:
+        return [
+            replace(message, kwargs=message.kwargs | {"sequence": payout.sequence})
+            for message in messages_for_conflict(payout, *args)
+        ]
+
+    messages_for_conflict = notifications.messages_for_conflict
+    return mock.patch.object(notifications, "messages_for_conflict", with_sequence)
 
 
 def _no_event_for_ends() -> contextlib.AbstractContextManager[Any]:
@@ -259,6 +300,9 @@ BREAKS: dict[str, Break] = {
     "clock-put-off-for-ever": _a_brake_after_the_claim_ends_it,
     "person-does-not-wait": _a_person_does_not_wait,
     "person-does-not-listen": _a_person_does_not_listen,
+    "13-a-second-order-counts": _a_second_order_counts,
+    "13-a-second-order-is-not-told": _a_second_order_is_told_to_nobody,
+    "14-a-conflict-has-a-sequence": _a_conflict_has_a_sequence,
     "caps-forget-the-day": _the_cap_forgets_the_day,
 }
 

@@ -12,7 +12,7 @@ from ops.resolution.actions import Action, Decision, NotAllowed, possible_action
 from ops.resolution.service import ResolutionService
 from shared.domain.payout import JournalEvent, PayoutState, Status
 from shared.domain.transitions import STATUS_OF_EPAY_CODE
-from tests.simulation.gateway import ACCOUNT, NOT_FOUND
+from tests.simulation.gateway import ACCOUNT, NOT_FOUND, SECOND
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -58,9 +58,14 @@ class Person:
 
     def settle(self, payout: PayoutState) -> None:
         """Do what `payouts review` asks for: EPAY has no such order, so send it again or end it."""
-        for act in (Action.RESEND, Action.REJECT):
+        acts: tuple[Action, ...] = (Action.RESEND, Action.REJECT)
+        end = None
+        if (payout.epay_order_no or "").startswith(SECOND):
+            acts, end = (Action.ACCEPT_AS,), self._told_by_epay(payout)
+        for act in acts:
             try:
-                done = self._desk().act(payout, Decision(act, self.name, "asked", code=NOT_FOUND))
+                decision = Decision(act, self.name, "asked", end=end, code=NOT_FOUND)
+                done = self._desk().act(payout, decision)
                 if done.proposed:
                     self._desk().approve(done.payout, "carol", "I asked too")
             except NotAllowed:

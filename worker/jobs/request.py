@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.contract import (
@@ -12,31 +12,39 @@ from shared.contract import (
     STATUS_INVALID,
     InvalidRequest,
     PayoutRequest,
+    RequestError,
     RequestResult,
 )
 from shared.domain import lifecycle, notifications
 from shared.domain.intake import conflict, conflicting_fields, payout_from_request
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.redaction import redact
+from shared.observability.logging import mask
+from shared.storage.refused_requests import Refusal
 from worker.context import Context
 from worker.jobs.submission import submit_claimed, submit_queued
 from worker.send_guard.permit import Defer, Permit, Reject
 
 _NO_WAIT = timedelta(0)
+_LONGEST_MESSAGE = 300
 
 
-def request(ctx: Context, kwargs: Mapping[str, Any], claim_id: str) -> RequestResult:
+def request(
+    ctx: Context, kwargs: Mapping[str, Any], claim_id: str, source: str = ""
+) -> RequestResult:
     """Accept a payout and send it; or answer that the request is a repetition or invalid.
 
     Args:
         claim_id: identifies this execution: if the reply to our own commit was lost, the row that
             is then found is ours.
+        source: the process that sent the request, as its message says.
     """
     try:
         asked, wanted = payout_from_request(
             kwargs, account=ctx.account, now=ctx.clock(), nonce=secrets.token_hex(16)
         )
     except InvalidRequest as invalid:
-        return _refuse(ctx, kwargs, invalid)
+        return _refuse(ctx, kwargs, invalid, source)
     permit = _permit(ctx, wanted)
     accepted = ctx.store.insert([_accept(ctx, wanted, claim_id, permit)])[0]
     if accepted is None:
@@ -65,9 +73,12 @@ def _accept(ctx: Context, wanted: PayoutState, claim_id: str, permit: Permit | N
     return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
 
 
-def _refuse(ctx: Context, kwargs: Mapping[str, Any], invalid: InvalidRequest) -> RequestResult:
-    """Store no payout and send nothing; tell the requesting app why."""
+def _refuse(
+    ctx: Context, kwargs: Mapping[str, Any], invalid: InvalidRequest, source: str
+) -> RequestResult:
+    """Store no payout and send nothing; record why, and tell the requesting app."""
     now = ctx.clock()
+    ctx.store.record_refused_request(_refusal(kwargs, invalid.error, source, now))
     messages = notifications.messages_for_invalid(
         dict(kwargs), invalid.notify, ctx.account, invalid.error, now
     )
@@ -76,6 +87,20 @@ def _refuse(ctx: Context, kwargs: Mapping[str, Any], invalid: InvalidRequest) ->
     order_no = notifications.echo(kwargs.get("merchant_order_no"))
     return RequestResult(
         merchant_order_no=order_no, status=STATUS_INVALID, duplicate=False, error=invalid.error
+    )
+
+
+def _refusal(kwargs: Mapping[str, Any], error: RequestError, source: str, now: datetime) -> Refusal:
+    echo = notifications.echo
+    account_no = echo(kwargs.get("account_no"))
+    return Refusal(
+        at=now,
+        source=echo(source),
+        merchant_order_no=redact(echo(kwargs.get("merchant_order_no")), account_no),
+        account_no=mask(account_no),
+        code=error["code"],
+        field=error["field"],
+        message=redact(error["message"], account_no)[:_LONGEST_MESSAGE],
     )
 
 

@@ -47,6 +47,7 @@ def payouts(
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr("sys.argv", ["payouts", *arguments])
+        capsys.readouterr()  # what the test itself logged
         with pytest.raises(SystemExit) as ended:
             cli.main()
         said = capsys.readouterr()

@@ -58,7 +58,7 @@ def test_positional_arguments_are_told_as_what_they_are(
 ) -> None:
     """A request is all kwargs; args make it invalid instead of being dropped."""
     seen: list[Any] = []
-    monkeypatch.setattr(tasks.module, "request", lambda _ctx, kwargs, _claim: seen.append(kwargs))
+    monkeypatch.setattr(tasks.module, "request", lambda _ctx, kwargs, *_: seen.append(kwargs))
     tasks.module.request_task("order-1", amount="1")
     assert seen == [{"amount": "1", "positional_arguments": 1}]
 

@@ -33,6 +33,7 @@ from shared.storage import pauses
 from shared.storage.engine import make_engine
 from shared.storage.pauses import Scope
 from shared.storage.payout_store import PayoutStore
+from shared.storage.refused_requests import Refusal
 from tests.support.factories import make_service_payout
 from tests.support.paths import PROGRAMS
 
@@ -213,6 +214,34 @@ def test_list_says_what_is_wrong(run: Any, engine: Engine) -> None:
         assert ran.code == 2, options
         assert words in ran.err
         assert "Traceback" not in ran.err
+
+
+def test_list_shows_refused_requests(run: Any, engine: Engine) -> None:
+    """The last refused first, as a table or as JSON."""
+    assert run("list", "--refused").out == "No refused request matches.\n"
+    for nth in range(3):
+        refusal = Refusal(
+            at=utcnow() - timedelta(days=nth),
+            source="gen1@shop",
+            merchant_order_no=f"order-{nth}",
+            account_no="*******7890",
+            code="missing_field",
+            field="amount",
+            message="Field required",
+        )
+        PayoutStore(engine).record_refused_request(refusal)
+    ran = run("list", "--refused", "--limit", "2")
+    assert "more than 2" in ran.err
+    for words in ("order-2", "order-1", "*******7890", "gen1@shop", "amount: Field required"):
+        assert words in ran.out, words
+    assert "order-0" not in ran.out
+    found = json.loads(run("list", "--refused", "--json", "--since", f"{utcnow():%F}").out)
+    assert [(row["merchant_order_no"], row["code"]) for row in found] == [
+        ("order-0", "missing_field")
+    ]
+    ran = run("list", "--refused", "--status", "queued")
+    assert ran.code == 2
+    assert "--refused goes with" in ran.err
 
 
 # review
@@ -409,6 +438,21 @@ def test_show_asks_epay_now(run: Any, engine: Engine, gateway: Gateway) -> None:
     assert "unknown" in away.out
 
 
+def test_a_reason_that_a_command_sets_is_logged_beside_its_answer(
+    run: Any, engine: Engine, gateway: Gateway
+) -> None:
+    """On stderr: stdout stays JSON."""
+    unknown(engine, "order-1")
+    shown_by_epay(gateway, "order-1")
+    order = gateway.book.find("order-1")
+    assert order is not None
+    order.amount += 1
+    ran = run("show", "order-1", "--refresh", "--json")
+    assert json.loads(ran.out)[0]["payout"]["review_reason"].startswith("mismatch: ")
+    assert "review_reason_set" in ran.err
+    assert "code=mismatch" in ran.err
+
+
 # doctor
 
 
@@ -436,6 +480,31 @@ def test_doctor_tells_of_pauses_and_messages(run: Any, engine: Engine, redis_url
 
 
 # the command as a whole
+
+
+def test_doctor_fails_when_a_review_waits_for_too_long(run: Any, engine: Engine) -> None:
+    """By default it says how many and for how long; with --max-review-age it fails."""
+    PayoutStore(engine).claim_due(utcnow(), utcnow(), 1)
+
+    def review_line(*options: str) -> tuple[int, str]:
+        ran = run("doctor", *options)
+        return ran.code, next(line for line in ran.out.splitlines() if " review: " in line)
+
+    assert review_line() == (0, "ok   review: no payout is in review")
+    assert review_line("--max-review-age", "0s")[0] == 0
+    flagged(engine, queued(engine, "order-1", due_at=None), "above_cap")
+    flagged(engine, queued(engine, "order-2", due_at=None), "above_cap")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE payout SET due_at = now() + interval '1 h'"))
+    waiting = "2 payouts in review, the oldest for 2 d 0 h"
+    assert review_line() == (0, f"WARN review: {waiting}: see `payouts review`")
+    assert review_line("--max-review-age", "3d")[0] == 0
+    code, line = review_line("--max-review-age", "47h")
+    assert code == 1
+    assert line == f"FAIL review: {waiting}, longer than 1 d 23 h: see `payouts review`"
+    for wrong in ("2", "1w", "-1h", "2 d", "1h30m"):
+        ran = run("doctor", f"--max-review-age={wrong}")
+        assert (ran.code, "is not a duration" in ran.err.replace("\n", " ")) == (2, True), wrong
 
 
 def test_help_ends_with_the_exit_codes(run: Any) -> None:

@@ -109,6 +109,13 @@ def test_the_same_number_with_another_field_is_a_conflict(
     assert of_ledger(world)["creates_received"] == 1
     [told] = outbox(world)
     assert (told["status"], told["error"]) == ("conflict", answer["error"])
+    assert told["sequence"] is None
+    assert told["stands"] == {
+        "status": "processing",
+        "amount": "10.50",
+        "currency": "USD",
+        "sequence": before.sequence + 1,
+    }
     assert "U123" not in str(told), "the account numbers are nobody's business"
     event = world.events()[-1]
     assert (event.kind, event.detail) == ("conflict", {"differing": field})
@@ -176,6 +183,32 @@ def test_a_missing_field_is_named(world: World) -> None:
     assert answer["error"]["code"] == "missing_field"
     assert answer["error"]["field"] == "amount"
     assert outbox(world) == []
+
+
+def test_a_refused_request_leaves_a_trace(world: World) -> None:
+    """With or without `notify`; no account number in it, wherever the app wrote it."""
+    number = KWARGS["account_no"]
+    request(world.context, KWARGS | {"amount": "0"}, claim_id(), "gen1@shop\n")
+    request(world.context, {"merchant_order_no": f"A-{number}", "account_no": number}, claim_id())
+    request(world.context, {"account_no": 7, "merchant_order_no": ["\ud800"]}, claim_id())
+    world.ask(epay_account="other@epay.com", notify=NOTIFY)
+    found = world.sql("SELECT * FROM payout_refused ORDER BY id")
+    assert [(row.source, row.merchant_order_no, row.account_no, row.code) for row in found] == [
+        ("gen1@shop?", "order-1", "*******7890", "invalid_amount"),
+        ("", "A-***", "*******7890", "missing_field"),
+        ("", "", "", "invalid_merchant_order_no"),
+        ("", "order-1", "*******7890", "unknown_account"),
+    ]
+    assert found[0].message == "must be above zero"
+    assert not any(number in str(row) for row in found)
+    assert rows(world) == 0
+
+
+def test_a_valid_request_leaves_none(world: World) -> None:
+    """Nor does a conflict: it is an event of its payout."""
+    world.ask()
+    world.ask(amount="11.00")
+    assert world.sql("SELECT * FROM payout_refused") == []
 
 
 def test_our_own_account_may_be_named(world: World) -> None:

@@ -61,6 +61,14 @@ def mismatch(make_world: MakeWorld) -> World:
     return world
 
 
+def second_order(make_world: MakeWorld) -> World:
+    """Paid, and then EPAY calls back about another order of its own under the same number."""
+    world = make_world()
+    paid(world)
+    callback(world.context, callback_message(status="7", epay_order_no="another"))
+    return world
+
+
 def contradiction(make_world: MakeWorld) -> World:
     """Paid, and then called back as failed."""
     world = make_world()
@@ -184,6 +192,7 @@ def with_books(make_world: MakeWorld) -> World:
 Scenario = Callable[["MakeWorld"], "World"]
 SCENARIOS: Mapping[str, Scenario] = {
     "mismatch": mismatch,
+    "second_order": second_order,
     "contradiction": contradiction,
     "create_refused": create_refused,
     "query_refused": query_refused,

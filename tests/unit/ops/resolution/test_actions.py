@@ -176,6 +176,14 @@ def test_nothing_is_accepted_as_what_is_no_end_of_epay(end: Status | None) -> No
     assert allowed(Action.ACCEPT_AS, end=end) == set()
 
 
+def test_an_answer_about_a_second_order_does_not_bind() -> None:
+    """Law 13: it says nothing of the order that EPAY named first."""
+    payout = standing(Status.PROCESSING)
+    second = make_report("6", epay_order_no="E-10")
+    assert isinstance(tried(payout, Action.ACCEPT_AS, second), Transition)
+    assert isinstance(tried(payout, Action.ACCEPT_AS, make_report("6")), str)
+
+
 def test_a_note_is_always_possible_and_changes_nothing() -> None:
     """Whatever EPAY says, in every status."""
     assert allowed(Action.NOTE) == {(status, name) for status in Status for name in ANSWERS}

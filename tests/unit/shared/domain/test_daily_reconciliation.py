@@ -70,7 +70,7 @@ def test_an_end_that_epay_shows_too_agrees(end: Status) -> None:
     ("changes", "words", "code"),
     [
         ({"fee": Decimal("0.31")}, "fee 0.31 instead of 0.30", "books"),
-        ({"epay_order_no": "E-10"}, "EPAY order E-10 instead of E-9", "books"),
+        ({"epay_order_no": "E-10"}, "epayOrderNo E-10 instead of E-9", "second_order"),
         ({"amount": Decimal(11)}, "amount 11 instead of 10.00", "mismatch"),
         ({"currency": "EUR"}, "currency EUR instead of USD", "mismatch"),
         ({"currency": None}, "currency missing instead of USD", "mismatch"),
@@ -136,6 +136,19 @@ def test_an_end_that_a_person_gave_is_not_missed_at_epay() -> None:
     assert compared(payout, ABSENT, TODAY + timedelta(days=1)).verdict is AGREED
     assert compared(payout, make_report("7"), TODAY + timedelta(days=1)).verdict is AGREED
     assert compared(payout, make_report("6"), TODAY + timedelta(days=1)).verdict is DIFFERS
+
+
+def test_a_number_that_epay_names_after_the_end_is_learned_once() -> None:
+    """Law 13: from then on another number is a second order."""
+    payout = by_a_person()
+    step = stepped(payout, make_report("7"), TODAY + timedelta(days=1))
+    assert step is not None
+    after = step.after
+    assert (after.epay_order_no, after.status, after.review_reason) == ("E-9", "succeeded", None)
+    assert stepped(after, make_report("7"), TODAY + timedelta(days=2)) is None
+    second = stepped(after, make_report("7", epay_order_no="E-10"), TODAY + timedelta(days=2))
+    assert second is not None
+    assert review.code_of(second.after.review_reason or "") == "second_order"
 
 
 def test_a_rejected_payout_that_epay_shows() -> None:

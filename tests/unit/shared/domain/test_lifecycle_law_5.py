@@ -88,14 +88,15 @@ def test_a_contradiction_is_flagged_and_overwrites_nothing(
 ) -> None:
     """The same end again is nothing new; another one calls a person."""
     payout = standing(status)
-    said = make_report(code, source, epay_order_no="E-OTHER", fee=Decimal(99))
+    said = make_report(code, source, fee=Decimal(99))
     if source == "create":
         after = created(payout, said, now=LATER)
     elif source == "query":
         after = queried(payout, said, LATER)
     else:
         after = called_back(payout, said, now=LATER)
-    assert kept(after) == kept(payout)
+    named = {"epay_order_no": "E-9"}  # EPAY's number of a rejected payout is news
+    assert kept(after) == kept(payout) | named
     assert after.sequence == payout.sequence + 1
     if FINAL_CODES[code] is status:
         assert after.review_reason is None

@@ -93,7 +93,7 @@ def test_the_end(status: Status, code: str) -> None:
 def test_the_message_has_exactly_the_fields_of_the_contract() -> None:
     """The names that other programs rely on."""
     [message] = notifications.messages_for(accept())
-    assert set(message.kwargs) == set(PayoutOutcome.__annotations__) - {"error"}
+    assert set(message.kwargs) == set(PayoutOutcome.__annotations__) - {"error", "stands"}
 
 
 def test_a_rejection_is_an_end() -> None:
@@ -199,7 +199,7 @@ def request(**changes: Any) -> PayoutRequest:
 
 
 def test_a_conflict_is_told_with_what_was_asked() -> None:
-    """The error, the app's amount, and nothing of the other payout's progress."""
+    """Law 14: the error, the app's amount, no sequence of its own, and what stands."""
     payout = standing(Status.SUCCEEDED)
     [message] = notifications.messages_for_conflict(payout, request(), ERROR, NOW)
     assert message.kwargs == {
@@ -212,8 +212,14 @@ def test_a_conflict_is_told_with_what_was_asked() -> None:
         "currency": "EUR",
         "fee": None,
         "occurred_at": NOW.isoformat(),
-        "sequence": payout.sequence,
+        "sequence": None,
         "error": ERROR,
+        "stands": {
+            "status": "succeeded",
+            "amount": "10.00",
+            "currency": "USD",
+            "sequence": payout.sequence,
+        },
     }
     assert notifications.messages_for_conflict(payout, request(notify=None), ERROR, NOW) == []
 
@@ -232,7 +238,7 @@ def test_an_invalid_request_is_told_what_can_be_said() -> None:
         "currency": "",
         "fee": None,
         "occurred_at": NOW.isoformat(),
-        "sequence": 0,
+        "sequence": None,
         "error": ERROR,
     }
     assert "4111" not in str(message)

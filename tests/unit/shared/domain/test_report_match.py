@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.report_match import mismatches
+from shared.domain.report_match import mismatches, names_second_order
 from tests.support.factories import make_payout, make_report
 
 ROW = make_payout()
@@ -54,6 +54,36 @@ def test_all_disagreements_are_named_in_order() -> None:
     assert [words.split()[0] for words in found] == [
         "merchantOrderNo", "epayAccount", "amount", "currency", "status",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ours", "said", "agrees"),
+    [
+        ("E-1", "E-1", True),
+        ("E-1", None, True),
+        ("E-1", "", True),
+        (None, "E-1", True),
+        (None, None, True),
+        ("E-1", "E-2", False),
+        ("E-1", "e-1", False),
+    ],
+)
+def test_the_number_that_epay_named_is_part_of_the_identity(
+    ours: str | None, said: str | None, *, agrees: bool
+) -> None:
+    """Law 13: naming none contradicts nothing."""
+    row, report = make_payout(epay_order_no=ours), make_report("7", epay_order_no=said)
+    assert mismatches(row, report) == ([] if agrees else [f"epayOrderNo {said} instead of E-1"])
+    assert names_second_order(row, report) is not agrees
+
+
+@pytest.mark.parametrize("other", [{"merchant_order_no": "B"}, {"epay_account": "x"}])
+def test_the_number_of_another_payout_is_no_second_order(other: dict[str, Any]) -> None:
+    """A report about another order or account names another number, of course."""
+    row = make_payout(epay_order_no="E-1")
+    report = make_report("7", epay_order_no="E-2", **other)
+    assert len(mismatches(row, report)) == 2
+    assert not names_second_order(row, report)
 
 
 @pytest.mark.parametrize("changes", [{"fee": None}, {"fee": Decimal(99)}, {"epay_order_no": None}])

@@ -31,9 +31,10 @@ def test_a_reason_has_code_words_and_date(code: str) -> None:
 @pytest.mark.parametrize("standing", CODES)
 @pytest.mark.parametrize("code", CODES)
 def test_what_only_a_person_settles_is_not_covered_by_less(standing: str, code: str) -> None:
-    """Among equals the newer one stands; the same one is as old as it was."""
+    """Among equals the newer one stands, but for a second order; the same one keeps its date."""
     after = review.flag(flagged(standing), code, "new words", LATER)
-    if standing in review.STICKY and code not in review.STICKY:
+    lesser = standing in review.STICKY and code not in review.STICKY
+    if lesser or standing == review.SECOND_ORDER != code:
         assert after == flagged(standing)
     else:
         assert after.review_reason == f"{code}: new words"

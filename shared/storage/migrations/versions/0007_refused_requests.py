@@ -1,0 +1,30 @@
+"""Requests that were refused as invalid leave a trace; payouts are found by the day they ended."""
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+UP = """
+CREATE TABLE payout_refused (
+    id BIGINT GENERATED ALWAYS AS IDENTITY,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    source TEXT NOT NULL,
+    merchant_order_no TEXT NOT NULL,
+    account_no TEXT NOT NULL,
+    code TEXT NOT NULL,
+    field TEXT NOT NULL,
+    message TEXT NOT NULL,
+    CONSTRAINT payout_refused_pkey PRIMARY KEY (id)
+);
+"""
+
+
+def upgrade() -> None:
+    op.execute(UP)
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE payout_refused")
