@@ -40,6 +40,7 @@ COMMANDS = {
     "archive": Command("Run", "archive:archive", "Move the journals of old payouts to files."),
     "new-key": Command("Run", "keys:new_key", "Print a new encryption key."),
     "rotate-keys": Command("Run", "keys:rotate_keys", "Encrypt with the first key of the list."),
+    "recover": Command("Run", "recover:recover", "Ask EPAY and go on after a database restore."),
     "list": Command("Look", "listing:list_", "List payouts, the newest first."),
     "show": Command("Look", "show:show", "Show one payout and its journal."),
     "report": Command("Look", "report:report", "Compare a day's payouts with EPAY."),

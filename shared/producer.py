@@ -18,10 +18,11 @@ from sqlalchemy.orm import Session, scoped_session
 
 from shared.clock import utcnow
 from shared.config.builders import build_cipher
-from shared.config.settings import Settings
+from shared.config.settings import Settings, SettingsError
 from shared.contract import QUEUE_PAYOUTS, TASK_SUBMIT, RequestError, RequestResult
 from shared.domain.intake import conflict, payout_from_request
 from shared.messaging.celery_config import PUBLISH_RETRY, make_celery
+from shared.messaging.owner import refuse_other_owner
 from shared.storage.after_commit import after_commit
 from shared.storage.bulk_insert import insert_or_compare
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
@@ -74,9 +75,11 @@ class Producer:
             celery: a Celery app that sends to the same broker; None: one is made.
 
         Raises:
-            SettingsError: a setting is missing or wrong.
+            SettingsError: a setting is missing or wrong, or Redis belongs to another deployment.
         """
         settings.need("epay_account", "redis_url")
+        if (problem := refuse_other_owner(settings)) is not None:
+            raise SettingsError(problem)
         app = celery or make_celery("payouts-producer", settings)
         return cls(
             account=settings.epay_account,

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared.config.settings import Settings, SettingsError, load
 from shared.messaging.celery_config import make_celery
+from shared.messaging.owner import refuse_other_owner
 from shared.observability.logging import configure_logging
 from shared.redis_client import RedisClient
 from webhook.callbacks import CallbackReceiver
@@ -31,11 +32,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Create the app from the settings, read from the environment if none are given.
 
     Raises:
-        SystemExit: a setting is missing or invalid; stderr says which.
+        SystemExit: a setting is missing or invalid, or Redis is another's; stderr says which.
     """
     try:
         settings = settings or load()
         settings.need("redis_url", "epay_account", "epay_api_key")
+        if (problem := refuse_other_owner(settings)) is not None:
+            raise SettingsError(problem)  # noqa: TRY301 - one way to say why it cannot start
     except SettingsError as error:
         print(f"The webhook cannot start: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(_GUNICORN_HALT) from None

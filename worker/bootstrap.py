@@ -20,14 +20,17 @@ from shared.epay.client import EpayClient
 from shared.messaging.celery_config import KOMBU_UNACKED_KEYS, PUBLISH_RETRY, UNACKED_KEYS
 from shared.observability.logging import configure_logging
 from shared.redis_client import RedisClient
+from shared.storage import deployment
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from worker.broker.shared_unacked import start_restoring
 from worker.celery import app
 from worker.context import Context, QueryPool
 from worker.database_retry import DatabaseRetry
+from worker.deployment import make_watch
 from worker.log_filters import install_log_filters
 from worker.send_guard.factory import make_acquire, make_rate_limiter, make_send_guard
+from worker.send_guard.witness import SendWitness
 from worker.startup import run_startup_checks
 
 log = structlog.get_logger(__name__)
@@ -41,12 +44,20 @@ class WorkerRuntime:
         self._redis = RedisClient(settings.redis_url)
         self._engine = make_engine(settings.database_url, pool_size=settings.db_pool_size)
         autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        watch = make_watch(settings, autocommit, self._redis)
+        policy = build_policy(settings)
+        witness = SendWitness(
+            self._redis,
+            policy.resend_horizon,
+            lambda *claim: deployment.remembers(autocommit, *claim),
+            watch.current,
+        )
         rate_limiter = make_rate_limiter(settings, self._redis)
         acquire = make_acquire(rate_limiter)
         self._query_pool = QueryPool(self._client, settings.epay_query_batch, acquire)
         self.context = Context(
             account=settings.epay_account,
-            policy=build_policy(settings),
+            policy=policy,
             total_timeout=timedelta(seconds=settings.total_timeout),
             store=PayoutStore(
                 self._engine,
@@ -59,8 +70,10 @@ class WorkerRuntime:
             publish_outcome=publish_outcome,
             database_retry=DatabaseRetry(settings.database_wait),
             send_guard=make_send_guard(
-                settings, autocommit, self._redis, self._client.limit, rate_limiter
+                settings, watch.pauses, self._redis, self._client.limit, rate_limiter
             ),
+            witness=witness,
+            watch_database=lambda now: watch.sweep(witness, now),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,
             books_after=timedelta(seconds=settings.books_after_seconds),

@@ -12,7 +12,9 @@ from typing import Any
 from shared.clock import utcnow
 from shared.domain.gateway import OrderAnswer
 from shared.domain.notifications import Message
+from shared.domain.payout import PayoutState
 from shared.domain.policy import Policy
+from shared.domain.witness import Doubt
 from shared.epay.client import EpayClient
 from shared.storage.payout_store import PayoutStore
 from worker.database_retry import DatabaseRetry
@@ -41,6 +43,10 @@ class Context:
     """Waits in place while PostgreSQL is unavailable."""
     send_guard: SendGuard
     """Decides whether a payout may be sent now."""
+    witness: Callable[[PayoutState], Doubt | None] = lambda _: None
+    """Marks a claimed payout as sent; says whether it may have been sent before (law 11)."""
+    watch_database: Callable[[datetime], None] = lambda _: None
+    """Checks that the database did not go back in time, once a sweep (law 11)."""
     sweep_batch: int = 500
     query_batch: int = 32
     books_after: timedelta = timedelta(hours=6)

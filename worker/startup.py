@@ -8,12 +8,15 @@ from typing import TypeVar
 
 import redis
 import structlog
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.clock import utcnow
 from shared.config.settings import Settings
 from shared.observability import startup_checks
+from shared.redis_client import RedisClient, RedisUnavailable
 from shared.storage.engine import is_transient, make_engine
+from worker.deployment import make_watch
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +38,13 @@ def run_startup_checks(settings: Settings) -> None:
             startup_checks.check_settings(settings)
             or _wait_for("Redis", lambda: startup_checks.check_redis(url))
             or _wait_for("PostgreSQL", lambda: startup_checks.check_database(engine, utcnow()))
+            or _wait_for("Redis", lambda: check_deployment(settings, engine))
         )
         if problems:
             lines = "\n".join(f"  - {problem}" for problem in problems)
             raise SystemExit(f"The payout worker does not start: startup checks failed:\n{lines}")
+        for note in _wait_for("PostgreSQL", lambda: startup_checks.note_database(engine)):
+            log.warning("startup_check_note", note=note)
         log.info(
             "startup_checks_passed",
             redis=_wait_for("Redis", lambda: startup_checks.describe_redis(url)),
@@ -48,12 +54,31 @@ def run_startup_checks(settings: Settings) -> None:
         engine.dispose()
 
 
+def check_deployment(settings: Settings, engine: Engine) -> list[str]:
+    """Problems of the deployment's identity; the database and Redis get ours if they have none.
+
+    Raises:
+        RedisUnavailable: Redis does not answer.
+    """
+    client = RedisClient(settings.redis_url)
+    try:
+        problem = make_watch(settings, engine, client).start()
+    finally:
+        client.close()
+    return [] if problem is None else [problem]
+
+
 def _wait_for(name: str, ask: Callable[[], T]) -> T:
     logged = False
     while True:
         try:
             return ask()
-        except (redis.ConnectionError, redis.TimeoutError, SQLAlchemyError) as error:
+        except (
+            redis.ConnectionError,
+            redis.TimeoutError,
+            RedisUnavailable,
+            SQLAlchemyError,
+        ) as error:
             if isinstance(error, SQLAlchemyError) and not is_transient(error):
                 raise
             if not logged:

@@ -24,6 +24,7 @@ from shared.clock import utcnow
 from shared.config.builders import build_cipher, build_policy
 from shared.config.settings import Settings, load
 from shared.messaging.celery_config import make_celery
+from shared.messaging.owner import refuse_other_owner
 from shared.producer import publish_submit
 
 _CHUNK = 500
@@ -60,6 +61,8 @@ def batch(
     settings = load().need("database_url", "epay_account")
     if confirm:
         settings.need("redis_url")
+        if (problem := refuse_other_owner(settings)) is not None:
+            raise UserError(f"nothing was sent: {problem}")
     result = result or (_beside(file) if confirm else None)
     with opened(file) as source, database(settings) as engine:
         run = _Run(settings, engine, Sheet(source), json=json)

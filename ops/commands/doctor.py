@@ -19,6 +19,7 @@ from shared.config.builders import build_epay_config
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
+from shared.messaging.owner import refuse_other_owner
 from shared.observability import health, startup_checks
 from shared.storage import migrate, pauses
 from shared.storage.engine import make_engine
@@ -62,7 +63,7 @@ def doctor(
     settings = load()
     findings = [
         *_settings(settings),
-        *_redis(settings.redis_url),
+        *_redis(settings),
         *_database(settings, max_review_age),
         *_gateway(settings),
     ]
@@ -92,11 +93,15 @@ def _settings(settings: Settings) -> list[Finding]:
     return found
 
 
-def _redis(url: str) -> list[Finding]:
+def _redis(settings: Settings) -> list[Finding]:
+    url = settings.redis_url
     if not url:
         return []
     try:
-        found = _found("redis", startup_checks.check_redis(url), "answers, and never evicts")
+        problems = startup_checks.check_redis(url)
+        if (other := refuse_other_owner(settings)) is not None:
+            problems.append(other)
+        found = _found("redis", problems, "answers, and never evicts")
         return found + _queues(url)
     except redis.RedisError as error:
         words = f"does not answer at REDIS_URL ({type(error).__name__})"
@@ -131,7 +136,8 @@ def _database(settings: Settings, max_review_age: timedelta | None) -> list[Find
         found = _found("postgresql", unsafe, fine)
         if unsafe:
             return found
-        return found + _health(settings, engine, max_review_age) + _pauses(engine)
+        notes = [Finding("postgresql", one, _WARN) for one in startup_checks.note_database(engine)]
+        return found + notes + _health(settings, engine, max_review_age) + _pauses(engine)
     except SQLAlchemyError as error:
         words = f"does not answer at DATABASE_URL ({type(error).__name__})"
         return [Finding("postgresql", words, _FAIL)]
@@ -185,7 +191,8 @@ def _pauses(engine: Engine) -> list[Finding]:
         Finding(
             "pauses",
             f"{pause.scope}: nothing new is sent since {when(pause.set_at)} UTC, by"
-            f" {pause.set_by} ({pause.reason}); `payouts resume` lifts it",
+            f" {pause.set_by} ({pause.reason}); `payouts {'recover' if pause.code else 'resume'}`"
+            " lifts it",
             _WARN,
         )
         for pause in pauses.active(engine)

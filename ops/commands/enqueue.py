@@ -16,6 +16,7 @@ from ops.wording.request_errors import describe_errors
 from shared.config.settings import load
 from shared.contract import QUEUE_PAYOUTS, TASK_REQUEST, PayoutRequest
 from shared.messaging.celery_config import make_celery
+from shared.messaging.owner import refuse_other_owner
 
 _OPTIONS = {"merchant_order_no": "the order number", "channel_code": "--channel"}
 """The arguments that are not named like their field."""
@@ -59,6 +60,8 @@ def enqueue(
         raise UserError(f"nothing was requested: {'; '.join(errors)}") from None
     if warning := undocumented([channel_code]):
         note(warning)
+    if (problem := refuse_other_owner(settings)) is not None:
+        raise UserError(f"nothing was requested: {problem}")
     celery = make_celery("payouts-enqueue", settings)
     try:
         celery.send_task(TASK_REQUEST, kwargs=request, queue=QUEUE_PAYOUTS)

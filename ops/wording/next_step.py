@@ -42,7 +42,8 @@ def _queued(payout: PayoutState, pauses: Sequence[Pause]) -> str:
         f"{pause.scope} paused by {pause.set_by} since {when(pause.set_at)} ({pause.reason})"
         for pause in held
     )
-    return f"the end of a pause: {described}. `payouts resume` lifts it"
+    lifts = "recover" if any(pause.code for pause in held) else "resume"
+    return f"the end of a pause: {described}. `payouts {lifts}` lifts it"
 
 
 def _unknown(payout: PayoutState, policy: Policy) -> str:

@@ -26,6 +26,7 @@ from shared.domain.policy import Policy
 from shared.domain.reports import record_report
 from shared.domain.scheduling import mark_unknown, postpone_to_tomorrow, requeue_unsent
 from shared.domain.transitions import finish, make_transition, transition
+from shared.domain.witness import Doubt
 
 
 def accept(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy) -> Transition:
@@ -121,6 +122,22 @@ def on_create_answer(
             kind, detail = "outcome_unknown", {"reason": reason}
             after = mark_unknown(payout, now, policy, jitter) if is_ours else payout
     return make_transition(payout, after, kind=kind, actor="worker", now=now, detail=detail)
+
+
+def on_doubt(
+    payout: PayoutState, doubt: Doubt, *, claim_id: str, now: datetime
+) -> Transition | None:
+    """The claimed payout may have been sent before: it is asked about at once, not sent (law 11).
+
+    None: the payout has another claim by now.
+    """
+    if payout.claim_id != claim_id or payout.status is not Status.SUBMITTING:
+        return None
+    first = min(payout.first_sent_at or now, doubt.first_sent_at or now)
+    unknown = replace(transition(payout, Status.UNKNOWN), due_at=now, first_sent_at=first)
+    return make_transition(
+        payout, unknown, kind=doubt.kind, actor="worker", now=now, detail={"reason": doubt.reason}
+    )
 
 
 def on_lease_expired(payout: PayoutState, *, now: datetime) -> Transition | None:

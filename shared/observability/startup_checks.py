@@ -25,6 +25,13 @@ _CLUSTER = (
     " own."
 )
 
+_DURABILITY = text(
+    "SELECT current_setting('fsync') AS fsync,"
+    " current_setting('full_page_writes') AS full_page_writes,"
+    " current_setting('synchronous_standby_names') AS synchronous,"
+    " (SELECT count(*) FROM pg_stat_replication) AS standbys"
+)
+
 
 def check_settings(settings: Settings) -> list[str]:
     """Problems of the settings alone."""
@@ -112,7 +119,35 @@ def check_database(engine: Engine, now: datetime) -> list[str]:
             " delays would be wrong. Synchronise both (NTP)."
         )
         return [skew]
-    return []
+    return _not_durable(engine)
+
+
+def _not_durable(engine: Engine) -> list[str]:
+    """Server settings with which a crash loses what was committed before a send (law 11)."""
+    with engine.connect() as connection:
+        row = connection.execute(_DURABILITY).one()
+    return [
+        f"PostgreSQL runs with {name}=off: a crash would lose sends. Set {name}=on."
+        for name in ("fsync", "full_page_writes")
+        if getattr(row, name) == "off"
+    ]
+
+
+def note_database(engine: Engine) -> list[str]:
+    """What an operator must know about the database, and is no problem.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: it does not answer.
+    """
+    with engine.connect() as connection:
+        row = connection.execute(_DURABILITY).one()
+    if not row.standbys or row.synchronous:
+        return []
+    words = (
+        "A standby exists and synchronous_standby_names is empty: a promoted standby may lack the"
+        " newest payouts. Sending then stops until `payouts recover` has run."
+    )
+    return [words]
 
 
 def describe_database(engine: Engine) -> str:

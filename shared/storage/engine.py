@@ -35,6 +35,7 @@ def make_engine(
         "lock_timeout": f"{min(5, statement_timeout_seconds)}s",
         "idle_in_transaction_session_timeout": "30s",
         "timezone": "UTC",
+        "synchronous_commit": "on",  # what was committed before a send survives a crash (law 11)
         "application_name": "epay-payouts",
     }
     engine = create_engine(

@@ -24,6 +24,8 @@ _ACTIVE = select(_BRAKE).where(_BRAKE.c.lifted_at.is_(None)).order_by(_BRAKE.c.i
 
 NOTICED_WITHIN = timedelta(seconds=1)
 """Workers cache pauses for at most this long: a pause, and its end, then hold everywhere."""
+DATABASE_CHANGED = "database_changed"
+"""The code of the automatic pause that only `payouts recover` lifts (law 11)."""
 _WAKE_SECONDS = 0.01
 """Between payouts that are woken: a burst of submissions would delay status queries."""
 
@@ -62,6 +64,8 @@ class Pause:
     lifted_at: datetime | None
     lifted_by: str | None
     lifted_reason: str | None
+    code: str | None = None
+    """Of a pause that the service set by itself, for example `DATABASE_CHANGED`; else None."""
 
 
 class AlreadyPaused(Exception):
@@ -80,44 +84,64 @@ class NotPaused(Exception):
         self.standing = standing
 
 
-def pause(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> Pause:
+def pause(
+    engine: Engine, scope: Scope, by: str, reason: str, now: datetime, code: str | None = None
+) -> Pause:
     """Stop new sends of `scope`; every worker obeys `NOTICED_WITHIN` later.
 
     Raises:
-        AlreadyPaused: a pause of exactly this scope is in force.
+        AlreadyPaused: a pause of exactly this scope and code is in force.
     """
     with engine.begin() as connection:
         connection.execute(_LOCK, {"key": _LOCK_KEY})
         for standing in _active(connection):
-            if standing.scope == scope:
+            if (standing.scope, standing.code) == (scope, code):
                 raise AlreadyPaused(standing)
         rows = connection.execute(
             _BRAKE.insert()
-            .values(**asdict(scope), set_at=now, set_by=by, reason=reason)
+            .values(**asdict(scope), set_at=now, set_by=by, reason=reason, code=code)
             .returning(_BRAKE)
         )
-        return _pause(rows.mappings().one())
+        return pause_from_row(rows.mappings().one())
 
 
 def resume(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> Pause:
     """Lift the pause of exactly this scope; its row stays, with who lifted it, when and why.
 
+    A pause that the service set by itself is not lifted.
+
     Raises:
         NotPaused: there is none.
     """
     with engine.begin() as connection:
-        connection.execute(_LOCK, {"key": _LOCK_KEY})
-        standing = _active(connection)
-        for found in standing:
-            if found.scope == scope:
-                rows = connection.execute(
-                    _BRAKE.update()
-                    .where(_BRAKE.c.id == found.id)
-                    .values(lifted_at=now, lifted_by=by, lifted_reason=reason)
-                    .returning(_BRAKE)
-                )
-                return _pause(rows.mappings().one())
-        raise NotPaused(scope, standing)
+        return lift(connection, scope, by, reason, now)
+
+
+def lift(
+    connection: Connection,
+    scope: Scope,
+    by: str,
+    reason: str,
+    now: datetime,
+    code: str | None = None,
+) -> Pause:
+    """`resume` within a transaction, for the pause of this scope and code.
+
+    Raises:
+        NotPaused: there is none.
+    """
+    connection.execute(_LOCK, {"key": _LOCK_KEY})
+    standing = _active(connection)
+    for found in standing:
+        if (found.scope, found.code) == (scope, code):
+            rows = connection.execute(
+                _BRAKE.update()
+                .where(_BRAKE.c.id == found.id)
+                .values(lifted_at=now, lifted_by=by, lifted_reason=reason)
+                .returning(_BRAKE)
+            )
+            return pause_from_row(rows.mappings().one())
+    raise NotPaused(scope, standing)
 
 
 def active(engine: Engine) -> list[Pause]:
@@ -130,7 +154,7 @@ def history(engine: Engine, limit: int = 100) -> list[Pause]:
     """Pauses in force and lifted, newest first."""
     wanted = select(_BRAKE).order_by(_BRAKE.c.id.desc()).limit(limit)
     with engine.connect() as connection:
-        return [_pause(row) for row in connection.execute(wanted).mappings()]
+        return [pause_from_row(row) for row in connection.execute(wanted).mappings()]
 
 
 def count_waiting(engine: Engine, scope: Scope = Scope()) -> int:
@@ -170,10 +194,11 @@ def _queued(scope: Scope) -> list[ColumnElement[bool]]:
 
 
 def _active(connection: Connection) -> list[Pause]:
-    return [_pause(row) for row in connection.execute(_ACTIVE).mappings()]
+    return [pause_from_row(row) for row in connection.execute(_ACTIVE).mappings()]
 
 
-def _pause(row: RowMapping) -> Pause:
-    values = dict(row)
+def pause_from_row(row: RowMapping) -> Pause:
+    """The pause of a row that has the columns of `payout_brake`."""
+    values = {column.name: row[column.name] for column in _BRAKE.c}
     scope = Scope(*(values.pop(name) for name in ("epay_account", "channel_code", "currency")))
     return Pause(scope=scope, **values)

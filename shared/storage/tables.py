@@ -181,6 +181,8 @@ class PauseRow(Table, table=True):
     lifted_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
     lifted_by: str | None = Field(default=None, sa_type=Text)
     lifted_reason: str | None = Field(default=None, sa_type=Text)
+    code: str | None = Field(default=None, sa_type=Text)
+    """Set for a pause that the service set by itself, for example `database_changed`."""
 
 
 class ReconciliationDay(Table, table=True):
@@ -251,3 +253,21 @@ class OutboxMessage(Table, table=True):  # type: ignore[no-redef]  # a column na
     kwargs: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     sent_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+
+
+class DeploymentRow(Table, table=True):
+    """Which database this is, and how far it has come (`shared.storage.deployment`): one row."""
+
+    __tablename__ = "payout_deployment"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    token: str = Field(sa_type=Text)
+    high_water: int = Field(sa_column=Column(BigInteger, nullable=False))
+    epoch: int = Field(sa_type=Integer)
+    ask_first_until: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+    server: str = Field(sa_type=Text)
+    timeline: str = Field(sa_type=Text)
+    database: int = Field(sa_column=Column(BigInteger, nullable=False))
+    written_by: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """The transaction that wrote the row, as `xmin` shows it."""

@@ -6,7 +6,7 @@ import base64
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import redis
 from celery import Celery
 
-from devstack.postgres import FAST_UNSAFE, LocalPostgres
+from devstack.postgres import LocalPostgres
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
 from sandbox.settings import Duplicates, SandboxConfig
@@ -284,8 +284,7 @@ def drilled_service(logs: Path, figures: list[Figure]) -> Iterator[Drill]:
         duplicates=Duplicates.PAY, pay_after=0.3, callback_scale=0.02, silence_seconds=3
     )
     with ExitStack() as stack:
-        settings: Mapping[str, str] = {**FAST_UNSAFE, "max_connections": "100"}
-        postgres = stack.enter_context(LocalPostgres(settings=settings))
+        postgres = stack.enter_context(LocalPostgres(settings={"max_connections": "100"}))
         broker = stack.enter_context(LocalRedis())
         proxy = stack.enter_context(Proxy(broker.port))
         database_url = postgres.create_database("drills")

@@ -11,6 +11,7 @@ from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from shared.epay.client import EpayClient
 from shared.redis_client import RedisClient
+from shared.storage import pauses
 from worker.context import QueryPool
 from worker.send_guard.factory import make_acquire, make_rate_limiter, make_send_guard
 from worker.send_guard.guard import SendGuard
@@ -50,7 +51,7 @@ def give_guard(world: World, redis: RedisClient, **settings: Any) -> SendGuard:
     limiter = make_rate_limiter(made, redis)
     client = world.context.gateway
     assert isinstance(client, EpayClient)
-    guard = make_send_guard(made, world.engine, redis, client.limit, limiter)
+    guard = make_send_guard(made, lambda: pauses.active(world.engine), redis, client.limit, limiter)
     pool = QueryPool(client, 8, make_acquire(limiter))
     world.context = replace(world.context, send_guard=guard, query_many=pool)
     return guard

@@ -10,6 +10,7 @@ import structlog
 from shared.domain import lifecycle
 from shared.domain.gateway import CreateOrder, NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.witness import Doubt
 from worker.context import Context
 from worker.database_retry import DatabaseUnavailable
 from worker.send_guard.permit import Defer, Permit, Reject
@@ -42,19 +43,27 @@ def submit_claimed(ctx: Context, payout: PayoutState, permit: Permit) -> PayoutS
 
     No database connection is held during the request. Once the request may have left, this must
     not run again: an answer that cannot be recorded is dropped, and the payout becomes unknown when
-    its lease expires.
+    its lease expires. A payout that may have been sent before is asked about instead (law 11).
     """
     claim_id = payout.claim_id or ""
-    answer = _create(ctx, payout, permit)
+    doubt = ctx.witness(payout)
+    if doubt is not None:
+        permit.release()
+    outcome = doubt or _create(ctx, payout, permit)
     now, jitter = ctx.clock(), ctx.jitter()
 
-    def decide(fresh: PayoutState) -> Transition:
+    def decide(fresh: PayoutState) -> Transition | None:
+        if fresh.merchant_order_no != payout.merchant_order_no:
+            return None  # the database went back in time, and another payout has the id now
+        if isinstance(outcome, Doubt):
+            return lifecycle.on_doubt(fresh, outcome, claim_id=claim_id, now=now)
         return lifecycle.on_create_answer(
-            fresh, answer, claim_id=claim_id, now=now, policy=ctx.policy, jitter=jitter
+            fresh, outcome, claim_id=claim_id, now=now, policy=ctx.policy, jitter=jitter
         )
 
     def record() -> PayoutState | None:
-        return ctx.store.apply(decide(payout)) or ctx.store.update(payout.id, decide)
+        first = decide(payout)
+        return (first and ctx.store.apply(first)) or ctx.store.update(payout.id, decide)
 
     try:
         return ctx.database_retry.run(record) or payout

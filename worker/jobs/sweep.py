@@ -16,6 +16,7 @@ def sweep(ctx: Context) -> dict[str, int]:
     If a dispatched message is lost, the payout is due again when the claim's lease expires.
     """
     now = ctx.clock()
+    ctx.watch_database(now)
 
     def expire(payout: PayoutState) -> Transition | None:
         return lifecycle.on_lease_expired(payout, now=now)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from sqlalchemy import Engine
+from collections.abc import Callable, Sequence
 
 from shared.config.settings import Settings
 from shared.domain.circuit_breaker import BreakerRules
 from shared.redis_client import RedisClient
-from shared.storage import pauses
+from shared.storage.pauses import Pause
 from worker.send_guard.amount_limits import AmountLimits, GetLimit
 from worker.send_guard.breaker_store import FallbackBreakerStore, RedisBreakerStore
 from worker.send_guard.circuit_breaker import CircuitBreaker
@@ -35,7 +33,7 @@ def make_acquire(rate_limiter: RateLimiter | None) -> Callable[[], bool]:
 
 def make_send_guard(
     settings: Settings,
-    engine: Engine,
+    read_pauses: Callable[[], Sequence[Pause]],
     redis: RedisClient,
     get_limit: GetLimit,
     rate_limiter: RateLimiter | None,
@@ -56,7 +54,7 @@ def make_send_guard(
             cache_seconds=settings.epay_limit_cache_seconds,
         )
     return SendGuard(
-        PauseCache(lambda: pauses.active(engine)),
+        PauseCache(read_pauses),
         CircuitBreaker(FallbackBreakerStore(RedisBreakerStore(redis)), rules),
         limits,
         rate_limiter,

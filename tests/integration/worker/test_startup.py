@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +19,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DataError, OperationalError
 from structlog.testing import capture_logs
 
-from devstack.binaries import redis_program
+from devstack.binaries import postgres_program, redis_program
 from devstack.ports import free_port
-from devstack.postgres import LocalPostgres
+from devstack.postgres import FAST_UNSAFE, LocalPostgres
 from devstack.process import ChildProcess
 from devstack.process_group import ProcessGroup
 from devstack.redis import LocalRedis
@@ -28,6 +29,7 @@ from devstack.wait import wait_for
 from shared.clock import utcnow
 from shared.config.settings import Settings
 from shared.observability import health, startup_checks
+from shared.storage import migrate
 from shared.storage.engine import make_engine
 from tests.support.drill import TIMES
 from tests.support.service import ACCOUNT, API_KEY, PROGRAMS, bare_environment
@@ -162,6 +164,53 @@ def test_empty_database(empty_database_url: str) -> None:
     assert "Run `payouts migrate`." in found
 
 
+def test_a_server_that_loses_commits_is_refused() -> None:
+    """Law 11: fsync and full_page_writes; and our sessions wait for the disk, whatever is set."""
+    settings = {**FAST_UNSAFE, "synchronous_commit": "off"}
+    with LocalPostgres(settings=settings) as server:
+        url = server.create_database("unsafe")
+        migrate.upgrade(url)
+        engine = make_engine(url, pool_size=1)
+        try:
+            found = startup_checks.check_database(engine, utcnow())
+            with engine.connect() as connection:
+                waits = connection.execute(text("SHOW synchronous_commit")).scalar_one()
+        finally:
+            engine.dispose()
+    assert [words.split(":")[0] for words in found] == [
+        "PostgreSQL runs with fsync=off",
+        "PostgreSQL runs with full_page_writes=off",
+    ]
+    assert "Set fsync=on." in found[0]
+    assert waits == "on"
+
+
+def test_a_standby_that_is_not_waited_for_is_named(tmp_path: Path) -> None:
+    """Law 11: no problem, but a promoted standby may lack the newest payouts."""
+    with LocalPostgres(settings=FAST_UNSAFE) as server, ExitStack() as stack:
+        engine = make_engine(server.url, pool_size=1)
+        stack.callback(engine.dispose)
+        assert startup_checks.note_database(engine) == []
+        program = str(postgres_program().with_name("pg_receivewal"))
+        command = [program, "-D", str(tmp_path), "-d", server.url, "--no-sync"]
+        standby = ChildProcess(command, tmp_path.with_suffix(".log"), cwd=tmp_path)
+        stack.callback(standby.kill)
+        streams = text("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
+
+        def is_streaming() -> bool:
+            with engine.connect() as connection:
+                return bool(connection.execute(streams).scalar_one())
+
+        wait_for(is_streaming, 60, "the standby to stream")
+        (note,) = startup_checks.note_database(engine)
+        assert "synchronous_standby_names is empty" in note
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("ALTER SYSTEM SET synchronous_standby_names = '*'"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+        wait_for(lambda: not startup_checks.note_database(engine), 60, "the setting to be read")
+        assert is_streaming()
+
+
 def test_database_newer_than_the_code(engine: Engine) -> None:
     """While a newer release is rolled out, the old code goes on."""
     with engine.begin() as connection:
@@ -206,6 +255,8 @@ def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "_RETRY_SECONDS", 0)
     monkeypatch.setattr(startup_checks, "check_redis", lambda *_: look(away))
     monkeypatch.setattr(startup_checks, "check_database", lambda *_: look(gone))
+    monkeypatch.setattr(startup_checks, "note_database", lambda _: [])
+    monkeypatch.setattr(startup, "check_deployment", lambda *_: [])
     monkeypatch.setattr(startup_checks, "describe_redis", lambda _: "Redis 7.0.15")
     monkeypatch.setattr(startup_checks, "describe_database", lambda _: "16.4")
     wanted = settings(redis_url="redis://127.0.0.1/0", database_url="postgresql://127.0.0.1/none")

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import redis
 
-from devstack.postgres import FAST_UNSAFE, LocalPostgres
+from devstack.postgres import LocalPostgres
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
 from sandbox.settings import Duplicates, SandboxConfig
@@ -50,9 +50,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def made(workers: int, gateway: dict[str, Any], **settings: str) -> Service:
-            postgres = stack.enter_context(
-                LocalPostgres(settings={**FAST_UNSAFE, "max_connections": "100"})
-            )
+            postgres = stack.enter_context(LocalPostgres(settings={"max_connections": "100"}))
             broker = stack.enter_context(LocalRedis())
             url = postgres.create_database("brakes")
             migrate.upgrade(url)

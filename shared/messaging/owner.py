@@ -1,0 +1,111 @@
+"""Whose Redis this is, and how far its database had come: one hash in Redis (law 11).
+
+Workers write it; every process that puts messages on the broker compares it with its own settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+from urllib.parse import urlsplit
+
+from shared.config.settings import Settings
+from shared.redis_client import RedisClient, RedisUnavailable
+
+KEY = "payouts:deployment"
+HIGH_WATER = "high_water"
+REBUILD_BELOW = "rebuild_below"
+"""The id below which marks of sends are still to be written anew; absent: none are."""
+REBUILD_ALL = str(2**62)
+"""The value of REBUILD_BELOW at the begin: above every id."""
+
+_OWNER = ("account", "gateway", "database")
+_CLAIM = """
+local found = redis.call('HGETALL', KEYS[1])
+if #found == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
+return found
+"""
+_RAISE = """
+local found = tonumber(redis.call('HGET', KEYS[1], 'high_water') or '0')
+if tonumber(ARGV[1]) > found then redis.call('HSET', KEYS[1], 'high_water', ARGV[1]) end
+"""
+
+
+def owner_of(settings: Settings, database: str = "") -> dict[str, str]:
+    """Who this process works for; what its settings do not say is empty.
+
+    Args:
+        database: the token of `shared.storage.deployment`.
+    """
+    host = urlsplit(settings.epay_base_url).hostname or ""
+    return {"account": settings.epay_account, "gateway": host, "database": database}
+
+
+class DeploymentMarks:
+    """The hash in Redis. Every method is one round trip, and raises RedisUnavailable."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+        self._claim = redis.client.register_script(_CLAIM)
+        self._raise = redis.client.register_script(_RAISE)
+
+    def read(self) -> dict[str, str]:
+        """All fields; empty if Redis was emptied."""
+        found = self._redis.run(lambda: self._redis.client.hgetall(KEY))
+        return cast("dict[str, str]", found)
+
+    def claim(self, fields: Mapping[str, str]) -> dict[str, str]:
+        """Write the fields if there are none; return those that were there."""
+        values = [part for item in fields.items() for part in item]
+        found = cast("list[str]", self._redis.run(lambda: self._claim(keys=[KEY], args=values)))
+        return dict(zip(found[::2], found[1::2], strict=True))
+
+    def raise_high_water(self, mark: int) -> None:
+        """Set the high-water mark, unless it is higher."""
+        self._redis.run(lambda: self._raise(keys=[KEY], args=[mark]))
+
+    def write(self, fields: Mapping[str, str]) -> None:
+        """Overwrite these fields."""
+        values = [part for item in fields.items() for part in item]
+        self._redis.run(lambda: self._redis.client.hset(KEY, items=values))
+
+    def end_rebuild(self) -> None:
+        """All marks are written anew."""
+        self._redis.run(lambda: self._redis.client.hdel(KEY, REBUILD_BELOW))
+
+
+def other_owner(own: Mapping[str, str], found: Mapping[str, str]) -> str | None:
+    """Why this process must not use the Redis whose hash is `found`; None: it may.
+
+    What one side does not know is not compared.
+    """
+    differing = [name for name in _OWNER if own[name] and found.get(name, own[name]) != own[name]]
+    if not differing:
+        return None
+    if differing == ["database"]:
+        return (
+            "Redis at REDIS_URL is used with another database of this account. If the database was"
+            " replaced by another one or by an old backup, run `payouts recover`; if another"
+            " deployment uses this Redis, give each a Redis of its own."
+        )
+    theirs = f"account {found.get('account') or '?'} at {found.get('gateway') or '?'}"
+    ours = f"account {own['account'] or '?'} at {own['gateway'] or '?'}"
+    return (
+        f"Redis at REDIS_URL belongs to another deployment: {theirs}; this process works for"
+        f" {ours}. Give each deployment a Redis of its own. If this deployment was changed on"
+        f" purpose and the other one is gone, delete the key {KEY} in Redis."
+    )
+
+
+def refuse_other_owner(settings: Settings) -> str | None:
+    """Look at Redis once; why this process must not use it. None also while Redis is away."""
+    try:
+        redis = RedisClient(settings.redis_url)
+    except ValueError:
+        return None  # not a URL of one Redis (sentinel://)
+    try:
+        return other_owner(owner_of(settings), DeploymentMarks(redis).read())
+    except RedisUnavailable:
+        return None
+    finally:
+        redis.close()

@@ -1,0 +1,142 @@
+"""Watches that the database did not go back in time, and stops sending if it did (law 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+
+from shared.clock import utcnow
+from shared.config.settings import Settings
+from shared.messaging.owner import (
+    HIGH_WATER,
+    REBUILD_ALL,
+    REBUILD_BELOW,
+    DeploymentMarks,
+    other_owner,
+    owner_of,
+)
+from shared.redis_client import RedisClient, RedisUnavailable
+from shared.storage import deployment
+from shared.storage.deployment import Deployment
+from shared.storage.pauses import DATABASE_CHANGED, Pause
+from worker.send_guard.witness import SendWitness
+
+log = structlog.get_logger(__name__)
+
+_REBUILT_PER_SWEEP = 5000
+
+
+class DatabaseWatch:
+    """Compares the database with its own deployment row, and with the mark that Redis holds.
+
+    Safe to share between threads.
+    """
+
+    def __init__(
+        self, engine: Engine, redis: RedisClient, owner: Callable[[str], dict[str, str]]
+    ) -> None:
+        """`owner` makes the owner's fields from the database's token."""
+        self._engine = engine
+        self._marks = DeploymentMarks(redis)
+        self._owner = owner
+        self._current: Deployment | None = None
+
+    def current(self) -> Deployment | None:
+        """The deployment as last read; as a rule by `pauses`, before every send."""
+        if self._current is None:
+            self._current = deployment.find(self._engine)
+        return self._current
+
+    def pauses(self) -> list[Pause]:
+        """The pauses in force; sets one if the database is another than its row says."""
+        found, active = deployment.find_with_pauses(self._engine)
+        self._current = found
+        reason = None if found is None else found.difference
+        if reason and not any(pause.code == DATABASE_CHANGED for pause in active):
+            active.append(deployment.pause_sending(self._engine, reason, utcnow()))
+        return active
+
+    def start(self) -> str | None:
+        """Record or compare the identities of database and Redis; why not to start, or None.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        self._current = found = deployment.pin(self._engine)
+        known = self._claim(found)
+        owner = self._owner(found.token)
+        if known and (problem := other_owner(owner, known)) is not None:
+            return problem
+        behind = _behind(known, found.high_water + 1)
+        if reason := found.difference or behind:
+            deployment.pause_sending(self._engine, reason, utcnow())
+        return None
+
+    def sweep(self, witness: SendWitness, now: datetime) -> None:
+        """Count the sweep in the database and then in Redis; pause where they disagree.
+
+        An emptied Redis is written anew from the database, and what is open is asked about.
+        """
+        try:
+            known = self._marks.read()  # first: what it holds was in the database before
+        except RedisUnavailable:
+            known = None
+        found = deployment.advance(self._engine)
+        if found is None:
+            return
+        reason = found.difference
+        if known and reason is None:
+            reason = other_owner(self._owner(found.token), known) or _behind(
+                known, found.high_water
+            )
+        if reason is not None:
+            deployment.pause_sending(self._engine, reason, now)
+        elif known is not None:
+            try:
+                self._mirror(found, known, witness, now)
+            except RedisUnavailable:
+                log.warning("deployment_not_mirrored")
+
+    def _mirror(
+        self, found: Deployment, known: Mapping[str, str], witness: SendWitness, now: datetime
+    ) -> None:
+        if not known:
+            self._claim(found)
+        else:
+            self._marks.raise_high_water(found.high_water)
+        if REBUILD_BELOW in known:
+            self._rebuild(known[REBUILD_BELOW], witness, now)
+
+    def _rebuild(self, below: str, witness: SendWitness, now: datetime) -> None:
+        """Write the marks of one page of payouts anew, the newest first."""
+        if below == REBUILD_ALL:
+            log.warning("redis_was_emptied", asked_about=deployment.ask_open(self._engine, now))
+        rows = deployment.marks_below(self._engine, int(below), _REBUILT_PER_SWEEP)
+        witness.write_anew(rows)
+        if len(rows) < _REBUILT_PER_SWEEP or rows[-1].created_at < now - witness.kept:
+            self._marks.end_rebuild()
+        else:
+            self._marks.write({REBUILD_BELOW: str(rows[-1].id)})
+
+    def _claim(self, found: Deployment) -> dict[str, str]:
+        """Claim Redis if it is empty; what it held before."""
+        fields = self._owner(found.token) | {HIGH_WATER: str(found.high_water)}
+        if found.high_water:
+            fields[REBUILD_BELOW] = REBUILD_ALL
+        return self._marks.claim(fields)
+
+
+def make_watch(settings: Settings, engine: Engine, redis: RedisClient) -> DatabaseWatch:
+    """The watch of a process with these settings."""
+    return DatabaseWatch(engine, redis, lambda token: owner_of(settings, token))
+
+
+def _behind(known: Mapping[str, str], high_water: int) -> str | None:
+    """How the database is behind the mark in Redis, which was written after it; None: it is not."""
+    mark = int(known.get(HIGH_WATER, 0))
+    if mark < high_water:
+        return None
+    return f"the database counts {high_water} sweeps, and Redis remembers {mark}: it lost commits"

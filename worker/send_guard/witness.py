@@ -1,0 +1,91 @@
+"""The second witness of a send in Redis: was this order already sent (law 11)?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from shared.clock import utcnow
+from shared.domain.payout import PayoutState
+from shared.domain.witness import Doubt, Mark, doubt_about
+from shared.redis_client import RedisClient, RedisUnavailable
+from shared.storage.deployment import Deployment, SentPayout
+
+log = structlog.get_logger(__name__)
+
+KEPT_BEYOND_HORIZON = timedelta(days=7)
+"""How long after the resend horizon a mark is kept: a backup of last week may be restored."""
+
+Remembers = Callable[[int, int, str], bool]
+"""Whether the journal of a payout has, at a sequence, a hash that begins so."""
+
+
+class SendWitness:
+    """Writes a mark before each create, and judges the one that was there before.
+
+    Safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        redis: RedisClient,
+        horizon: timedelta,
+        remembers: Remembers,
+        deployment: Callable[[], Deployment | None],
+        clock: Callable[[], datetime] = utcnow,
+    ) -> None:
+        self._redis = redis
+        self.kept = horizon + KEPT_BEYOND_HORIZON
+        """How long a mark is kept after its last attempt."""
+        self._remembers = remembers
+        self._deployment = deployment
+        self._clock = clock
+
+    def __call__(self, payout: PayoutState) -> Doubt | None:
+        """Mark the claimed payout as sent; say whether it may have been sent before.
+
+        One round trip. While Redis is away nothing is marked, and nothing speaks against sending.
+        """
+        current = self._deployment()
+        epoch, until = (0, None) if current is None else (current.epoch, current.ask_first_until)
+        own = Mark.of(payout, epoch)
+        found = self._exchange(payout, own)
+        doubt = doubt_about(
+            own,
+            found,
+            # our own mark: it was written twice, and what was there before is not known
+            remembered=found is None
+            or (found != own and self._remembers(payout.id, found.sequence, found.hash)),
+            asks_first=until is not None and self._clock() < until,
+        )
+        if doubt is not None:
+            log.warning(doubt.kind, merchant_order_no=payout.merchant_order_no)
+        return doubt
+
+    def write_anew(self, found: Sequence[SentPayout]) -> None:
+        """Write the marks of payouts that were sent, where none are.
+
+        Raises:
+            RedisUnavailable: some are not written.
+        """
+        pipeline = self._redis.client.pipeline(transaction=False)
+        for one in found:
+            if one.mark is not None:
+                key = _key(one.epay_account, one.merchant_order_no)
+                pipeline.set(key, str(one.mark), ex=self.kept, nx=True)
+        self._redis.run(pipeline.execute)
+
+    def _exchange(self, payout: PayoutState, own: Mark) -> Mark | None:
+        key = _key(payout.epay_account, payout.merchant_order_no)
+        client = self._redis.client
+        try:
+            found = self._redis.run(lambda: client.set(key, str(own), ex=self.kept, get=True))
+        except RedisUnavailable:
+            return None
+        return None if found is None else Mark.parse(str(found))
+
+
+def _key(epay_account: str, merchant_order_no: str) -> str:
+    return f"payouts:sent:{epay_account}:{merchant_order_no}"
