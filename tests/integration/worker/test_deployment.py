@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from ops.commands.enqueue import enqueue
 from ops.errors import UserError
 from shared.config.settings import Settings, SettingsError
 from shared.domain.payout import Status
-from shared.messaging.owner import HIGH_WATER, KEY, REBUILD_BELOW
+from shared.messaging.owner import HIGH_WATER, REBUILD_BELOW
 from shared.producer import Producer
 from shared.redis_client import RedisClient
 from shared.storage import deployment, pauses
@@ -26,60 +26,11 @@ from shared.storage.pauses import DATABASE_CHANGED, NotPaused, Scope
 from shared.storage.payout_store import PayoutStore
 from tests.integration.conftest import ACCOUNT, MakeWorld, World
 from tests.support.databases import unique_name
+from tests.support.deployment import Watched, owner
 from tests.support.jobs import claim_id, deliver, kinds, of_ledger, put_queued, put_unknown, tick
-from tests.support.send_guard import AllowAll
 from webhook import create_app
 from worker.deployment import DatabaseWatch
 from worker.jobs.submit import submit
-from worker.send_guard.guard import SendGuard
-from worker.send_guard.pauses import PauseCache
-from worker.send_guard.permit import CheckResult
-from worker.send_guard.witness import SendWitness
-
-
-class PausesOnly(AllowAll):
-    """A send guard that knows the pauses, and reads them each time."""
-
-    def __init__(self, watch: DatabaseWatch) -> None:
-        self._watch = watch
-
-    def check(self, payout: Any, *, max_wait: timedelta) -> CheckResult:
-        guard = SendGuard.__new__(SendGuard)
-        guard._pauses = PauseCache(self._watch.pauses)
-        return guard._check_pauses(payout) or self
-
-
-@dataclass
-class Watched:
-    """A worker on a database, with everything that law 11 gives it."""
-
-    world: World
-    watch: DatabaseWatch
-    redis: RedisClient
-
-    def __post_init__(self) -> None:
-        engine = self.world.engine
-        witness = SendWitness(
-            self.redis,
-            timedelta(days=1),
-            lambda *claim: deployment.remembers(engine, *claim),
-            self.watch.current,
-            self.world.context.clock,
-        )
-        self.world.context = replace(
-            self.world.context,
-            send_guard=PausesOnly(self.watch),
-            witness=witness,
-            watch_database=lambda now: self.watch.sweep(witness, now),
-        )
-
-    def active(self) -> list[str | None]:
-        """The codes of the pauses in force."""
-        return [pause.code for pause in pauses.active(self.world.engine)]
-
-    def known(self) -> dict[str, str]:
-        """What Redis holds of the deployment."""
-        return {str(name): str(value) for name, value in self.redis.client.hgetall(KEY).items()}
 
 
 @pytest.fixture
@@ -87,10 +38,6 @@ def redis_client(redis_url: str) -> Iterator[RedisClient]:
     client = RedisClient(redis_url)
     yield client
     client.close()
-
-
-def owner(token: str) -> dict[str, str]:
-    return {"account": ACCOUNT, "gateway": "127.0.0.1", "database": token}
 
 
 @pytest.fixture
