@@ -10,6 +10,7 @@ import redis
 
 from tests.support import servers
 from tests.support.isolation import OutsideConnectionError
+from tests.support.service import bare_environment
 
 
 @pytest.mark.parametrize("method", ["connect", "connect_ex"])
@@ -71,3 +72,13 @@ def test_named_servers_are_used(
         assert (postgres.url, broker.url) == (empty_database_url, redis_url)
         postgres.drop_database("never there")
     assert servers.named_hosts() == {"127.0.0.1"}
+
+
+def test_started_processes_share_a_faked_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They inherit the library that fakes the time and its offset, and no setting."""
+    faking = {"LD_LIBRARY_PATH": "/usr/lib/datefudge", "DATEFUDGE": "47107"}
+    for name, value in {**faking, "EPAY_API_KEY": "KEY"}.items():
+        monkeypatch.setenv(name, value)
+    kept = bare_environment()
+    assert faking.items() <= kept.items()
+    assert "EPAY_API_KEY" not in kept

@@ -59,8 +59,8 @@ def bare_environment() -> dict[str, str]:
 
     No setting of the service.
     """
-    kept = {"PATH", "HOME", "LANG", "TMPDIR", "TZ", "LD_PRELOAD"}
-    prefixes = ("COVERAGE_", "FAKETIME", "FAKE_", "NO_FAKE_")  # of coverage and of libfaketime
+    kept = {"PATH", "HOME", "LANG", "TMPDIR", "TZ"}
+    prefixes = ("COVERAGE_", "LD_", "DATEFUDGE", "FAKETIME")  # the last three fake a clock
     return {
         name: value
         for name, value in os.environ.items()
