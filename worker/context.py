@@ -42,6 +42,8 @@ class Context:
     send_guard: SendGuard
     """Decides whether a payout may be sent now."""
     sweep_batch: int = 500
+    sweep_spacing: timedelta = timedelta(0)
+    """A tick that comes sooner after the last sweep claims nothing; by PostgreSQL's clock."""
     query_batch: int = 32
     books_after: timedelta = timedelta(hours=6)
     """How long after its end a day is reconciled."""

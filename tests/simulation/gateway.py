@@ -90,6 +90,7 @@ class SimGateway:
 
     def create(self, order: CreateOrder) -> OrderAnswer:
         assert not self.transactions_open(), "law 9: a transaction is open during the request"
+        assert not order.account_no.startswith("fernet:"), "law 15: a number that was not decrypted"
         began = self.clock()
         self.pause(f"create {order.merchant_order_no}: before it leaves")
         if self.clock() - began > self.total_timeout:
