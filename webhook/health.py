@@ -62,6 +62,8 @@ class Health:
             "oldest_due_seconds": snapshot.oldest_due,
             "oldest_untold_seconds": snapshot.oldest_untold,
             "in_review": snapshot.in_review,
+            "clock_ahead_seconds": snapshot.clock_ahead,
+            **({"clock": " ".join(wrong)} if (wrong := snapshot.clock_problems()) else {}),
         }
 
 

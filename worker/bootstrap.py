@@ -22,6 +22,7 @@ from shared.observability.logging import configure_logging
 from shared.redis_client import RedisClient
 from shared.storage import deployment
 from shared.storage.engine import make_engine
+from shared.storage.outbox import QueueRefused
 from shared.storage.payout_store import PayoutStore
 from worker.broker.shared_unacked import start_restoring
 from worker.celery import app
@@ -75,6 +76,7 @@ class WorkerRuntime:
             witness=witness,
             watch_database=lambda now: watch.sweep(witness, now),
             sweep_batch=settings.sweep_batch,
+            sweep_spacing=timedelta(seconds=settings.sweep_seconds / 2),
             query_batch=settings.epay_query_batch,
             books_after=timedelta(seconds=settings.books_after_seconds),
             books_sample=settings.books_sample,
@@ -114,19 +116,32 @@ def _send(task: str, kwargs: Mapping[str, Any], queue: str) -> None:
 _NOT_FOR_APPS = frozenset({*KOMBU_UNACKED_KEYS.values(), *UNACKED_KEYS.values()})
 """A list under one of these keys would stop every worker that keeps its messages there."""
 
+_OF_ALL_QUEUES = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+_refusing: set[str] = set()
+"""Queues that refused their last message: logged once, not at every round."""
+
 
 def publish_outcome(message: Message) -> None:
-    """Send a message to a requesting app."""
-    if message.queue not in _NOT_FOR_APPS:
-        try:
-            _send(message.task, message.kwargs, message.queue)
-        except (OperationalError, redis.ResponseError) as error:
-            # a key of that name that is not a list stays so: later messages do not wait for it
-            if "WRONGTYPE" not in str(error):
-                raise
-        else:
-            return
-    log.error("outcome_has_no_queue", queue=message.queue, task=message.task)
+    """Send a message to a requesting app.
+
+    Raises:
+        QueueRefused: Redis answers, but takes no message for this queue.
+    """
+    queue = message.queue
+    if queue in _NOT_FOR_APPS:
+        log.error("outcome_has_no_queue", queue=queue, task=message.task)
+        return
+    try:
+        _send(message.task, message.kwargs, queue)
+    except (OperationalError, redis.ResponseError) as error:
+        cause = error.__cause__ if isinstance(error, OperationalError) else error
+        if not isinstance(cause, redis.ResponseError) or isinstance(cause, _OF_ALL_QUEUES):
+            raise
+        if queue not in _refusing:
+            log.warning("queue_refuses_outcomes", queue=queue, error=type(cause).__name__)
+        _refusing.add(queue)
+        raise QueueRefused(queue) from error
+    _refusing.discard(queue)
 
 
 @signals.worker_init.connect
@@ -134,6 +149,14 @@ def _check_at_start(**_: object) -> None:
     settings = load()
     configure_logging(settings.log_format)
     run_startup_checks(settings)
+
+
+@signals.beat_init.connect
+def _check_at_start_of_beat(**_: object) -> None:
+    settings = load()
+    configure_logging(settings.log_format)
+    install_log_filters()
+    run_startup_checks(settings, "beat", keeps_time=False)
 
 
 @signals.worker_ready.connect

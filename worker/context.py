@@ -48,6 +48,8 @@ class Context:
     watch_database: Callable[[datetime], None] = lambda _: None
     """Checks that the database did not go back in time, once a sweep (law 11)."""
     sweep_batch: int = 500
+    sweep_spacing: timedelta = timedelta(0)
+    """A tick that comes sooner after the last sweep claims nothing; by PostgreSQL's clock."""
     query_batch: int = 32
     books_after: timedelta = timedelta(hours=6)
     """How long after its end a day is reconciled."""

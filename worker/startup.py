@@ -25,8 +25,13 @@ T = TypeVar("T")
 _RETRY_SECONDS = 1.0
 
 
-def run_startup_checks(settings: Settings) -> None:
+def run_startup_checks(
+    settings: Settings, program: str = "payout worker", *, keeps_time: bool = True
+) -> None:
     """Wait until Redis and PostgreSQL answer, check them, log their versions.
+
+    Args:
+        keeps_time: whether the process writes times; a wrong clock is only logged if it does not.
 
     Raises:
         SystemExit: a check failed; the text says what is wrong and how to fix it.
@@ -37,12 +42,12 @@ def run_startup_checks(settings: Settings) -> None:
         problems = (
             startup_checks.check_settings(settings)
             or _wait_for("Redis", lambda: startup_checks.check_redis(url))
-            or _wait_for("PostgreSQL", lambda: startup_checks.check_database(engine, utcnow()))
+            or _wait_for("PostgreSQL", lambda: _check_database(engine, keeps_time))
             or _wait_for("Redis", lambda: check_deployment(settings, engine))
         )
         if problems:
             lines = "\n".join(f"  - {problem}" for problem in problems)
-            raise SystemExit(f"The payout worker does not start: startup checks failed:\n{lines}")
+            raise SystemExit(f"The {program} does not start: startup checks failed:\n{lines}")
         for note in _wait_for("PostgreSQL", lambda: startup_checks.note_database(engine)):
             log.warning("startup_check_note", note=note)
         log.info(
@@ -66,6 +71,15 @@ def check_deployment(settings: Settings, engine: Engine) -> list[str]:
     finally:
         client.close()
     return [] if problem is None else [problem]
+
+
+def _check_database(engine: Engine, keeps_time: bool) -> list[str]:
+    if keeps_time:
+        return startup_checks.check_database(engine, utcnow())
+    behind = startup_checks.check_schema(engine)
+    for problem in [] if behind else startup_checks.check_clock(engine, utcnow()):
+        log.warning("clocks_disagree", problem=problem)
+    return behind or startup_checks.check_durability(engine)
 
 
 def _wait_for(name: str, ask: Callable[[], T]) -> T:

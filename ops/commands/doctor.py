@@ -150,6 +150,8 @@ def _health(settings: Settings, engine: Engine, max_review_age: timedelta | None
     stale = 3 * settings.sweep_seconds + 10
     if snapshot.sweep_age is None:
         sweep = Finding("sweep", "never ran: are beat and a reconcile worker running?", _FAIL)
+    elif snapshot.clock_problems():
+        sweep = Finding("sweep", " ".join(snapshot.clock_problems()), _FAIL)
     elif snapshot.sweep_age > stale:
         words = f"last ran {snapshot.sweep_age:.0f} s ago: restart beat and the reconcile workers"
         sweep = Finding("sweep", words, _FAIL)
@@ -161,6 +163,7 @@ def _health(settings: Settings, engine: Engine, max_review_age: timedelta | None
         sweep,
         _wait("oldest due payout", due, limit, "payouts and payouts.reconcile", "none is due"),
         _wait("oldest message to an app", untold, limit, "payouts.notify", "all are sent"),
+        *(_queues_of_apps(settings.redis_url, engine, limit) if untold else []),
         _review(snapshot, max_review_age),
     ]
 
@@ -174,6 +177,23 @@ def _review(snapshot: health.HealthSnapshot, max_age: timedelta | None) -> Findi
         limit = age(max_age.total_seconds())
         return Finding("review", f"{words}, longer than {limit}: see `payouts review`", _FAIL)
     return Finding("review", f"{words}: see `payouts review`", _WARN)
+
+
+def _queues_of_apps(url: str, engine: Engine, limit: float) -> list[Finding]:
+    """Name each app's queue whose messages wait: Redis refuses it, or nobody sends."""
+    found = []
+    with redis.Redis.from_url(url, socket_timeout=_REDIS_TIMEOUT_SECONDS) as client:
+        for queue, count, seconds in health.unsent_queues(engine):
+            kind = client.type(queue).decode()
+            words = f"{counted(count, 'message')} for an app, the oldest for {seconds:.0f} s"
+            if kind not in {"none", "list"}:
+                words += f": Redis refuses them, the key {queue} is a {kind} and not a list"
+            elif seconds > limit:
+                words += f": does Redis take messages for {queue}? The workers' log has the error"
+            else:
+                continue
+            found.append(Finding(f"queue {queue}", words, _FAIL))
+    return found
 
 
 def _wait(what: str, seconds: float, limit: float, queues: str, nothing: str) -> Finding:

@@ -26,14 +26,12 @@ def rotate_keys() -> None:
     settings = load()
     with database(settings) as engine:
         store = PayoutStore(engine, build_cipher(settings))
-        last = changed = 0
-        try:
-            while True:
-                upto, moved = store.reencrypt_accounts(last, _BATCH)
-                changed += moved
-                if upto == last:
-                    break
-                last = upto
-        except encryption.CipherError as error:
-            raise UserError(str(error)) from error
+        last = changed = kept = 0
+        while (done := store.reencrypt_accounts(last, _BATCH)).last_id != last:
+            last, changed, kept = done.last_id, changed + done.changed, kept + done.kept
     say(f"Encrypted with the current key: {counted(changed, 'account number')}.")
+    if kept:
+        raise UserError(
+            f"{counted(kept, 'account number')} still need an older key: keep it in"
+            " ACCOUNT_ENCRYPTION_KEYS, or add it if it is missing there"
+        )

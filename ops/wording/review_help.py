@@ -32,6 +32,8 @@ MEANS: Mapping[str, str] = MappingProxyType(
         " releases it.",
         review.ABOVE_DAY_CAP: "it would bring the sum sent in 24 hours above CAP_PER_DAY. It is not"
         " sent until a person releases it.",
+        review.UNREADABLE: "its account number was encrypted with a key that the workers do not"
+        " have. Add the key to ACCOUNT_ENCRYPTION_KEYS: it is sent then.",
         review.BOOKS: "the daily reconciliation with EPAY found a difference. Ask EPAY, and"
         " correct your records.",
     }

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.contract import AMOUNT_SCALE, InvalidRequest, PayoutRequest, RequestError, parse_request
-from shared.domain.payout import PayoutState, Status
+from shared.domain.payout import PayoutState, Status, UnreadableAccount
 
 _COMPARED = ("amount", "currency", "channel_code", "account_no", "remark", "extend_fields")
 
@@ -55,9 +55,14 @@ def payout_from_request(
 def conflicting_fields(existing: PayoutState, requested: PayoutState) -> list[str]:
     """The fields in which two payouts of one merchant_order_no differ; empty: the same request.
 
-    `notify` is not compared.
+    `notify` is not compared, nor is an account number that cannot be read.
     """
-    return [name for name in _COMPARED if getattr(existing, name) != getattr(requested, name)]
+    hidden = {"account_no"} if isinstance(existing.account_no, UnreadableAccount) else set()
+    return [
+        name
+        for name in _COMPARED
+        if name not in hidden and getattr(existing, name) != getattr(requested, name)
+    ]
 
 
 def conflict(fields: list[str]) -> RequestError:

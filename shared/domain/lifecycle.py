@@ -16,17 +16,20 @@ the statuses in docs/lifecycle.md. The rest of the lifecycle is in the modules b
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from shared.domain import review
+from shared.domain import backoff, review
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
-from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
 from shared.domain.policy import Policy
 from shared.domain.reports import record_report
 from shared.domain.scheduling import mark_unknown, postpone_to_tomorrow, requeue_unsent
 from shared.domain.transitions import finish, make_transition, transition
 from shared.domain.witness import Doubt
+
+_UNREADABLE_DELAY = timedelta(minutes=10)
+"""Until an account number that could not be decrypted is tried again."""
 
 
 def accept(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy) -> Transition:
@@ -64,8 +67,10 @@ def claim_for_submission(
     """
     if payout.status is not Status.QUEUED:
         return None
-    held = _hold_if_not_sendable(payout, now, policy) or _hold_if_above_cap(
-        payout, now, policy, sent_today
+    held = (
+        _hold_if_not_sendable(payout, now, policy)
+        or _hold_if_unreadable(payout, now)
+        or _hold_if_above_cap(payout, now, policy, sent_today)
     )
     if held is not None:
         return held
@@ -181,6 +186,14 @@ def _hold_if_not_sendable(payout: PayoutState, now: datetime, policy: Policy) ->
     return _hold(payout, review.RESEND_HORIZON, reason, now)
 
 
+def _hold_if_unreadable(payout: PayoutState, now: datetime) -> Transition | None:
+    """Law 15: hold a payout whose account number cannot be decrypted, until the key is back."""
+    if not isinstance(payout.account_no, UnreadableAccount):
+        return None
+    reason = "no key of ACCOUNT_ENCRYPTION_KEYS decrypts its account number"
+    return _hold(payout, review.UNREADABLE, reason, now, delay=_UNREADABLE_DELAY)
+
+
 def _hold_if_above_cap(
     payout: PayoutState, now: datetime, policy: Policy, sent_today: Decimal
 ) -> Transition | None:
@@ -198,8 +211,10 @@ def _hold_if_above_cap(
     return None
 
 
-def _hold(payout: PayoutState, code: str, reason: str, now: datetime) -> Transition:
-    postponed = postpone_to_tomorrow(payout, now)
+def _hold(
+    payout: PayoutState, code: str, reason: str, now: datetime, delay: timedelta = backoff.DAILY
+) -> Transition:
+    postponed = replace(payout, due_at=now + delay)
     held = review.flag(postponed, code, reason, now)
     if review.same_reason(held, payout):
         return Transition(payout, postponed)

@@ -27,6 +27,12 @@ class Status(StrEnum):
     REJECTED = "rejected"
 
 
+class UnreadableAccount(str):
+    """The stored form of an account number that none of our keys decrypts; never sent (law 15)."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class PayoutState:
     """A row of the table `payout`. Times have a time zone; amounts are exact decimals."""
@@ -79,6 +85,8 @@ _NOT_HASHED = {"id", "sequence", "journal_hash", "due_at", "queries", "updated_a
 """Fields that change without an event, or belong to the journal itself."""
 _HASHED_IF_SET = {"released_at"}
 """Fields younger than the first journals: part of a digest only if they have a value."""
+SEALED = "sealed"
+"""In the detail of an event: its digest covers the stored form of an unreadable account number."""
 _HASHED = sorted({f.name for f in fields(PayoutState)} - _NOT_HASHED - _HASHED_IF_SET)
 
 

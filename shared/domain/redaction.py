@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from shared.domain.gateway import Refused
+from shared.domain.payout import UnreadableAccount
 
 _SHORTEST_REDACTED = 4
 """A shorter account number is not redacted: it would match parts of ordinary words."""
@@ -15,8 +16,11 @@ _REDACTED = "***"
 def redact_refusal(refused: Refused, account_no: str) -> Refused:
     """The refusal without the payee's account number in its message.
 
-    A message that was cut short within the number loses the part at its end too.
+    A message that was cut short within the number loses the part at its end too. Of a number that
+    cannot be read nothing can be found in the message: it is left out.
     """
+    if isinstance(account_no, UnreadableAccount):
+        return replace(refused, message=_REDACTED)
     if len(account_no) < _SHORTEST_REDACTED:
         return refused
     message = redact(refused.message, account_no)

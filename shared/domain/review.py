@@ -24,6 +24,7 @@ UNSENT = "unsent"
 ABOVE_CAP = "above_cap"
 ABOVE_DAY_CAP = "above_day_cap"
 BOOKS = "books"
+UNREADABLE = "unreadable"
 
 HELD = frozenset({ABOVE_CAP, ABOVE_DAY_CAP})
 """Reasons that keep a payout from being sent until a person releases it."""

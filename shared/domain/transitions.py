@@ -9,7 +9,16 @@ from types import MappingProxyType
 from typing import Any
 
 from shared.domain import hash_chain, review
-from shared.domain.payout import JournalEvent, PayoutState, Status, Transition, event_hash, row_hash
+from shared.domain.payout import (
+    SEALED,
+    JournalEvent,
+    PayoutState,
+    Status,
+    Transition,
+    UnreadableAccount,
+    event_hash,
+    row_hash,
+)
 
 FINAL = frozenset(
     {
@@ -96,6 +105,8 @@ def make_transition(
     """
     if before is not None:
         after = review.keep_review_since(after, before)
+    if isinstance(after.account_no, UnreadableAccount):
+        detail = {**detail, SEALED: "the account number as it is stored"}
     unhashed = JournalEvent(
         sequence=(before.sequence if before else 0) + 1,
         kind=kind,

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
+CLOCK_TOLERANCE_SECONDS = 5.0
+
 _READ = text(
     """
 SELECT
@@ -19,13 +21,20 @@ SELECT
 """
 )
 
+_UNSENT_QUEUES = text(
+    """
+SELECT queue, count(*) AS messages, extract(epoch FROM now() - min(created_at)) AS seconds
+FROM payout_outbox WHERE sent_at IS NULL GROUP BY queue ORDER BY seconds DESC LIMIT :limit
+"""
+)
+
 
 @dataclass(frozen=True, slots=True)
 class HealthSnapshot:
     """The state of the service; ages in seconds, 0 if there is nothing that ages."""
 
     sweep_age: float | None
-    """Since the last sweep ran; None if none ever did."""
+    """Since the last sweep ran, by PostgreSQL's clock; None if none ever did."""
     oldest_due: float
     """How long the longest due payout has been due."""
     oldest_untold: float
@@ -37,19 +46,48 @@ class HealthSnapshot:
     clock_ahead: float
     """This machine's clock minus the database's, in seconds."""
 
+    def clock_skew(self) -> list[str]:
+        """How far this machine's clock is from the database's, in words if it is too far."""
+        if abs(self.clock_ahead) <= CLOCK_TOLERANCE_SECONDS:
+            return []
+        side = "ahead of" if self.clock_ahead > 0 else "behind"
+        skew = (
+            f"The clock of this machine is {abs(self.clock_ahead):.1f} s {side} the database's:"
+            " leases and delays would be wrong. Synchronise both (NTP)."
+        )
+        return [skew]
+
+    def clock_problems(self) -> list[str]:
+        """`clock_skew`, and whether the database's clock was set back since the last sweep."""
+        if self.sweep_age is None or self.sweep_age >= -CLOCK_TOLERANCE_SECONDS:
+            return self.clock_skew()
+        set_back = (
+            f"The last sweep is {-self.sweep_age:.0f} s in the future by the database's clock:"
+            " that clock was set back, or was wrong then. Synchronise it (NTP)."
+        )
+        return [*self.clock_skew(), set_back]
+
 
 def read(engine: Engine, now: datetime) -> HealthSnapshot:
     """Read the snapshot; `now` is this machine's time."""
     with engine.connect() as connection:
         row = connection.execute(_READ).one()
+    database_now = row.database_now
     return HealthSnapshot(
-        sweep_age=None if row.swept_at is None else (now - row.swept_at).total_seconds(),
-        oldest_due=_age(row.first_due_at, now),
-        oldest_untold=_age(row.untold_since, now),
+        sweep_age=None if row.swept_at is None else (database_now - row.swept_at).total_seconds(),
+        oldest_due=_age(row.first_due_at, database_now),
+        oldest_untold=_age(row.untold_since, database_now),
         in_review=row.in_review,
-        oldest_review=_age(row.review_since, now),
-        clock_ahead=(now - row.database_now).total_seconds(),
+        oldest_review=_age(row.review_since, database_now),
+        clock_ahead=(now - database_now).total_seconds(),
     )
+
+
+def unsent_queues(engine: Engine, limit: int = 20) -> list[tuple[str, int, float]]:
+    """The apps' queues with unsent messages, the longest waiting first: name, count, seconds."""
+    with engine.connect() as connection:
+        rows = connection.execute(_UNSENT_QUEUES, {"limit": limit}).all()
+    return [(row.queue, row.messages, float(row.seconds)) for row in rows]
 
 
 def _age(since: datetime | None, now: datetime) -> float:

@@ -17,6 +17,8 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from shared.domain.payout import UnreadableAccount
+
 _ACCOUNTS = frozenset({"account_no", "accountNo", "payerAccount"})
 _SECRETS = frozenset({"pinCode", "pin_code", "api_key", "apiKey", "sign", "key", "password"})
 _SHOWN = 4
@@ -95,6 +97,8 @@ os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
 
 def mask(value: str) -> str:
     """An account number as it may be shown: its last four characters, none of a short one."""
+    if isinstance(value, UnreadableAccount):
+        return "(unreadable)"
     if len(value) < _LONG_ENOUGH:
         return "*" * len(value)
     return "*" * (len(value) - _SHOWN) + value[-_SHOWN:]

@@ -17,7 +17,6 @@ from shared.config.settings import Settings
 from shared.observability import health
 from shared.storage import migrate
 
-CLOCK_TOLERANCE_SECONDS = 5.0
 _REDIS_TIMEOUT_SECONDS = 5
 _MIN_REDIS = (6, 2)
 _CLUSTER = (
@@ -108,21 +107,15 @@ def check_database(engine: Engine, now: datetime) -> list[str]:
     Raises:
         sqlalchemy.exc.OperationalError: it does not answer.
     """
-    behind = _schema(engine)
-    if behind:
-        return [behind]
-    ahead = health.read(engine, now).clock_ahead
-    if abs(ahead) > CLOCK_TOLERANCE_SECONDS:
-        side = "ahead of" if ahead > 0 else "behind"
-        skew = (
-            f"The clock of this machine is {abs(ahead):.1f} s {side} the database's: leases and"
-            " delays would be wrong. Synchronise both (NTP)."
-        )
-        return [skew]
-    return _not_durable(engine)
+    return check_schema(engine) or check_clock(engine, now) or check_durability(engine)
 
 
-def _not_durable(engine: Engine) -> list[str]:
+def check_clock(engine: Engine, now: datetime) -> list[str]:
+    """Whether this machine's clock, `now`, agrees with the database's; needs the schema."""
+    return health.read(engine, now).clock_skew()
+
+
+def check_durability(engine: Engine) -> list[str]:
     """Server settings with which a crash loses what was committed before a send (law 11)."""
     with engine.connect() as connection:
         row = connection.execute(_DURABILITY).one()
@@ -161,15 +154,17 @@ def describe_database(engine: Engine) -> str:
     return version.split(maxsplit=1)[0]
 
 
-def _schema(engine: Engine) -> str | None:
+def check_schema(engine: Engine) -> list[str]:
+    """Whether the database has the schema that this code needs, or a newer one."""
     current = migrate.current(engine)
     try:
         ready = migrate.has(current)
     except CommandError:
-        return None  # an unknown schema is newer than this code, during a rolling upgrade
+        return []  # an unknown schema is newer than this code, during a rolling upgrade
     if ready:
-        return None
-    return (
+        return []
+    behind = (
         f"The database's schema ({current or 'none'}) is behind this code ({migrate.newest()})."
         " Run `payouts migrate`."
     )
+    return [behind]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Lock
 from typing import Any, NamedTuple
@@ -16,13 +16,13 @@ from sqlalchemy import Connection, Engine, Select, select
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.domain.notifications import Message
-from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
 from shared.storage import outbox, refused_requests
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.engine import autocommit_cursor
 from shared.storage.group_commit import GroupCommit
 from shared.storage.refused_requests import Refusal
-from shared.storage.row_mapping import dumps, payout_from_row
+from shared.storage.row_mapping import dumps, open_account, payout_from_row
 from shared.storage.statements import (
     BY_IDS,
     CAP_LOCK,
@@ -61,6 +61,16 @@ class ClaimedKey(NamedTuple):
     id: int
     merchant_order_no: str
     status: Status
+
+
+class Reencrypted(NamedTuple):
+    """What `PayoutStore.reencrypt_accounts` did."""
+
+    last_id: int
+    """The last payout read; the one that it began after if there are no more."""
+    changed: int
+    kept: int
+    """Account numbers that still need an older key."""
 
 
 class PayoutStore:
@@ -156,14 +166,17 @@ class PayoutStore:
         """`update` payouts whose submission lease has expired, at most `limit`."""
         return self._update(EXPIRED_LEASES, {"now": now, "limit": limit}, decide)
 
-    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[ClaimedKey]:
+    def claim_due(
+        self, now: datetime, until: datetime, limit: int, spacing: timedelta = timedelta(0)
+    ) -> list[ClaimedKey]:
         """Claim due payouts, longest due first: `due_at` becomes the lease `until`.
 
-        Also records the sweep's heartbeat, which `shared.observability.health` reads.
+        Claims nothing within `spacing` of the sweep before, by PostgreSQL's clock: ticks that piled
+        up do the work of one. Also records the sweep's heartbeat (`shared.observability.health`).
         """
+        values = {"now": now, "until": until, "limit": limit, "spacing": spacing}
         with self._single.connect() as connection:
-            rows = connection.execute(CLAIM_DUE, {"now": now, "until": until, "limit": limit})
-            return list(map(_key, rows))
+            return list(map(_key, connection.execute(CLAIM_DUE, values)))
 
     def find(self, epay_account: str, merchant_order_no: str) -> PayoutState | None:
         """The payout, or None."""
@@ -205,27 +218,40 @@ class PayoutStore:
         """See `shared.storage.outbox.add_messages`."""
         outbox.add_messages(self._single, payout_id, messages, now)
 
-    def relay_outbox(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
+    def relay_outbox(
+        self,
+        publish: Callable[[Message], None],
+        now: datetime,
+        limit: int,
+        refused: set[str] | None = None,
+    ) -> int:
         """See `shared.storage.outbox.relay_outbox`."""
-        return outbox.relay_outbox(self.engine, publish, now, limit)
+        skipped = set() if refused is None else refused
+        return outbox.relay_outbox(self.engine, publish, now, limit, skipped)
 
-    def reencrypt_accounts(self, after_id: int, limit: int) -> tuple[int, int]:
+    def reencrypt_accounts(self, after_id: int, limit: int) -> Reencrypted:
         """Encrypt the account numbers of the next payouts with the current key.
 
-        Returns:
-            The last id read (`after_id` if there are no more), and how many rows were changed.
+        One that no key decrypts is kept as it is, and so is one whose last event seals it so.
         """
         with self.engine.begin() as connection:
             found = connection.execute(STORED_ACCOUNTS, {"last": after_id, "limit": limit}).all()
             cipher = self._cipher
+            old = [row for row in found if not cipher.is_current(row.account_no)]
+            opened = {row.id: open_account(row.account_no, cipher) for row in old}
+            kept = {
+                row.id
+                for row in old
+                if row.is_sealed or isinstance(opened[row.id], UnreadableAccount)
+            }
             rows = [
-                {"id": row.id, "account_no": cipher.encrypt(cipher.decrypt(row.account_no))}
-                for row in found
-                if not cipher.is_current(row.account_no)
+                {"id": row.id, "account_no": cipher.encrypt(opened[row.id])}
+                for row in old
+                if row.id not in kept
             ]
             if rows:
                 connection.execute(REENCRYPT, {"rows": dumps(rows)})
-        return (found[-1].id if found else after_id), len(rows)
+        return Reencrypted(found[-1].id if found else after_id, len(rows), len(kept))
 
     def _update(
         self, wanted: Select[Any], values: dict[str, Any], decide: Decide

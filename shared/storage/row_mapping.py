@@ -13,19 +13,27 @@ from sqlalchemy import Row
 
 from shared.contract import AMOUNT_SCALE
 from shared.domain.notifications import Message
-from shared.domain.payout import JournalEvent, PayoutState, Status
-from shared.storage.encryption import AccountCipher
+from shared.domain.payout import JournalEvent, PayoutState, Status, UnreadableAccount
+from shared.storage.encryption import AccountCipher, CipherError
 
 _EVENT_FIELDS = [field.name for field in fields(JournalEvent)]
 
 
 def payout_from_row(row: Row[Any], cipher: AccountCipher) -> PayoutState:
-    """The domain's payout of a row of the payout table."""
+    """The domain's payout of a row of the payout table; its account number may be unreadable."""
     values = dict(zip(row._fields, row, strict=True))
     values["status"] = Status(values["status"])
     values["absences"] = tuple(values["absences"])
-    values["account_no"] = cipher.decrypt(values["account_no"])
+    values["account_no"] = open_account(values["account_no"], cipher)
     return PayoutState(**values)
+
+
+def open_account(stored: str, cipher: AccountCipher) -> str:
+    """The account number, or an `UnreadableAccount`: one bad row costs only itself (law 15)."""
+    try:
+        return cipher.decrypt(stored)
+    except CipherError:
+        return UnreadableAccount(stored)
 
 
 def payout_row(payout: PayoutState, names: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sqlalchemy import Integer, Table, bindparam, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from shared.domain.payout import JournalEvent, PayoutState, Status
+from shared.domain.payout import SEALED, JournalEvent, PayoutState, Status
 from shared.storage.tables import metadata
 
 PAYOUT = metadata.tables["payout"]
@@ -88,10 +88,12 @@ DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (
 CLAIM_DUE = text(
     """
 WITH mark AS (
-    INSERT INTO payout_mark (name, at) VALUES ('sweep', :now)
+    INSERT INTO payout_mark (name, at) VALUES ('sweep', clock_timestamp())
     ON CONFLICT (name) DO UPDATE SET at = excluded.at
+    WHERE payout_mark.at NOT BETWEEN excluded.at - CAST(:spacing AS interval) AND excluded.at
+    RETURNING name
 )
-UPDATE payout SET due_at = :until WHERE id IN (
+UPDATE payout SET due_at = :until WHERE EXISTS (SELECT FROM mark) AND id IN (
     SELECT id FROM payout WHERE due_at <= :now AND status <> 'submitting'
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
 ) RETURNING id, merchant_order_no, status
@@ -127,7 +129,9 @@ UNMATCHED_EVENT = text(
 )
 
 STORED_ACCOUNTS = text(
-    "SELECT id, account_no FROM payout WHERE id > :last ORDER BY id LIMIT :limit FOR UPDATE"
+    "SELECT id, account_no, EXISTS (SELECT FROM payout_event e WHERE e.payout_id = p.id"
+    f" AND e.sequence = p.sequence AND e.detail ? '{SEALED}') AS is_sealed"
+    " FROM payout p WHERE id > :last ORDER BY id LIMIT :limit FOR UPDATE"
 )
 REENCRYPT = text(
     """
@@ -146,7 +150,17 @@ FROM jsonb_to_recordset(CAST(:messages AS jsonb)) AS m(payout_id bigint, {_MESSA
 
 RELAY_TRY = text("SELECT pg_try_advisory_xact_lock(:key)")
 UNSENT = text(
-    "SELECT id, task, queue, kwargs FROM payout_outbox WHERE sent_at IS NULL"
+    "SELECT id, payout_id, task, queue, kwargs FROM payout_outbox WHERE sent_at IS NULL"
     " ORDER BY id LIMIT :limit"
 )
+UNSENT_BESIDE = text(
+    """
+SELECT id, payout_id, task, queue, kwargs FROM payout_outbox o
+WHERE sent_at IS NULL AND queue <> ALL(CAST(:refused AS text[])) AND NOT EXISTS (
+    SELECT FROM payout_outbox earlier WHERE earlier.payout_id = o.payout_id AND earlier.id < o.id
+    AND earlier.sent_at IS NULL AND earlier.queue = ANY(CAST(:refused AS text[]))
+) ORDER BY id LIMIT :limit
+"""
+)
+"""The unsent messages of the other queues, without those that follow one that was refused."""
 SENT = text("UPDATE payout_outbox SET sent_at = :now WHERE id = ANY(CAST(:ids AS bigint[]))")

@@ -97,6 +97,7 @@ class SimGateway:
         self, order: CreateOrder, *, is_late: Callable[[], bool], **_: object
     ) -> OrderAnswer:
         assert not self.transactions_open(), "law 9: a transaction is open during the request"
+        assert not order.account_no.startswith("fernet:"), "law 15: a number that was not decrypted"
         began = self.clock()
         self.pause(f"create {order.merchant_order_no}: before it leaves")
         if self.clock() - began > self.total_timeout:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from shared.domain.notifications import Message, messages_for
-from shared.domain.payout import JournalEvent, PayoutState, Status, Transition
+from shared.domain.payout import (
+    JournalEvent,
+    PayoutState,
+    Status,
+    Transition,
+    UnreadableAccount,
+)
 from shared.domain.transitions import FINAL
+from shared.storage.outbox import QueueRefused
 from shared.storage.payout_store import ClaimedKey, ConcurrentUpdate, Decide, DecideWithin
 from shared.storage.refused_requests import Refusal
 
@@ -24,6 +31,11 @@ class Outgoing:
     sent: bool = False
 
 
+def sealed(payout: PayoutState) -> PayoutState:
+    """The payout as it is read without the key of its account number."""
+    return replace(payout, account_no=UnreadableAccount(f"fernet:{payout.id}"))
+
+
 @dataclass
 class MemoryStore:
     """The same calls as the real store; every call is one transaction."""
@@ -35,6 +47,8 @@ class MemoryStore:
     refused: list[Refusal] = field(default_factory=list)
     transactions_open: int = 0
     relaying: bool = False
+    locked: set[int] = field(default_factory=set)
+    """Payouts whose account number no key decrypts."""
 
     def insert(self, steps: Sequence[Transition]) -> list[PayoutState | None]:
         return [self._insert_one(step) for step in steps]
@@ -88,7 +102,10 @@ class MemoryStore:
         over.sort(key=lambda row: (row.due_at, row.id))
         return self._update(over[:limit], decide)
 
-    def claim_due(self, now: datetime, until: datetime, limit: int) -> list[ClaimedKey]:
+    def claim_due(
+        self, now: datetime, until: datetime, limit: int, spacing: timedelta = timedelta(0)
+    ) -> list[ClaimedKey]:
+        del spacing
         due = [
             row
             for row in self.rows.values()
@@ -103,12 +120,15 @@ class MemoryStore:
         key = (epay_account, merchant_order_no)
         for row in self.rows.values():
             if (row.epay_account, row.merchant_order_no) == key:
-                return row
+                return self._read(row)
         return None
+
+    def _read(self, row: PayoutState) -> PayoutState:
+        return sealed(row) if row.id in self.locked else row
 
     def get_claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         found = [self.rows[payout_id] for payout_id in sorted(set(payout_ids) & self.rows.keys())]
-        return [row for row in found if lease is None or row.due_at == lease]
+        return [self._read(row) for row in found if lease is None or row.due_at == lease]
 
     def get_claimed_keys(
         self, payout_ids: Sequence[int], lease: datetime | None
@@ -133,16 +153,28 @@ class MemoryStore:
         del now
         self.outbox += [Outgoing(payout_id, message) for message in messages]
 
-    def relay_outbox(self, publish: Callable[[Message], None], now: datetime, limit: int) -> int:
+    def relay_outbox(
+        self,
+        publish: Callable[[Message], None],
+        now: datetime,
+        limit: int,
+        refused: set[str] | None = None,
+    ) -> int:
         del now
         if self.relaying:
             return 0
         self.relaying = True
+        refused = set() if refused is None else refused
         sent: list[Outgoing] = []
         try:
-            for outgoing in [row for row in self.outbox if not row.sent][:limit]:
-                publish(outgoing.message)
-                sent.append(outgoing)
+            for outgoing in self._unsent(refused)[:limit]:
+                if not any(one is outgoing for one in self._unsent(refused)):
+                    continue
+                try:
+                    publish(outgoing.message)
+                    sent.append(outgoing)
+                except QueueRefused:
+                    refused.add(outgoing.message.queue)
         except Exception:
             self._mark(sent)
             raise
@@ -151,6 +183,19 @@ class MemoryStore:
         finally:
             self.relaying = False
         return len(sent)
+
+    def _unsent(self, refused: set[str]) -> list[Outgoing]:
+        """In order, without the queues that refuse and what follows one of theirs."""
+        behind: set[int] = set()
+        found = []
+        for outgoing in self.outbox:
+            if outgoing.sent:
+                continue
+            if outgoing.message.queue in refused or outgoing.payout_id in behind:
+                behind |= {outgoing.payout_id} if outgoing.payout_id is not None else set()
+            else:
+                found.append(outgoing)
+        return found
 
     @staticmethod
     def _mark(sent: list[Outgoing]) -> None:
@@ -168,7 +213,7 @@ class MemoryStore:
     def _update(self, found: list[PayoutState], decide: Decide) -> list[PayoutState]:
         self.transactions_open += 1
         try:
-            steps = [decide(payout) for payout in found]
+            steps = [decide(self._read(payout)) for payout in found]
         finally:
             self.transactions_open -= 1
         for payout, step in zip(found, steps, strict=True):
@@ -176,7 +221,7 @@ class MemoryStore:
                 if self.rows[payout.id].sequence != payout.sequence:
                     raise ConcurrentUpdate
                 self._write(step)
-        return [self.rows[payout.id] for payout in found]
+        return [self._read(self.rows[payout.id]) for payout in found]
 
     def _is_replay(self, step: Transition) -> bool:
         if not step.skip_if_already_recorded or step.event is None:
@@ -187,6 +232,8 @@ class MemoryStore:
     def _write(self, step: Transition) -> None:
         after = step.after
         self._check(after)
+        if isinstance(after.account_no, UnreadableAccount):
+            after = replace(after, account_no=self.rows[after.id].account_no)
         self.rows[after.id] = after
         if step.event is not None:
             self.events[after.id].append(step.event)

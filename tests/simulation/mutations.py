@@ -21,6 +21,7 @@ from shared.domain import (
 )
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.storage.outbox import QueueRefused
 from tests.simulation.memory_store import MemoryStore
 from worker.jobs import query as query_job
 from worker.jobs import request as request_job
@@ -34,6 +35,7 @@ _apply_refusal = lifecycle._apply_refusal
 _write = MemoryStore._write
 _insert = MemoryStore._insert_one
 _record = reports.make_transition
+_relay = MemoryStore.relay_outbox
 
 
 def _effect_before_intent() -> contextlib.AbstractContextManager[Any]:
@@ -213,14 +215,13 @@ def _message_after_the_commit() -> contextlib.AbstractContextManager[Any]:
 def _messages_out_of_order() -> contextlib.AbstractContextManager[Any]:
     """Law 8: the newest message goes out first."""
 
-    def relay(self: MemoryStore, publish: Callable[[Any], None], now: datetime, limit: int) -> int:
+    def relay(self: MemoryStore, *args: Any) -> int:
         self.outbox.reverse()
         try:
-            return _relay(self, publish, now, limit)
+            return _relay(self, *args)
         finally:
             self.outbox.reverse()
 
-    _relay = MemoryStore.relay_outbox
     return mock.patch.object(MemoryStore, "relay_outbox", relay)
 
 
@@ -282,6 +283,32 @@ def _a_person_does_not_listen() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(actions, "_require_no_order", lambda *_, **_options: None)
 
 
+def _what_cannot_be_decrypted_is_sent() -> contextlib.AbstractContextManager[Any]:
+    """Law 15: an account number that no key opens is taken for a number."""
+    stack = contextlib.ExitStack()
+    stack.enter_context(mock.patch.object(lifecycle, "_hold_if_unreadable", lambda *_: None))
+    stack.enter_context(mock.patch.object(submission, "UnreadableAccount", bytes))
+    return stack
+
+
+def _a_refused_queue_ends_the_round() -> contextlib.AbstractContextManager[Any]:
+    """Law 15: what is behind a message that a queue refuses waits for it."""
+
+    def relay(self: MemoryStore, publish: Any, now: datetime, limit: int, _refused: Any) -> int:
+        def stop(message: Any) -> None:
+            try:
+                publish(message)
+            except QueueRefused:
+                raise StopIteration from None
+
+        sent = sum(row.sent for row in self.outbox)
+        with contextlib.suppress(StopIteration):
+            _relay(self, stop, now, limit)
+        return sum(row.sent for row in self.outbox) - sent
+
+    return mock.patch.object(MemoryStore, "relay_outbox", relay)
+
+
 BREAKS: dict[str, Break] = {
     "1-effect-before-intent": _effect_before_intent,
     "2-resend-after-read-timeout": _resend_after_read_timeout,
@@ -296,6 +323,8 @@ BREAKS: dict[str, Break] = {
     "8-message-after-the-commit": _message_after_the_commit,
     "8-messages-out-of-order": _messages_out_of_order,
     "9-request-within-a-transaction": _request_within_a_transaction,
+    "15-what-cannot-be-decrypted-is-sent": _what_cannot_be_decrypted_is_sent,
+    "15-a-refused-queue-ends-the-round": _a_refused_queue_ends_the_round,
     "clock-open-and-not-due": _an_open_payout_is_not_due,
     "clock-put-off-for-ever": _a_brake_after_the_claim_ends_it,
     "person-does-not-wait": _a_person_does_not_wait,

@@ -31,6 +31,7 @@ from shared.domain.policy import Policy
 from shared.domain.review import code_of
 from shared.domain.transitions import FINAL
 from shared.messaging.callback_message import CallbackMessage
+from shared.storage.outbox import QueueRefused
 from tests.simulation.broker import Delivery, SimBroker
 from tests.simulation.crash_points import BoundaryStore
 from tests.simulation.gateway import ACCOUNT, NOT_FOUND, REFUSED, SECOND, Mood, SimGateway
@@ -56,6 +57,7 @@ TOTAL_TIMEOUT = timedelta(seconds=25)
 _NO_CAP: Mapping[str, Decimal] = {}
 _TRIES = 3
 _SECOND_NUMBER = 2
+_STALL = "stall"
 _AT_THE_DESK = 2
 """The process of a person: it dies too, when somebody closes the window."""
 _WILD_STEPS = 120
@@ -116,6 +118,9 @@ class World:
             cap_per_payout=(_NO_CAP, {"USD": Decimal(10)})[self.choices.pick((5, 1))],
             cap_per_day=(_NO_CAP, {"USD": Decimal(25)})[self.choices.pick((5, 1))],
         )
+        self.stalls = self.choices.pick((5, 1)) == 1
+        """The queue `stall` refuses all messages, until nothing else is left to do."""
+        self.loses_keys = self.choices.pick((5, 1)) == 1
         self.people = self.choices.pick((1, 1)) == 1
         self.second_person = self.choices.pick((1, 1)) == 1
         gate_shuts = self.choices.pick((1, 1)) == 1
@@ -159,6 +164,7 @@ class World:
         self.say("--- calm ---")
         self.wild = False
         self.gateway.mood.faults = self.gateway.mood.second_number = False
+        self.store.locked.clear()
         for _ in range(_CALM_STEPS):
             if self._settled():
                 break
@@ -202,6 +208,7 @@ class World:
                 (0.15, self._release),
                 (0.3 if self.people else 0.0, self._person),
                 (0.1, self._jump),
+                (0.3 if self.loses_keys else 0.0, self._lose_key),
             ]
         chosen = self.choices.pick([weight for weight, _ in options])
         options[chosen][1]()
@@ -211,7 +218,8 @@ class World:
 
     def _ask(self, no: str) -> None:
         notify_on = (["accepted", "final"], ["final"])[self.choices.pick((1, 1))]
-        address = {"task": "shop.outcome", "queue": "shop", "on": notify_on}
+        queue = ("shop", _STALL)[self.choices.pick((2, 1))]
+        address = {"task": "shop.outcome", "queue": queue, "on": notify_on}
         self.asked[no] = request_kwargs(no, notify=address)
         self.broker.publish(TASK_REQUEST, self.asked[no])
         self.say(f"the app asks for {no}")
@@ -342,17 +350,28 @@ class World:
             self.now += timedelta(seconds=(60, 3600, 90_000)[self.choices.between(0, 2)])
             self.say("the clock jumps")
 
+    def _lose_key(self) -> None:
+        """The key of one payout's account number is not there, or is there again."""
+        rows = list(self.store.rows)
+        if rows:
+            payout_id = rows[self.choices.between(0, len(rows) - 1)]
+            self.store.locked ^= {payout_id}
+            self.gateway.played["a key lost or found"] += 1
+            self.say(f"the key of payout {payout_id} is lost: {payout_id in self.store.locked}")
+
     def _settled(self) -> bool:
         if len(self.store.rows) < len(self.asked) or self.runs or self.broker.waiting:
             return False
         if self.gateway.underway or self.gateway.callbacks:
             return False
-        if any(not row.sent for row in self.store.outbox):
-            return False
-        return all(
+        ended = all(
             row.status in FINAL or (self._waits_for_a_person(row) and not self.people)
             for row in self.store.rows.values()
         )
+        unsent = [row.message.queue for row in self.store.outbox if not row.sent]
+        if ended and unsent and set(unsent) == {_STALL}:
+            self.stalls = False
+        return ended and not unsent
 
     @staticmethod
     def _waits_for_a_person(row: PayoutState) -> bool:
@@ -421,5 +440,8 @@ class World:
 
     def _tell(self, message: Message) -> None:
         self.pause("tell the app: before")
+        if self.stalls and message.queue == _STALL:
+            self.gateway.played["a queue refused"] += 1
+            raise QueueRefused
         self.told.append(message)
         self.pause("tell the app: after")

@@ -9,7 +9,7 @@ import structlog
 
 from shared.domain import lifecycle
 from shared.domain.gateway import CreateOrder, NeverSent, OrderAnswer
-from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
 from shared.domain.witness import Doubt
 from worker.context import Context
 from worker.database_retry import DatabaseUnavailable
@@ -107,6 +107,8 @@ def _create(ctx: Context, payout: PayoutState, permit: Permit) -> OrderAnswer:
 
     The send guard learns only from requests that were made, not from those that we held back.
     """
+    if isinstance(payout.account_no, UnreadableAccount):
+        return NeverSent("its account number cannot be decrypted")
     if (reason := permit.confirm()) is not None:
         return NeverSent(reason)
     lease_ends = payout.due_at

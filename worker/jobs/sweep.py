@@ -23,7 +23,7 @@ def sweep(ctx: Context) -> dict[str, int]:
 
     expired = ctx.store.expire_leases(now, ctx.sweep_batch, expire)
     until = now + ctx.policy.lease
-    due = ctx.store.claim_due(now, until, ctx.sweep_batch)
+    due = ctx.store.claim_due(now, until, ctx.sweep_batch, ctx.sweep_spacing)
     lease = until.isoformat()
     queued = [claim.id for claim in due if claim.status is Status.QUEUED]
     polled = [claim.id for claim in due if claim.status is not Status.QUEUED]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 from sqlalchemy import Engine, text
 
 from sandbox.server import Gateway
@@ -128,7 +130,7 @@ def test_keys_are_made_and_changed(
         "rotate-keys", DATABASE_URL=database_url, ACCOUNT_ENCRYPTION_KEYS=new_key()
     )
     assert locked_out.code == 2
-    assert "ACCOUNT_ENCRYPTION_KEYS lacks" in locked_out.err
+    assert "1 account number still need an older key" in locked_out.err
 
 
 def test_an_exported_journal_has_its_hashes(
@@ -139,3 +141,40 @@ def test_an_exported_journal_has_its_hashes(
     [story] = json.loads(ran.out)
     assert story["events"][-1]["hash"] == story["payout"]["journal_hash"] == payout.journal_hash
     assert ACCOUNT_NO not in ran.out
+
+
+def test_doctor_names_a_queue_that_refuses(
+    payouts: Any, engine: Engine, database_url: str, redis_url: str, gateway: Gateway
+) -> None:
+    """Law 15: one app's queue is a key of another kind: it is named, with what stands there."""
+    PayoutStore(engine).claim_due(utcnow(), utcnow(), 1)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO payout_outbox (task, queue, kwargs, created_at)"
+                " VALUES ('t', 'shop.bad', '{}', now()), ('t', 'shop.good', '{}', now())"
+            )
+        )
+    with redis.Redis.from_url(redis_url) as client:
+        client.set("shop.bad", "something else")
+        ran = payouts("doctor", **service(database_url, redis_url, gateway))
+        client.delete("shop.bad")
+    assert ran.code == 1
+    assert "FAIL queue shop.bad: 1 message for an app" in ran.out
+    assert "the key shop.bad is a string and not a list" in ran.out
+    assert "shop.good" not in ran.out
+
+
+def test_doctor_names_a_clock_that_was_set_back(
+    payouts: Any, engine: Engine, database_url: str, redis_url: str, gateway: Gateway
+) -> None:
+    """A sweep age below zero is no good news: it says which clock is wrong."""
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO payout_mark VALUES ('sweep', now() + interval '3536 seconds')")
+        )
+    ran = payouts("doctor", **service(database_url, redis_url, gateway))
+    assert ran.code == 1
+    assert re.search(r"FAIL sweep: The last sweep is 35[23]\d s in the future", ran.out)
+    PayoutStore(engine).claim_due(utcnow(), utcnow(), 1, timedelta(seconds=60))
+    assert "FAIL sweep" not in payouts("doctor", **service(database_url, redis_url, gateway)).out

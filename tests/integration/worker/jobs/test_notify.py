@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared.domain.notifications import Message
+from shared.storage.outbox import QueueRefused
 from tests.support.jobs import NOTIFY, callback_message, put_queued, put_unknown
 from worker.jobs.callback import callback
 from worker.jobs.notify import notify
@@ -99,6 +100,57 @@ def test_a_broker_that_goes_away_keeps_the_order(world: World) -> None:
         notify(replace(world.context, publish_outcome=failing))
     assert notify(world.context) == 4
     assert sequences(world.outcomes) == expected
+
+
+def test_a_refused_queue_costs_itself_alone(world: World) -> None:
+    """Law 15: one queue of twenty refuses: the other nineteen are told, in the same round."""
+    queues = [f"shop-{nth}" for nth in range(20)]
+    put_unknown(world, "bad", notify=NOTIFY | {"queue": "shop-0"})
+    for queue in queues:
+        put_unknown(
+            world, *[f"{queue}.{nth}" for nth in range(15)], notify=NOTIFY | {"queue": queue}
+        )
+    bad = world.row("bad").id
+    world.sql(
+        "INSERT INTO payout_outbox (payout_id, task, queue, kwargs, created_at)"
+        " VALUES (:id, 't', 'shop-1', '{}', now())",
+        id=bad,
+    )
+    tried: list[str] = []
+
+    def publish(message: Message) -> None:
+        tried.append(message.queue)
+        if message.queue == "shop-0" and refusing:
+            raise QueueRefused
+        world.outcomes.append(message)
+
+    refusing = True
+    context = replace(world.context, publish_outcome=publish)
+    assert notify(context) == 19 * 15
+    assert tried.count("shop-0") == 1
+    assert {one.queue for one in world.outcomes} == set(queues) - {"shop-0"}
+    assert {} not in [one.kwargs for one in world.outcomes], "it follows a message that was refused"
+    refusing = False
+    assert notify(context) == 15 + 2
+    assert [one.kwargs for one in world.outcomes[19 * 15 :]][-1] == {}
+
+
+def test_more_refused_messages_than_a_batch_keep_nobody_back(world: World) -> None:
+    """Three hundred of them are older than the one of another queue."""
+    for queue, count in (("dead", 300), ("shop", 1)):
+        world.sql(
+            "INSERT INTO payout_outbox (task, queue, kwargs, created_at)"
+            " SELECT 't', :queue, '{}', now() FROM generate_series(1, :count)",
+            queue=queue,
+            count=count,
+        )
+
+    def publish(message: Message) -> None:
+        if message.queue == "dead":
+            raise QueueRefused
+        world.outcomes.append(message)
+
+    assert notify(replace(world.context, publish_outcome=publish)) == 1
 
 
 @contextmanager

@@ -189,6 +189,16 @@ def with_books(make_world: MakeWorld) -> World:
     return world
 
 
+def unreadable(make_world: MakeWorld) -> World:
+    """Its account number was encrypted with a key that the worker does not have."""
+    world = make_world()
+    freeze_clock(world)
+    put_queued(world, "order-1")
+    world.sql("UPDATE payout SET account_no = 'fernet:of-another-key'")
+    tick(world)
+    return world
+
+
 Scenario = Callable[["MakeWorld"], "World"]
 SCENARIOS: Mapping[str, Scenario] = {
     "mismatch": mismatch,
@@ -205,6 +215,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "above_cap": above_cap,
     "above_day_cap": above_day_cap,
     "books": with_books,
+    "unreadable": unreadable,
 }
 
 
