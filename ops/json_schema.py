@@ -24,20 +24,23 @@ from shared.domain.payout import Status
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _WHOLE = AMOUNT_DIGITS - AMOUNT_SCALE
-_AMOUNT = rf"^(?![0.]+$)(0|[1-9][0-9]{{0,{_WHOLE - 1}}})(\.[0-9]{{1,{AMOUNT_SCALE}}}0*)?$"
+_AMOUNT = rf"^(?![0.]+$)(0|[1-9][0-9]{{0,{_WHOLE - 1}}})(\.[0-9]{{1,{AMOUNT_SCALE}}})?$"
 """Above zero, and stored exactly."""
+_ACCOUNT = r"^(?![=#'])[!#-+\-.0-:<-{}~]+$"
+"""ASCII without blanks, quotation marks and , ; / |, and without the marks of a spreadsheet."""
 _NO_EDGES = r"^\S(.*\S)?$"
 
 
 def request_schema() -> dict[str, Any]:
     """The kwargs of `payouts.request`.
 
-    The service alone checks for characters that cannot be printed, and the size of `extend_fields`.
+    The service alone checks for characters that cannot be printed, the size of `extend_fields`,
+    and order and account numbers that a spreadsheet has ruined (`shared.identifiers`).
     """
     made = PayoutRequest.model_json_schema()
     fields = made["properties"]
     fields["amount"]["pattern"] = _AMOUNT
-    fields["account_no"]["pattern"] = _NO_EDGES
+    fields["account_no"]["pattern"] = _ACCOUNT
     fields["remark"]["anyOf"][0]["pattern"] = _NO_EDGES
     extend = fields["extend_fields"]["anyOf"][0]
     extend["additionalProperties"] = False

@@ -14,12 +14,15 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
 )
 from typing_extensions import TypedDict
+
+from shared.identifiers import fault_of_account_no, fault_of_order_no
 
 TASK_REQUEST = "payouts.request"
 TASK_SUBMIT = "payouts.submit"
@@ -69,14 +72,27 @@ def _plain_text(value: str) -> str:
     return value
 
 
+def _intact_order_no(value: object) -> object:
+    """Before the pattern, whose refusal would not say what happened to the number."""
+    if isinstance(value, str) and (fault := fault_of_order_no(value)):
+        raise ValueError(fault)
+    return value
+
+
+def _intact_account_no(value: str) -> str:
+    if fault := fault_of_account_no(value):
+        raise ValueError(fault)
+    return value
+
+
 def _exact_amount(value: str) -> str:
     amount = Decimal(value)
     if amount <= 0:
         raise ValueError("must be above zero")
     if amount >= Decimal(10) ** (AMOUNT_DIGITS - AMOUNT_SCALE):
         raise ValueError(f"has more than {AMOUNT_DIGITS - AMOUNT_SCALE} digits before the point")
-    if amount != round(amount, AMOUNT_SCALE):
-        msg = f"has more than {AMOUNT_SCALE} decimal places and would not be stored exactly"
+    if len(value.partition(".")[2]) > AMOUNT_SCALE:
+        msg = f"has more than {AMOUNT_SCALE} decimal places: its point may separate thousands"
         raise ValueError(msg)
     return value
 
@@ -93,7 +109,11 @@ def _once_each(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-OrderNo = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+OrderNo = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$"),
+    BeforeValidator(_intact_order_no),
+]
 Amount = Annotated[
     str,
     StringConstraints(pattern=r"^(0|[1-9][0-9]*)(\.[0-9]+)?$", max_length=40),
@@ -102,7 +122,10 @@ Amount = Annotated[
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3,8}$")]
 ChannelCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 AccountNo = Annotated[
-    str, StringConstraints(min_length=1, max_length=128), AfterValidator(_plain_text)
+    str,
+    StringConstraints(min_length=1, max_length=128),
+    AfterValidator(_plain_text),
+    AfterValidator(_intact_account_no),
 ]
 Remark = Annotated[
     str, StringConstraints(min_length=1, max_length=255), AfterValidator(_plain_text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -13,10 +13,12 @@ from ops.wording.request_errors import describe_errors
 from shared.contract import InvalidRequest
 from shared.domain.intake import payout_from_request
 from shared.domain.payout import PayoutState
+from shared.identifiers import without_ruin
 from shared.storage.bulk_insert import IntakeResult
 
 _ORDER_NO = "merchant_order_no"
 _NOTIFY = "notify_"
+_ALIKE = "but for case, leading zeros or .0 (--allow-alike sends it all the same)"
 
 
 class RowVerdict(StrEnum):
@@ -56,10 +58,13 @@ class Line:
 class RowValidator:
     """Validates the rows of one file in order; keeps only their order numbers."""
 
-    def __init__(self, account: str, now: datetime) -> None:
+    def __init__(self, account: str, now: datetime, *, allow_alike: bool = False) -> None:
+        """`allow_alike`: order numbers may differ in case, leading zeros or `.0` alone."""
         self._account = account
         self._now = now
+        self._allow_alike = allow_alike
         self._first_row: dict[str, int] = {}
+        self._first_alike: dict[str, int] = {}
 
     def validate(self, row: Row) -> Line:
         """The verdict on the next row, from the file only."""
@@ -67,11 +72,17 @@ class RowValidator:
             return Line(row.number, RowVerdict.BAD, None, problems=(Problem("", row.problem),))
         payout, problems = self._read(row.cells)
         if not any(problem.column == _ORDER_NO for problem in problems):
-            first = self._first_row.setdefault(row.cells[_ORDER_NO], row.number)
-            if first != row.number:
-                problems.append(Problem(_ORDER_NO, f"is also the order number of row {first}"))
+            problems += self._repeated(row.cells[_ORDER_NO], row.number)
         verdict = RowVerdict.BAD if problems else RowVerdict.NEW
         return Line(row.number, verdict, payout, problems=problems)
+
+    def _repeated(self, order_no: str, row: int) -> Iterator[Problem]:
+        first = self._first_row.setdefault(order_no, row)
+        alike = self._first_alike.setdefault(without_ruin(order_no), row)
+        if first != row:
+            yield Problem(_ORDER_NO, f"is also the order number of row {first}")
+        elif alike != row and not self._allow_alike:
+            yield Problem(_ORDER_NO, f"is the order number of row {alike}, {_ALIKE}")
 
     def _read(self, cells: Mapping[str, str]) -> tuple[PayoutState | None, list[Problem]]:
         empty = [Problem(name, "is empty") for name in REQUIRED if not cells[name]]
@@ -102,6 +113,21 @@ def add_results(lines: Sequence[Line], results: Sequence[IntakeResult]) -> list[
         else _add_result(line, found[line.payout.merchant_order_no])
         for line in lines
     ]
+
+
+def add_alike(lines: Sequence[Line], alike: Mapping[str, str]) -> list[Line]:
+    """The lines; those whose order number is alike a stored one, by `alike`, are bad."""
+    return [
+        line
+        if line.payout is None or line.problems or line.payout.merchant_order_no not in alike
+        else _bad_alike(line, alike[line.payout.merchant_order_no])
+        for line in lines
+    ]
+
+
+def _bad_alike(line: Line, stored: str) -> Line:
+    problem = Problem(_ORDER_NO, f"is that of the earlier payout {stored}, {_ALIKE}")
+    return replace(line, verdict=RowVerdict.BAD, problems=(problem,))
 
 
 def _add_result(line: Line, result: IntakeResult) -> Line:

@@ -16,6 +16,7 @@ from shared.domain.payout import PayoutState
 from shared.storage.bulk_insert import (
     IntakeResult,
     compare_with_existing,
+    find_alike,
     find_existing,
     insert_or_compare,
 )
@@ -37,6 +38,12 @@ def compare_with_stored(
         for payout in payouts
         if payout.merchant_order_no in stored
     ]
+
+
+def alike_with_stored(engine: Engine, payouts: Sequence[PayoutState]) -> dict[str, str]:
+    """Order numbers that equal a stored one but for case, leading zeros or `.0`, with that one."""
+    with engine.connect() as connection:
+        return find_alike(connection, payouts)
 
 
 @dataclass

@@ -14,8 +14,15 @@ from typer import Argument, Exit, Option
 from ops.batch import output
 from ops.batch.csv_reader import STDIN, Sheet, opened
 from ops.batch.result_file import result_file
-from ops.batch.row_validation import Line, RowValidator, RowVerdict, add_results, good_payouts
-from ops.batch.submission import Sender, compare_with_stored
+from ops.batch.row_validation import (
+    Line,
+    RowValidator,
+    RowVerdict,
+    add_alike,
+    add_results,
+    good_payouts,
+)
+from ops.batch.submission import Sender, alike_with_stored, compare_with_stored
 from ops.connections import database
 from ops.console import counted, fail, note, progress
 from ops.errors import UserError
@@ -39,6 +46,14 @@ def batch(
     ] = False,
     skip_bad: Annotated[
         bool, Option("--skip-bad", help="Send the good rows even if others are bad.")
+    ] = False,
+    allow_alike: Annotated[
+        bool,
+        Option(
+            "--allow-alike",
+            help="Send rows whose order number equals an earlier one but for case, leading zeros"
+            " or .0.",
+        ),
     ] = False,
     result: Annotated[
         Path | None,
@@ -65,7 +80,7 @@ def batch(
             raise UserError(f"nothing was sent: {problem}")
     result = result or (_beside(file) if confirm else None)
     with opened(file) as source, database(settings) as engine:
-        run = _Run(settings, engine, Sheet(source), json=json)
+        run = _Run(settings, engine, Sheet(source), json=json, allow_alike=allow_alike)
         try:
             run.check(result)
             if confirm and not run.refused(skip_bad=skip_bad):
@@ -90,12 +105,21 @@ def _beside(file: str) -> Path:
 class _Run:
     """One run over one file: check all of it, then send all of it."""
 
-    def __init__(self, settings: Settings, engine: Engine, sheet: Sheet, *, json: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        sheet: Sheet,
+        *,
+        json: bool,
+        allow_alike: bool,
+    ) -> None:
         self._settings = settings
         self._engine = engine
         self._cipher = build_cipher(settings)
         self._sheet = sheet
         self._json = json
+        self._allow_alike = allow_alike
         self._bad = output.BadRows(json=json)
         self._notes: list[str] = []
         self._is_sending = False
@@ -185,7 +209,10 @@ class _Run:
             yield from add_results(chunk, sender.send(good_payouts(chunk)))
 
     def _chunks(self) -> Iterator[list[Line]]:
-        validator = RowValidator(self._settings.epay_account, utcnow())
+        validator = RowValidator(
+            self._settings.epay_account, utcnow(), allow_alike=self._allow_alike
+        )
         lines = map(validator.validate, self._sheet.rows())
         while chunk := list(islice(lines, _CHUNK)):
-            yield chunk
+            good = [] if self._allow_alike else good_payouts(chunk)
+            yield add_alike(chunk, alike_with_stored(self._engine, good))

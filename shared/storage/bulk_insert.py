@@ -14,13 +14,19 @@ from sqlalchemy import Connection, select, text
 from shared.domain import lifecycle
 from shared.domain.intake import conflicting_fields
 from shared.domain.payout import PayoutState
+from shared.identifiers import without_ruin
 from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import payout_from_row
 from shared.storage.statements import PAYOUT
+from shared.storage.tables import WITHOUT_RUIN
 from shared.storage.write_transitions import insert_transitions
 
 _EXISTING = select(PAYOUT).where(
     text("epay_account = :account AND merchant_order_no = ANY(CAST(:order_nos AS text[]))")
+)
+
+_ALIKE = select(PAYOUT.c.merchant_order_no).where(
+    text(f"epay_account = :account AND {WITHOUT_RUIN} = ANY(CAST(:keys AS text[]))")
 )
 
 
@@ -81,3 +87,27 @@ def find_existing(
     }
     found = [payout_from_row(row, cipher) for row in connection.execute(_EXISTING, values)]
     return {payout.merchant_order_no: payout for payout in found}
+
+
+def find_alike(connection: Connection, wanted: Sequence[PayoutState]) -> dict[str, str]:
+    """Which order numbers of `wanted` (one EPAY account) equal another stored one but for ruin.
+
+    A number that is stored itself is left out.
+
+    Returns:
+        The wanted number -> the stored one.
+    """
+    if not wanted:
+        return {}
+    order_nos = {payout.merchant_order_no for payout in wanted}
+    values = {
+        "account": wanted[0].epay_account,
+        "keys": list(map(without_ruin, order_nos)),
+    }
+    stored = {row.merchant_order_no for row in connection.execute(_ALIKE, values)}
+    by_key = {without_ruin(order_no): order_no for order_no in sorted(stored)}
+    return {
+        order_no: by_key[key]
+        for order_no in order_nos - stored
+        if (key := without_ruin(order_no)) in by_key
+    }

@@ -51,6 +51,9 @@ def _in(statuses: list[Status]) -> str:
 _ALL = _in(list(Status))
 _ENDS = _in(list(FINAL))
 
+WITHOUT_RUIN = r"regexp_replace(lower(merchant_order_no), '^0+|\.0*$', '', 'g')"
+"""`shared.identifiers.without_ruin` in SQL: what alike order numbers have in common."""
+
 
 class Table(SQLModel):
     """The base of our tables; its naming convention gives constraints the migrations' names."""
@@ -86,6 +89,7 @@ class Payout(Table, table=True):
         ),
         Index("payout_created_idx", "created_at"),
         Index("payout_sent_idx", "currency", "first_sent_at"),
+        Index("payout_alike_idx", text(WITHOUT_RUIN)),
     )
 
     id: int | None = Field(

@@ -44,8 +44,37 @@ ORDER_NOS = [
     "", " ", "a b", "a/b", "../a", "a\\b", "a\nb", "order-1\n", "\norder-1", "order\x00", "é",
     "a" * 64,
     "a" * 65, "a" * 5000, "%00", "a;b", "'; DROP TABLE payout; --", "<a>", "..", ".", "-", "_",
-    "Ⅷ", "\uff11",
+    "Ⅷ", "\uff11", "88001.0", "88001.", "1.5", "1E+2", "1.00E05", "12e5", "NULL", "n.a.", "1-Mar",
+    "2026-03-01", "2026-13-01", "Mar-26", "true",
 ]  # fmt: skip
+RUINED = [
+    "4.1E+11",
+    "7e09",
+    "#N/A",
+    "########",
+    "'007",
+    '="007"',
+    "88001.0",
+    "123.456",
+    "NULL",
+    "nan",
+    "-",
+    "U1;U2",
+    "U1,U2",
+    "U1 / U2",
+    "U1 U2",
+    "U1|U2",
+    "\u0420100",
+    "U\u0661",
+    "U1+0.003",
+    "a+1@b.c",
+    "N/A",
+    "<NA>",
+    "(none)",
+    "1-Mar",
+    "O'Brien@x.com",
+    "=x@y.z",
+]
 CURRENCIES = [
     "usd",
     "Usd",
@@ -135,7 +164,7 @@ class Case:
             "amount": self._amount(),
             "currency": pick(["USD", "EUR", self._text(string.ascii_uppercase, 6) + "XX"]),
             "channel_code": pick(["11", "12", "16", "18", self._text(plain + "_-", 32)]),
-            "account_no": pick([self._text(plain + "@.+-", 128), "Überweg 漢字 😀", "a b c"]),
+            "account_no": pick([self._text(plain + "@.+-", 128), "P12345678", "+380501234567"]),
         }
         optional: dict[str, Callable[[], Any]] = {
             "remark": lambda: pick([None, "thanks", self._text(plain, 255), "é漢😀"]),
@@ -150,7 +179,7 @@ class Case:
 
     def _amount(self) -> str:
         whole = self.random.randrange(10 ** self.random.randint(1, 16))
-        fraction = self.random.choice(["", ".5", ".50", ".05", ".99", ".10", ".120", ".00"])
+        fraction = self.random.choice(["", ".5", ".50", ".05", ".99", ".10", ".00"])
         return f"{whole or 1}{fraction}"
 
     def _notify(self) -> Any:
@@ -190,7 +219,7 @@ class Case:
             "amount": AMOUNTS,
             "currency": CURRENCIES,
             "channel_code": CHANNELS,
-            "account_no": TEXTS + UNPRINTABLE,
+            "account_no": TEXTS + UNPRINTABLE + RUINED,
             "remark": TEXTS + UNPRINTABLE,
             "extend_fields": EXTENDS,
             "epay_account": ["", "other@epay.com", ACCOUNT.upper(), ACCOUNT + " ", " ", "\n", "é"],

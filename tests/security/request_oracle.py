@@ -44,8 +44,74 @@ def is_amount(value: Any) -> bool:
         or (whole[0] == "0" and whole != "0")
     ):
         return False
-    exact = Fraction(value)
-    return 0 < exact < 10**16 and (exact * 100).denominator == 1
+    return 0 < Fraction(value) < 10**16 and len(decimals) <= 2
+
+
+EMPTY = frozenset(
+    {"null", "nan", "none", "n/a", "na", "nat", "nil", "undefined", "true", "false", "inf",
+     "infinity"}
+)  # fmt: skip
+MONTHS = (
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+)  # fmt: skip
+
+
+def is_decimal(text: str) -> bool:
+    whole, _, places = text.partition(".")
+    return set(whole) <= set(string.digits) and bool(whole) and set(places) <= set(string.digits)
+
+
+def is_number_cut_by_a_spreadsheet(text: str) -> bool:
+    mantissa, e, exponent = text.lower().lstrip("+-").partition("e")
+    if not e or not is_decimal(mantissa):
+        return False
+    is_signed = exponent[:1] in {"+", "-"}
+    digits = exponent[1:] if is_signed else exponent
+    return bool(digits) and set(digits) <= set(string.digits) and (is_signed or "." in mantissa)
+
+
+def is_date(text: str) -> bool:
+    parts = text.lower().split("-")
+    numbers = [set(part) <= set(string.digits) for part in parts]
+    lengths = [len(part) for part in parts]
+    if len(parts) in {2, 3} and parts[1] in MONTHS and numbers[0] and lengths[0] in {1, 2}:
+        return len(parts) == 2 or (numbers[2] and 2 <= lengths[2] <= 4)
+    if len(parts) == 2 and parts[0] in MONTHS:
+        return numbers[1] and 2 <= lengths[1] <= 4
+    if len(parts) == 3 and all(numbers) and lengths == [4, 2, 2]:
+        return 1 <= int(parts[1]) <= 12 and int(parts[2]) <= 31
+    return False
+
+
+def is_ruined(text: str) -> bool:
+    plain = "".join(letter for letter in text.lower() if letter in LETTERS_AND_DIGITS + "/")
+    return (
+        text[:1] in {"'", "=", "#"}
+        or '"' in text
+        or plain == ""
+        or plain in EMPTY
+        or is_number_cut_by_a_spreadsheet(text)
+        or is_date(text)
+    )
+
+
+def is_order_no(value: Any) -> bool:
+    if not is_word(value, LETTERS_AND_DIGITS + "._-", 1, 64):
+        return False
+    whole, point, zeros = value.partition(".")
+    ends_in_zeros = point and whole and set(whole) <= set(string.digits) and set(zeros) <= {"0"}
+    return not ends_in_zeros and not is_ruined(value)
+
+
+def is_account_no(value: Any) -> bool:
+    if not is_text(value, 128) or value == "" or not value.isascii() or is_ruined(value):
+        return False
+    before, plus, after = value.rpartition("+")
+    has_amount = (
+        before and plus and "@" not in before and after and set(after) <= set("0123456789.")
+    )
+    is_number = "." in value and is_decimal(value.removeprefix("+").removeprefix("-"))
+    return not set(value) & set(" ,;/|") and not has_amount and not is_number
 
 
 def is_notify(value: Any) -> bool:
@@ -73,11 +139,11 @@ def is_extend(value: Any) -> bool:
 
 
 CHECKS: Mapping[str, Callable[[Any], bool]] = {
-    "merchant_order_no": lambda value: is_word(value, LETTERS_AND_DIGITS + "._-", 1, 64),
+    "merchant_order_no": is_order_no,
     "amount": is_amount,
     "currency": lambda value: is_word(value, string.ascii_uppercase, 3, 8),
     "channel_code": lambda value: is_word(value, LETTERS_AND_DIGITS + "_-", 1, 32),
-    "account_no": lambda value: is_text(value, 128) and value != "",
+    "account_no": is_account_no,
     "remark": lambda value: value is None or (is_text(value, 255) and value != ""),
     "extend_fields": lambda value: value is None or is_extend(value),
     "epay_account": lambda value: (

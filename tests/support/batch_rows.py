@@ -18,10 +18,10 @@ def sheet(text: str | bytes) -> Sheet:
     return Sheet(io.BytesIO(text if isinstance(text, bytes) else text.encode()))
 
 
-def lines(text: str | bytes) -> list[Line]:
+def lines(text: str | bytes, *, allow_alike: bool = False) -> list[Line]:
     """The result for each row of the text, whose first line is the header."""
     table = sheet(text)
-    validator = RowValidator(ACCOUNT, NOW)
+    validator = RowValidator(ACCOUNT, NOW, allow_alike=allow_alike)
     return [validator.validate(row) for row in table.rows()]
 
 

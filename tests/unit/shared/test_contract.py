@@ -97,10 +97,10 @@ def test_an_optional_text_is_text_or_left_out(field: str, value: object) -> None
 
 @pytest.mark.parametrize(
     "value",
-    ["0.01", "0.1", "1", "10", "10.5", "10.50", "10.500000", "999999", "9" * 16 + ".99"],
+    ["0.01", "0.1", "1", "10", "10.5", "10.50", "999999", "9" * 16 + ".99"],
 )
 def test_amounts_that_are_stored_exactly(value: str) -> None:
-    """Up to sixteen digits and two decimal places that count."""
+    """Up to sixteen digits and two decimal places."""
     assert parse_request({**GOOD, "amount": value}).amount == value
 
 
@@ -130,6 +130,8 @@ def test_amounts_that_are_stored_exactly(value: str) -> None:
         "007",
         "00.50",
         "12.345",
+        "3.000",
+        "10.500000",
         "0.001",
         "0." + "0" * 30 + "1",
         " 10",
@@ -171,7 +173,7 @@ def test_any_text_is_an_amount_or_is_refused(value: str) -> None:
     assert (taken, code) in {(value, None), (None, "invalid_amount")}
 
 
-@pytest.mark.parametrize("value", ["A", "a-1_2.3", "0702001122", "007", "-", "9" * 64])
+@pytest.mark.parametrize("value", ["A", "a-1_2.3", "0702001122", "007", "1e5", "9" * 64])
 def test_order_numbers_that_are_taken(value: str) -> None:
     """Letters, digits, point, dash and underscore, leading zeros kept."""
     assert parse_request({**GOOD, "merchant_order_no": value}).merchant_order_no == value

@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from devstack.ports import free_port
 from ops.batch import output
 from ops.commands import batch as command
+from shared.identifiers import without_ruin
+from shared.storage.bulk_insert import _ALIKE
 from shared.storage.encryption import AccountCipher, new_key
 from shared.storage.engine import make_engine
+from shared.storage.tables import WITHOUT_RUIN
 from tests.support.batch_file import BatchFile, make_batch
 
 if TYPE_CHECKING:
@@ -114,6 +119,51 @@ def test_confirmed_it_is_on_disk_and_hinted(harness: Harness) -> None:
         ("3", "accepted", "queued"),
         ("5", "accepted", "queued"),
     ]
+
+
+def test_a_batch_that_a_spreadsheet_saved_in_between_is_not_paid_again(harness: Harness) -> None:
+    """Leading zeros gone, case changed, `.0` added: bad, with the earlier number."""
+    rows = "{},25.00,USD,11,U7000001\n{},30.00,USD,11,U7000002\n"
+    week = f"{HEADER}\n{rows.format('0088001', 'May-2')}"
+    assert harness.batch(week, "--confirm").code == 0
+    saved = harness.batch(f"{HEADER}\n{rows.format('88001', 'MAY-2')}", "--confirm", "--skip-bad")
+    assert saved.code == 1
+    for row, number in ((2, "0088001"), (3, "May-2")):
+        assert (
+            f"row {row}: merchant_order_no is that of the earlier payout {number}, but for case,"
+            in saved.out
+        )
+    floats = harness.batch(
+        f"{HEADER}\n{rows.format('88001.0', '88002.0')}", "--confirm", "--allow-alike"
+    )
+    assert floats.out.count("ends with .0: a spreadsheet made a decimal number of it") == 2
+    assert len(harness.sql("SELECT id FROM payout")) == len(harness.hinted()) == 2
+    assert "2 already there" in harness.batch(week).out
+    allowed = harness.batch(None, "--confirm", "--allow-alike")
+    assert (allowed.code, len(harness.hinted())) == (0, 2)
+    harness.batch(f"{HEADER}\n{rows.format('88001', 'MAY-2')}", "--confirm", "--allow-alike")
+    assert len(harness.hinted()) == 4
+
+
+def test_alike_numbers_are_found_by_an_index(harness: Harness) -> None:
+    """Not by reading the whole table for every chunk of rows."""
+    harness.batch(GOOD, "--confirm")
+    with harness._engine.connect() as connection:
+        connection.execute(text("SET enable_seqscan = off"))
+        values = {"account": ACCOUNT, "keys": ["a-1"]}
+        plan = connection.execute(text(f"EXPLAIN {_ALIKE}"), values).scalars().all()
+    assert any("payout_alike_idx" in line for line in plan)
+
+
+@given(st.from_regex(r"\A[A-Za-z0-9._-]{1,12}\Z"))
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_the_database_knows_alike_numbers_as_the_code_does(harness: Harness, number: str) -> None:
+    """The expression of the index is `without_ruin`."""
+    for order_no in (number, f"00{number}", f"{number}.0", f"{number}.00"):
+        (row,) = harness.sql(f"SELECT {WITHOUT_RUIN.replace('merchant_order_no', repr(order_no))}")
+        assert row[0] == without_ruin(order_no)
 
 
 def test_run_again_it_asks_for_nothing_twice(harness: Harness) -> None:

@@ -98,7 +98,7 @@ def test_what_is_not_utf_8_is_said_so() -> None:
 
 def test_duplicates_name_the_first_row() -> None:
     """Whatever else is wrong with either, and blank lines are counted but are no rows."""
-    text = f"{HEADER}\n\na,1,USD,11,U1\n,,,,\na,1,USD,11,U1\na,x,USD,11,U1\nA,1,USD,11,U1\n"
+    text = f"{HEADER}\n\na,1,USD,11,U1\n,,,,\na,1,USD,11,U1\na,x,USD,11,U1\nb,1,USD,11,U1\n"
     found = lines(text)
     assert [line.row for line in found] == [3, 5, 6, 7]
     assert [line.verdict for line in found] == [
@@ -121,3 +121,45 @@ def test_a_torn_row_does_not_swallow_the_next() -> None:
         (2, RowVerdict.BAD),
         (3, RowVerdict.NEW),
     ]
+
+
+RUINED = {
+    "merchant_order_no": ["1001.0", "1-Mar", "1.00E+05", "2026-03-01", "88001.0", "NULL", "#N/A"],
+    "amount": [
+        "1\xa0000.00", "1'000.00", "1.000,00", "$10.50", "10.50 USD", "\u0661\u0660.\u0665\u0660",
+        "1.10E+05", "3.66e-04", "-10.50", "(10.50)", "10.005", "1.000", "3.000", "#N/A", "NULL",
+    ],
+    "account_no": [
+        "4.11118E+11", "1.23457E+15", "7E+09", "100200300.0", "7654321.0", "#N/A", "#REF!",
+        "########", "#VALUE!", "#NAME?", "'0071234", '="0071234"', '"U1234567"', "NULL", "nan",
+        "None", "N/A", "undefined", "-", "TRUE", "\u04201000001", "\uff351234567",
+        "U\u0661\u0662\u0663567", "U12345\u200b67", "U1234567\xa0", "U123 4567",
+        "U1234567+0.003", "U1234567;U7654321", "U1234567 / U7654321", "U1234567,U7654321",
+    ],
+}  # fmt: skip
+"""What spreadsheets, exports and copies made of files of payouts."""
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [(column, value) for column in RUINED for value in RUINED[column]]
+)
+def test_a_ruined_cell_is_bad_and_the_reason_names_its_column(column: str, value: str) -> None:
+    """And nothing else of the row is."""
+    cells = dict(zip(HEADER.split(","), ["a-1", "10.50", "USD", "11", "U1234567"], strict=True))
+    quoted = ['"' + cell.replace('"', '""') + '"' for cell in (cells | {column: value}).values()]
+    line = validated(",".join(quoted))
+    assert line.verdict is RowVerdict.BAD
+    assert set(reasons(line)) == {column}
+    assert reasons(line)[column]
+
+
+@pytest.mark.parametrize(("first", "second"), [("Ab-1", "AB-1"), ("0088001", "88001"), ("a", "0A")])
+def test_numbers_that_differ_by_ruin_alone_are_bad_unless_allowed(first: str, second: str) -> None:
+    """A spreadsheet takes leading zeros, and a list that was typed again another case."""
+    text = f"{HEADER}\n{first},1,USD,11,U1\n{second},1,USD,11,U1\nother,1,USD,11,U1\n"
+    found = lines(text)
+    assert [line.verdict for line in found] == [RowVerdict.NEW, RowVerdict.BAD, RowVerdict.NEW]
+    assert reasons(found[1])["merchant_order_no"].startswith(
+        "is the order number of row 2, but for"
+    )
+    assert {line.verdict for line in lines(text, allow_alike=True)} == {RowVerdict.NEW}

@@ -82,4 +82,4 @@ def test_a_repetition_with_another_field_conflicts(name: str, value: Any) -> Non
 
 def test_a_repetition_may_be_told_elsewhere_and_write_the_amount_otherwise() -> None:
     existing = replace(taken_in(), status=Status.SUCCEEDED, sequence=4)
-    assert conflicting_fields(existing, taken_in(notify=NOTIFY, amount="10.500")) == []
+    assert conflicting_fields(existing, taken_in(notify=NOTIFY, amount="10.5")) == []

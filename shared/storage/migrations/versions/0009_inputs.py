@@ -1,0 +1,21 @@
+"""Order numbers that are alike are found by an index."""
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        # a long table is not locked while the index is made, nor is it made twice
+        op.execute(
+            "CREATE INDEX CONCURRENTLY IF NOT EXISTS payout_alike_idx ON payout"
+            r" (regexp_replace(lower(merchant_order_no), '^0+|\.0*$', '', 'g'))"
+        )
+
+
+def downgrade() -> None:
+    op.execute("DROP INDEX payout_alike_idx")
