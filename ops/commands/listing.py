@@ -81,15 +81,18 @@ def list_(
         if csv or status or in_review or review_code or currency or channel or epay_account or due:
             raise UserError("--refused goes with --since, --until, --limit and --json only")
         _list_refused(
-            _moment(since, "--since"), _moment(until, "--until", ends_day=True), limit, json
+            parse_moment(since, "--since"),
+            parse_moment(until, "--until", ends_day=True),
+            limit,
+            json,
         )
         return
     wanted = PayoutFilter(
         statuses=status or (),
         in_review=in_review,
-        review_codes=_codes(review_code or []),
-        since=_moment(since, "--since"),
-        until=_moment(until, "--until", ends_day=True),
+        review_codes=parse_codes(review_code or []),
+        since=parse_moment(since, "--since"),
+        until=parse_moment(until, "--until", ends_day=True),
         currency=currency,
         channel_code=channel,
         epay_account=epay_account,
@@ -140,14 +143,15 @@ def _list_refused(since: datetime | None, until: datetime | None, limit: int, js
         note(f"There are more than {limit}: narrow the list, or give --limit (0 for all).")
 
 
-def _codes(given: list[str]) -> list[str]:
+def parse_codes(given: list[str]) -> list[str]:
+    """Review codes; raises UserError for one that does not exist."""
     for code in given:
         if code not in CODES:
             raise UserError(f"--review-code {code} is not one of {', '.join(CODES)}")
     return given
 
 
-def _moment(text: str | None, option: str, *, ends_day: bool = False) -> datetime | None:
+def parse_moment(text: str | None, option: str, *, ends_day: bool = False) -> datetime | None:
     """A day or a time, in UTC unless it has an offset. The last day belongs to the span."""
     if text is None:
         return None

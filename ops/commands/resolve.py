@@ -1,4 +1,4 @@
-"""`payouts resolve`: a person decides about one payout."""
+"""`payouts resolve`: a person decides about one payout, or about all that match."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Annotated
 
 from typer import Argument, BadParameter, Exit, Option, confirm
 
+from ops.commands.listing import parse_codes, parse_moment
 from ops.commands.options import Account, Name, OrderNo, Reason
+from ops.commands.resolve_matching import APPROVE, resolve_matching
 from ops.commands.review import describe_proposal
 from ops.connections import database, find
 from ops.console import say
@@ -23,10 +25,9 @@ from shared.config.settings import load
 from shared.domain.daily_reconciliation import epay_answered
 from shared.domain.gateway import OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status
-from shared.storage.queries import PayoutDetail, events_of
+from shared.storage.queries import PayoutDetail, PayoutFilter, events_of
 
 _LONGEST = {"--name": 100, "--reason": 1000}
-APPROVE = "approve"
 ACTIONS = {action.verb: action for action in Action}
 VERBS = (*ACTIONS, APPROVE)
 
@@ -48,12 +49,12 @@ def _complete_verb(incomplete: str) -> list[str]:
 
 def resolve(
     merchant_order_no: OrderNo,
-    action: Annotated[
-        str,
-        Argument(parser=_parse_verb, autocompletion=_complete_verb, help="One of those above."),
-    ],
     name: Name,
     reason: Reason,
+    action: Annotated[
+        str | None,
+        Argument(parser=_parse_verb, autocompletion=_complete_verb, help="One of those above."),
+    ] = None,
     end: Annotated[
         End | None,
         Option("--as", help="The final status, for accept-as.", show_choices=True),
@@ -67,6 +68,24 @@ def resolve(
     ] = None,
     epay_account: Account = None,
     yes: Annotated[bool, Option("--yes", help="Do not ask to confirm.")] = False,
+    all_matching: Annotated[
+        bool,
+        Option(
+            "--all-matching",
+            help="Decide about all payouts in review for --review-code, each by itself, after one"
+            " confirmation with count and sum. The action is the only argument then.",
+        ),
+    ] = False,
+    review_code: Annotated[str | None, Option(help="With --all-matching: this code.")] = None,
+    status: Annotated[Status | None, Option(help="With --all-matching: only this status.")] = None,
+    currency: Annotated[str | None, Option(help="With --all-matching: only this one.")] = None,
+    channel: Annotated[str | None, Option(help="With --all-matching: only this one.")] = None,
+    since: Annotated[
+        str | None, Option(help="With --all-matching: accepted on this day or later (UTC).")
+    ] = None,
+    until: Annotated[
+        str | None, Option(help="With --all-matching: accepted on this day or before (UTC).")
+    ] = None,
 ) -> None:
     """Decide about a payout; the decision is recorded with name and reason.
 
@@ -81,19 +100,62 @@ def resolve(
     resend, reject and accept-as query EPAY first, and a rule may forbid them: exit code 3.
     """
     name, reason = _line(name, "--name"), _line(reason, "--reason")
+    selects = any((review_code, status, currency, channel, since, until))
+    if all_matching:
+        if action is not None:
+            raise UserError("--all-matching takes no order number: give the action alone")
+        if review_code is None:
+            raise UserError("--all-matching needs --review-code with one code")
+        action = _parse_verb(merchant_order_no)
+    elif action is None:
+        raise UserError(f"which action? Add one of {', '.join(VERBS)} after the order number")
+    elif selects:
+        raise UserError("--review-code, --status and the like go with --all-matching only")
     if (action == Action.ACCEPT_AS) != (end is not None):
         raise UserError(
             f"accept-as needs --as with one of {', '.join(sorted(FINAL_BY_EPAY))};"
             " no other action does"
         )
-    asks = not yes and action != Action.NOTE
+    asks = not yes and (all_matching or action != Action.NOTE)
     if asks and not _is_terminal():
         raise UserError("without a terminal you cannot be asked to confirm: add --yes")
+    decision = None
+    if action != APPROVE:
+        decision = Decision(
+            ACTIONS[action], name, reason, None if end is None else Status(end.value), code
+        )
+    if not all_matching:
+        _resolve_one(merchant_order_no, epay_account, decision, name, reason, asks=asks, yes=yes)
+        return
+    wanted = PayoutFilter(
+        review_codes=parse_codes([review_code or ""]),
+        statuses=() if status is None else (status,),
+        currency=currency,
+        channel_code=channel,
+        epay_account=epay_account,
+        since=parse_moment(since, "--since"),
+        until=parse_moment(until, "--until", ends_day=True),
+    )
+    resolve_matching(load(), wanted, decision, name=name, reason=reason, asks=asks)
+
+
+def _resolve_one(
+    merchant_order_no: str,
+    epay_account: str | None,
+    decision: Decision | None,
+    name: str,
+    reason: str,
+    *,
+    asks: bool,
+    yes: bool,
+) -> None:
+    """Act on one payout; without a decision, approve what another person proposed."""
     settings = load()
+    verb = APPROVE if decision is None else decision.action.verb
     with database(settings) as engine:
         payout = _only(find(settings, engine, merchant_order_no, epay_account))
-        with resolution_service(settings, engine, f"{action} is refused") as service:
-            if action == APPROVE:
+        with resolution_service(settings, engine, f"{verb} is refused") as service:
+            if decision is None:
                 proposal = open_proposal(events_of(engine, payout.id))
                 if proposal is not None:
                     say(describe_proposal(proposal))
@@ -101,8 +163,6 @@ def resolve(
                         payout, _ = _confirm(service, payout, proposal, approves=True)
                 result = service.approve(payout, name, reason, seen=proposal)
             else:
-                status = None if end is None else Status(end.value)
-                decision = Decision(ACTIONS[action], name, reason, status, code)
                 if asks:
                     payout, decision = _confirm(service, payout, decision)
                 result = service.act(payout, decision)
