@@ -11,6 +11,7 @@ from typing import Any
 from ops.batch.csv_reader import REQUIRED, Row
 from ops.wording.request_errors import describe_errors
 from shared.contract import InvalidRequest
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.intake import payout_from_request
 from shared.domain.payout import PayoutState
 from shared.storage.bulk_insert import IntakeResult
@@ -56,8 +57,8 @@ class Line:
 class RowValidator:
     """Validates the rows of one file in order; keeps only their order numbers."""
 
-    def __init__(self, account: str, now: datetime) -> None:
-        self._account = account
+    def __init__(self, accounts: ConfiguredAccounts, now: datetime) -> None:
+        self._accounts = accounts
         self._now = now
         self._first_row: dict[str, int] = {}
 
@@ -77,7 +78,7 @@ class RowValidator:
         empty = [Problem(name, "is empty") for name in REQUIRED if not cells[name]]
         try:
             _, payout = payout_from_request(
-                _kwargs(cells), account=self._account, now=self._now, nonce=""
+                _kwargs(cells), accounts=self._accounts, now=self._now, nonce=""
             )
         except InvalidRequest as invalid:
             if invalid.all_errors is None:

@@ -21,7 +21,7 @@ from ops.console import counted, fail, note, progress
 from ops.errors import UserError
 from ops.wording.channels import undocumented
 from shared.clock import utcnow
-from shared.config.builders import build_cipher, build_policy
+from shared.config.builders import build_accounts, build_cipher, build_policy
 from shared.config.settings import Settings, load
 from shared.messaging.celery_config import make_celery
 from shared.producer import publish_submit
@@ -91,6 +91,7 @@ class _Run:
         self._settings = settings
         self._engine = engine
         self._cipher = build_cipher(settings)
+        self._accounts = build_accounts(settings)
         self._sheet = sheet
         self._json = json
         self._bad = output.BadRows(json=json)
@@ -128,6 +129,7 @@ class _Run:
             self._cipher,
             build_policy(self._settings).lease,
             lambda payout_id: publish_submit(celery, payout_id),
+            self._accounts,
         )
         checked, self.totals, self._is_sending = self.totals, output.Totals(), True
         with result_file(result) as write:
@@ -174,7 +176,9 @@ class _Run:
 
     def _checked_lines(self) -> Iterator[Line]:
         for chunk in self._chunks():
-            stored = compare_with_stored(self._engine, self._cipher, good_payouts(chunk))
+            stored = compare_with_stored(
+                self._engine, self._cipher, good_payouts(chunk), self._accounts
+            )
             yield from add_results(chunk, stored)
 
     def _sent_lines(self, sender: Sender) -> Iterator[Line]:
@@ -182,7 +186,7 @@ class _Run:
             yield from add_results(chunk, sender.send(good_payouts(chunk)))
 
     def _chunks(self) -> Iterator[list[Line]]:
-        validator = RowValidator(self._settings.epay_account, utcnow())
+        validator = RowValidator(self._accounts, utcnow())
         lines = map(validator.validate, self._sheet.rows())
         while chunk := list(islice(lines, _CHUNK)):
             yield chunk

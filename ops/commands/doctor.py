@@ -14,7 +14,7 @@ from ops.commands.options import Json
 from ops.console import as_json, counted, say, when
 from ops.gateway import gateway
 from shared.clock import utcnow
-from shared.config.builders import build_epay_config
+from shared.config.builders import build_accounts, build_epay_config
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
@@ -118,12 +118,23 @@ def _database(settings: Settings) -> list[Finding]:
         unsafe = startup_checks.check_database(engine, utcnow())
         fine = f"answers, schema ({migrate.current(engine)}) and clock agree"
         found = _found("postgresql", unsafe, fine)
-        return found if unsafe else found + _health(settings, engine) + _pauses(engine)
+        return (
+            found
+            if unsafe
+            else found + _accounts(settings, engine) + _health(settings, engine) + _pauses(engine)
+        )
     except SQLAlchemyError as error:
         words = f"does not answer at DATABASE_URL ({type(error).__name__})"
         return [Finding("postgresql", words, _FAIL)]
     finally:
         engine.dispose()
+
+
+def _accounts(settings: Settings, engine: Engine) -> list[Finding]:
+    if not settings.epay_account:
+        return []
+    waiting = startup_checks.unconfigured_accounts(engine, build_accounts(settings))
+    return _found("accounts", waiting, "every open payout belongs to a configured account")
 
 
 def _health(settings: Settings, engine: Engine) -> list[Finding]:

@@ -30,6 +30,9 @@ MEANS: Mapping[str, str] = MappingProxyType(
         " releases it.",
         review.ABOVE_DAY_CAP: "it would bring the sum sent in 24 hours above CAP_PER_DAY. It is not"
         " sent until a person releases it.",
+        review.ACCOUNT_NOT_CONFIGURED: "its account or gateway is not configured here: it is not"
+        " sent, queried or rejected. Configure them; if the gateway only moved, name its former"
+        " host in EPAY_FORMER_HOSTS. Then it goes on by itself.",
         review.BOOKS: "the daily reconciliation with EPAY found a difference. Ask EPAY, and"
         " correct your records.",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.domain.accounts import account_key
 from shared.domain.gateway import Report
 from shared.domain.payout import PayoutState
 
@@ -13,7 +14,7 @@ def mismatches(payout: PayoutState, report: Report) -> list[str]:
     """
     compared = (
         ("merchantOrderNo", report.merchant_order_no, payout.merchant_order_no),
-        ("epayAccount", report.epay_account, payout.epay_account),
+        ("epayAccount", _spelled_alike(report.epay_account, payout), payout.epay_account),
         ("amount", report.amount, payout.amount),
         ("currency", report.currency, payout.currency),
     )
@@ -25,3 +26,9 @@ def mismatches(payout: PayoutState, report: Report) -> list[str]:
     if not report.status:
         found.append("status missing")
     return found
+
+
+def _spelled_alike(reported: str | None, payout: PayoutState) -> str | None:
+    """The reported account; the payout's own if only the spelling differs."""
+    is_same = reported is not None and account_key(reported) == account_key(payout.epay_account)
+    return payout.epay_account if is_same else reported

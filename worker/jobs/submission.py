@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import structlog
 
-from shared.domain import lifecycle
+from shared.domain import lifecycle, scheduling
 from shared.domain.gateway import CreateOrder, NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context
@@ -25,6 +25,8 @@ def submit_queued(ctx: Context, payout: PayoutState, claim_id: str) -> PayoutSta
 
     The payout is touched only while its due_at is that of `payout`: otherwise another task has it.
     """
+    if ctx.policy.missing_account(payout):
+        return _hold_if_not_configured(ctx, payout)
     checked = ctx.send_guard.check(payout, max_wait=_MAX_WAIT)
     if isinstance(checked, Defer | Reject):
         return _apply_refusal(ctx, payout, checked)
@@ -63,6 +65,17 @@ def submit_claimed(ctx: Context, payout: PayoutState, permit: Permit) -> PayoutS
         return payout
 
 
+def _hold_if_not_configured(ctx: Context, payout: PayoutState) -> PayoutState:
+    now = ctx.clock()
+
+    def decide(fresh: PayoutState) -> Transition | None:
+        if fresh.due_at != payout.due_at:
+            return None
+        return scheduling.hold_if_not_configured(fresh, now=now, policy=ctx.policy)
+
+    return ctx.store.update(payout.id, decide) or payout
+
+
 def _apply_refusal(ctx: Context, payout: PayoutState, refusal: Defer | Reject) -> PayoutState:
     now = ctx.clock()
 
@@ -98,6 +111,9 @@ def _create(ctx: Context, payout: PayoutState, permit: Permit) -> OrderAnswer:
 
     The send guard learns only from requests that were made, not from those that we held back.
     """
+    if (reason := ctx.policy.missing_account(payout)) is not None:
+        permit.release()
+        return NeverSent(reason)
     if (reason := permit.confirm()) is not None:
         return NeverSent(reason)
     if payout.due_at is None or ctx.clock() + ctx.total_timeout >= payout.due_at:
