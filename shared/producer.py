@@ -17,9 +17,10 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from shared.clock import utcnow
-from shared.config.builders import build_cipher
+from shared.config.builders import build_accounts, build_cipher
 from shared.config.settings import Settings, SettingsError
 from shared.contract import QUEUE_PAYOUTS, TASK_SUBMIT, RequestError, RequestResult
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.intake import conflict, payout_from_request
 from shared.messaging.celery_config import PUBLISH_RETRY, make_celery
 from shared.messaging.owner import refuse_other_owner
@@ -54,6 +55,7 @@ class Producer:
         *,
         account: str,
         publish: Publish,
+        gateway: str | None = None,
         cipher: AccountCipher = NO_ENCRYPTION,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
@@ -61,8 +63,10 @@ class Producer:
 
         Args:
             publish: publishes the message for a payout's id; its errors are logged, not raised.
+            gateway: of the account, by `shared.domain.accounts.gateway_of`; None: the workers
+                record theirs when they take the payout.
         """
-        self._account = account
+        self._accounts = ConfiguredAccounts.one(account, gateway)
         self._publish = publish
         self._cipher = cipher
         self._clock = clock
@@ -83,6 +87,7 @@ class Producer:
         app = celery or make_celery("payouts-producer", settings)
         return cls(
             account=settings.epay_account,
+            gateway=build_accounts(settings).accounts[0].gateway,
             publish=lambda payout_id: publish_submit(app, payout_id),
             cipher=build_cipher(settings),
         )
@@ -106,10 +111,17 @@ class Producer:
         """
         now = self._clock()
         _, wanted = payout_from_request(
-            asked, account=self._account, now=now, nonce=secrets.token_hex(16)
+            asked, accounts=self._accounts, now=now, nonce=secrets.token_hex(16)
         )
         connection = within if isinstance(within, Connection) else within.connection()
-        (found,) = insert_or_compare(connection, [wanted], now=now, due_at=now, cipher=self._cipher)
+        (found,) = insert_or_compare(
+            connection,
+            [wanted],
+            now=now,
+            due_at=now,
+            cipher=self._cipher,
+            accounts=self._accounts,
+        )
         if found.conflicting:
             raise Conflict(wanted.merchant_order_no, conflict(list(found.conflicting)))
         if found.is_new and not isinstance(within, Connection):

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.clock import utcnow
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.gateway import OrderAnswer
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState
@@ -57,6 +58,11 @@ class Context:
     """How many payouts of a day are reconciled at most; None: all."""
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
+
+    @property
+    def accounts(self) -> ConfiguredAccounts:
+        """The accounts that this process serves (law 10)."""
+        return self.policy.accounts or ConfiguredAccounts.one(self.account)
 
 
 class QueryPool:

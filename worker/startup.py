@@ -12,10 +12,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.clock import utcnow
+from shared.config.builders import build_accounts, build_cipher, build_policy
 from shared.config.settings import Settings
+from shared.domain import lifecycle
+from shared.domain.payout import PayoutState, Transition
 from shared.observability import startup_checks
 from shared.redis_client import RedisClient, RedisUnavailable
 from shared.storage.engine import is_transient, make_engine
+from shared.storage.payout_store import PayoutStore
 from worker.deployment import make_watch
 
 log = structlog.get_logger(__name__)
@@ -23,6 +27,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _RETRY_SECONDS = 1.0
+_ADOPTED_AT_ONCE = 500
 
 
 def run_startup_checks(
@@ -50,6 +55,12 @@ def run_startup_checks(
             raise SystemExit(f"The {program} does not start: startup checks failed:\n{lines}")
         for note in _wait_for("PostgreSQL", lambda: startup_checks.note_database(engine)):
             log.warning("startup_check_note", note=note)
+        _wait_for("PostgreSQL", lambda: _adopt_gateways(settings, engine))
+        accounts = build_accounts(settings)
+        for words in _wait_for(
+            "PostgreSQL", lambda: startup_checks.unconfigured_accounts(engine, accounts)
+        ):
+            log.warning("account_not_configured", words=words)
         log.info(
             "startup_checks_passed",
             redis=_wait_for("Redis", lambda: startup_checks.describe_redis(url)),
@@ -57,6 +68,18 @@ def run_startup_checks(
         )
     finally:
         engine.dispose()
+
+
+def _adopt_gateways(settings: Settings, engine: Engine) -> None:
+    """Record the gateway of open payouts that were accepted before gateways were (law 10)."""
+    store, policy, last_id = PayoutStore(engine, build_cipher(settings)), build_policy(settings), 0
+
+    def decide(payout: PayoutState) -> Transition | None:
+        return lifecycle.adopt_gateway(payout, now=utcnow(), policy=policy)
+
+    while ids := store.ids_without_gateway(last_id, _ADOPTED_AT_ONCE):
+        store.update_many(ids, decide)
+        last_id = ids[-1]
 
 
 def check_deployment(settings: Settings, engine: Engine) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from ops.batch.csv_reader import REQUIRED, Row
 from ops.wording.request_errors import describe_errors
 from shared.contract import InvalidRequest
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.intake import payout_from_request
 from shared.domain.payout import PayoutState
 from shared.identifiers import without_ruin
@@ -58,9 +59,11 @@ class Line:
 class RowValidator:
     """Validates the rows of one file in order; keeps only their order numbers."""
 
-    def __init__(self, account: str, now: datetime, *, allow_alike: bool = False) -> None:
+    def __init__(
+        self, accounts: ConfiguredAccounts, now: datetime, *, allow_alike: bool = False
+    ) -> None:
         """`allow_alike`: order numbers may differ in case, leading zeros or `.0` alone."""
-        self._account = account
+        self._accounts = accounts
         self._now = now
         self._allow_alike = allow_alike
         self._first_row: dict[str, int] = {}
@@ -88,7 +91,7 @@ class RowValidator:
         empty = [Problem(name, "is empty") for name in REQUIRED if not cells[name]]
         try:
             _, payout = payout_from_request(
-                _kwargs(cells), account=self._account, now=self._now, nonce=""
+                _kwargs(cells), accounts=self._accounts, now=self._now, nonce=""
             )
         except InvalidRequest as invalid:
             if invalid.all_errors is None:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from shared.clock import utcnow
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.payout import PayoutState
 from shared.storage.bulk_insert import (
     IntakeResult,
@@ -28,13 +29,16 @@ this allows: else it would dispatch a big batch a second time while its messages
 
 
 def compare_with_stored(
-    engine: Engine, cipher: AccountCipher, payouts: Sequence[PayoutState]
+    engine: Engine,
+    cipher: AccountCipher,
+    payouts: Sequence[PayoutState],
+    accounts: ConfiguredAccounts,
 ) -> list[IntakeResult]:
     """The results for those payouts whose order number is stored already."""
     with engine.connect() as connection:
         stored = find_existing(connection, payouts, cipher)
     return [
-        compare_with_existing(stored[payout.merchant_order_no], payout)
+        compare_with_existing(stored[payout.merchant_order_no], payout, accounts)
         for payout in payouts
         if payout.merchant_order_no in stored
     ]
@@ -54,6 +58,7 @@ class Sender:
     cipher: AccountCipher
     lease: timedelta
     wake_up: Callable[[int], None]
+    accounts: ConfiguredAccounts
     not_notified: int = 0
     """The number of stored payouts without a wake-up message: the sweep sends them."""
     _notified: int = 0
@@ -74,7 +79,12 @@ class Sender:
         due_at = now if self._broker_is_away else now + wait
         with self.engine.begin() as connection:
             results = insert_or_compare(
-                connection, requested, now=now, due_at=due_at, cipher=self.cipher
+                connection,
+                requested,
+                now=now,
+                due_at=due_at,
+                cipher=self.cipher,
+                accounts=self.accounts,
             )
         for one in results:
             if one.is_new:

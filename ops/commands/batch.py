@@ -28,7 +28,7 @@ from ops.console import counted, fail, note, progress
 from ops.errors import UserError
 from ops.wording.channels import undocumented
 from shared.clock import utcnow
-from shared.config.builders import build_cipher, build_policy
+from shared.config.builders import build_accounts, build_cipher, build_policy
 from shared.config.settings import Settings, load
 from shared.messaging.celery_config import make_celery
 from shared.messaging.owner import refuse_other_owner
@@ -117,6 +117,7 @@ class _Run:
         self._settings = settings
         self._engine = engine
         self._cipher = build_cipher(settings)
+        self._accounts = build_accounts(settings)
         self._sheet = sheet
         self._json = json
         self._allow_alike = allow_alike
@@ -155,6 +156,7 @@ class _Run:
             self._cipher,
             build_policy(self._settings).lease,
             lambda payout_id: publish_submit(celery, payout_id),
+            self._accounts,
         )
         checked, self.totals, self._is_sending = self.totals, output.Totals(), True
         with result_file(result) as write:
@@ -201,7 +203,9 @@ class _Run:
 
     def _checked_lines(self) -> Iterator[Line]:
         for chunk in self._chunks():
-            stored = compare_with_stored(self._engine, self._cipher, good_payouts(chunk))
+            stored = compare_with_stored(
+                self._engine, self._cipher, good_payouts(chunk), self._accounts
+            )
             yield from add_results(chunk, stored)
 
     def _sent_lines(self, sender: Sender) -> Iterator[Line]:
@@ -209,9 +213,7 @@ class _Run:
             yield from add_results(chunk, sender.send(good_payouts(chunk)))
 
     def _chunks(self) -> Iterator[list[Line]]:
-        validator = RowValidator(
-            self._settings.epay_account, utcnow(), allow_alike=self._allow_alike
-        )
+        validator = RowValidator(self._accounts, utcnow(), allow_alike=self._allow_alike)
         lines = map(validator.validate, self._sheet.rows())
         while chunk := list(islice(lines, _CHUNK)):
             good = [] if self._allow_alike else good_payouts(chunk)

@@ -15,7 +15,7 @@ from ops.commands.options import Json, parse_duration
 from ops.console import age, as_json, counted, say, when
 from ops.gateway import gateway
 from shared.clock import utcnow
-from shared.config.builders import build_epay_config
+from shared.config.builders import build_accounts, build_epay_config
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
@@ -137,12 +137,21 @@ def _database(settings: Settings, max_review_age: timedelta | None) -> list[Find
         if unsafe:
             return found
         notes = [Finding("postgresql", one, _WARN) for one in startup_checks.note_database(engine)]
-        return found + notes + _health(settings, engine, max_review_age) + _pauses(engine)
+        accounts = _accounts(settings, engine)
+        health = _health(settings, engine, max_review_age)
+        return found + notes + accounts + health + _pauses(engine)
     except SQLAlchemyError as error:
         words = f"does not answer at DATABASE_URL ({type(error).__name__})"
         return [Finding("postgresql", words, _FAIL)]
     finally:
         engine.dispose()
+
+
+def _accounts(settings: Settings, engine: Engine) -> list[Finding]:
+    if not settings.epay_account:
+        return []
+    waiting = startup_checks.unconfigured_accounts(engine, build_accounts(settings))
+    return _found("accounts", waiting, "every open payout belongs to a configured account")
 
 
 def _health(settings: Settings, engine: Engine, max_review_age: timedelta | None) -> list[Finding]:

@@ -18,7 +18,7 @@ from ops.daily_reconciliation.totals import DayTotals
 from ops.errors import UserError
 from ops.gateway import gateway
 from shared.clock import utcnow
-from shared.config.builders import build_cipher, build_policy
+from shared.config.builders import build_accounts, build_cipher, build_policy
 from shared.config.settings import load
 from shared.domain.daily_reconciliation import Verdict
 from shared.storage.daily_reconciliation import ReconciliationStore
@@ -63,7 +63,7 @@ def report(
     settings = load().need("database_url", "epay_account")
     to = err if csv == "-" else out
     with database(settings) as engine:
-        store = ReconciliationStore(engine, settings.epay_account)
+        store = ReconciliationStore(engine, build_accounts(settings).accounts[0])
         totals, daily = store.totals(wanted), store.find(wanted)
         if ours_only:
             if json:

@@ -64,6 +64,12 @@ _MAYBE_FINAL = frozenset({"11"})
 """EPAY's status codes that its documentation does not call final or open (section 6)."""
 
 
+CONFIGURE = (
+    "configure the account and the gateway that it was accepted for (EPAY_ACCOUNT, EPAY_BASE_URL; a"
+    " gateway that only moved: EPAY_FORMER_HOSTS) and act then"
+)
+
+
 class NotAllowed(Exception):
     """The action is refused; the text names the rule, and what to do instead."""
 
@@ -103,6 +109,9 @@ def decide(
     """
     if not decision.person.strip() or not decision.reason.strip():
         raise NotAllowed("an action needs a name and a reason")
+    missing = policy.missing_account(payout)
+    if missing and decision.action is not Action.NOTE:
+        raise NotAllowed(f"{missing}: {CONFIGURE}")
     if payout.status is Status.SUBMITTING and decision.action is not Action.NOTE:
         raise NotAllowed(
             "a worker is sending it at this moment; try again when its lease expires"

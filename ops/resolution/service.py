@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from ops.resolution import actions, approval
-from ops.resolution.actions import ASKS_EPAY, Decision, NotAllowed
+from ops.resolution.actions import ASKS_EPAY, CONFIGURE, Decision, NotAllowed
 from shared.clock import utcnow
 from shared.domain import lifecycle, reports, review
+from shared.domain.accounts import account_key
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
@@ -250,12 +251,11 @@ class ResolutionService:
 
     def _require_own_account(self, payout: PayoutState) -> None:
         """With another account's key EPAY answers `no such order`, whatever the order's state."""
-        if payout.epay_account != self.account:
-            raise NotAllowed(
-                f"it is a payout of {payout.epay_account}, and EPAY_ACCOUNT is"
-                f" {self.account or 'not set'}: EPAY can only be queried with the"
-                " account's own settings"
-            )
+        missing = self.policy.missing_account(payout)
+        if missing is None and account_key(payout.epay_account) != account_key(self.account):
+            missing = f"it is a payout of {payout.epay_account}, and EPAY_ACCOUNT is {self.account}"
+        if missing is not None:
+            raise NotAllowed(f"{missing}: {CONFIGURE}")
 
 
 def _is_unchanged(fresh: PayoutState, ours: PayoutState) -> bool:

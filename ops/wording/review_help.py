@@ -34,6 +34,9 @@ MEANS: Mapping[str, str] = MappingProxyType(
         " sent until a person releases it.",
         review.UNREADABLE: "its account number was encrypted with a key that the workers do not"
         " have. Add the key to ACCOUNT_ENCRYPTION_KEYS: it is sent then.",
+        review.ACCOUNT_NOT_CONFIGURED: "its account or gateway is not configured here: it is not"
+        " sent, queried or rejected. Configure them; if the gateway only moved, name its former"
+        " host in EPAY_FORMER_HOSTS. Then it goes on by itself.",
         review.BOOKS: "the daily reconciliation with EPAY found a difference. Ask EPAY, and"
         " correct your records.",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from shared.config.settings import Settings, SettingsError
+from shared.domain.accounts import ConfiguredAccounts, gateway_of
 from shared.domain.policy import Policy
 from shared.epay.config import EpayConfig
 from shared.storage.encryption import AccountCipher, CipherError
@@ -39,6 +40,19 @@ def build_epay_config(settings: Settings) -> EpayConfig:
         raise SettingsError(str(error)) from error
 
 
+def build_accounts(settings: Settings) -> ConfiguredAccounts:
+    """The account that is configured, at the gateway of EPAY_BASE_URL.
+
+    Raises:
+        SettingsError: EPAY_BASE_URL has a port that is no number.
+    """
+    try:
+        gateway = gateway_of(settings.epay_base_url) or None
+    except ValueError as error:
+        raise SettingsError("EPAY_BASE_URL has a port that is no number") from error
+    return ConfiguredAccounts.one(settings.epay_account, gateway, settings.epay_former_hosts)
+
+
 def build_policy(settings: Settings) -> Policy:
     """The settings that the lifecycle decides by."""
     return Policy(
@@ -52,6 +66,7 @@ def build_policy(settings: Settings) -> Policy:
         refused_codes=settings.epay_refused_codes,
         cap_per_payout=settings.cap_per_payout,
         cap_per_day=settings.cap_per_day,
+        accounts=build_accounts(settings),
     )
 
 

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.config.types import Amounts, Codes, Names, Networks, Positive, Seconds
+from shared.config.types import Amounts, Codes, Hosts, Names, Networks, Positive, Seconds
 from shared.domain.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
 from shared.epay.callbacks import DEFAULT_EXCLUDED
 from shared.epay.config import fault_around
@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     epay_base_url: str = ""
     """Ends in /capi/openapi (docs/epay-gateway.md section 1)."""
     epay_account: str = ""
+    epay_former_hosts: Hosts = ()
+    """Hosts (host or host:port) under which the gateway of EPAY_BASE_URL was reached before."""
     epay_api_key: SecretStr = SecretStr("")
     epay_api_key_previous: SecretStr | None = None
     """During a change of key: EPAY's signatures with it are still accepted."""

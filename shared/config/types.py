@@ -42,6 +42,10 @@ def _some_positive_seconds(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
+def _lower(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part.lower() for part in value)
+
+
 def _amounts(value: object) -> object:
     """`USD:1000,EUR:900.50` as currency -> amount."""
     if isinstance(value, Mapping):
@@ -73,6 +77,7 @@ Codes = Annotated[
 ]
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_parts_or_none)]
 """`none` stands for none: an empty value is one that is not set."""
+Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_lower)]
 Seconds = Annotated[
     tuple[int, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_some_positive_seconds)
 ]

@@ -79,6 +79,8 @@ def reconcile(
     Args:
         asked_at: when the query began.
     """
+    if missing := policy.missing_account(payout):
+        return Comparison(Verdict.UNANSWERED, (missing,)), None
     found = compare(payout, answer, asked_at=asked_at, policy=policy)
     is_final, differs = payout.status in FINAL, found.verdict is Verdict.DIFFERS
     names_order = isinstance(answer, Report) and not payout.epay_order_no and answer.epay_order_no

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from shared.contract import AMOUNT_SCALE, InvalidRequest, PayoutRequest, RequestError, parse_request
+from shared.domain.accounts import ConfiguredAccounts, account_key
 from shared.domain.payout import PayoutState, Status, UnreadableAccount
 
 _COMPARED = ("amount", "currency", "channel_code", "account_no", "remark", "extend_fields")
 
 
 def payout_from_request(
-    kwargs: Mapping[str, Any], *, account: str, now: datetime, nonce: str
+    kwargs: Mapping[str, Any], *, accounts: ConfiguredAccounts, now: datetime, nonce: str
 ) -> tuple[PayoutRequest, PayoutState]:
     """Validate the kwargs of `payouts.request`; the request, and its payout: queued, not stored.
 
     Args:
-        account: the EPAY account that the workers serve.
+        accounts: the EPAY accounts that the workers serve.
         nonce: random; see `PayoutState.nonce`.
 
     Raises:
         InvalidRequest: a field is invalid, or the request is for another account.
     """
     request = parse_request(kwargs)
-    if request.epay_account not in {None, account}:
+    account = accounts.named(request.epay_account)
+    if account is None:
         error = RequestError(
             code="unknown_account",
             field="epay_account",
-            message="is not the account that these workers serve; leave it out",
+            message="is not the account that these workers serve; leave it out"
+            if accounts.default
+            else "must name one of the accounts that these workers serve",
         )
         raise InvalidRequest(error, request.notify)
     payout = PayoutState(
-        epay_account=account,
+        epay_account=account.account,
         merchant_order_no=request.merchant_order_no,
         amount=round(Decimal(request.amount), AMOUNT_SCALE),
         currency=request.currency,
@@ -48,21 +52,44 @@ def payout_from_request(
         due_at=now,
         created_at=now,
         updated_at=now,
+        epay_gateway=account.gateway,
+        order_scope="" if request.epay_account is None else account_key(account.account),
     )
     return request, payout
 
 
-def conflicting_fields(existing: PayoutState, requested: PayoutState) -> list[str]:
+def standing_for(wanted: PayoutState, same_number: Sequence[PayoutState]) -> PayoutState | None:
+    """The existing payout that the request stands for, of those with its number (law 10).
+
+    A request that named no account stands for the payout of any account, its own first.
+    """
+    key = account_key(wanted.epay_account)
+    found = [one for one in same_number if account_key(one.epay_account) == key]
+    if wanted.order_scope == "":
+        found += same_number
+    return found[0] if found else None
+
+
+def conflicting_fields(
+    existing: PayoutState, requested: PayoutState, accounts: ConfiguredAccounts | None = None
+) -> list[str]:
     """The fields in which two payouts of one merchant_order_no differ; empty: the same request.
 
-    `notify` is not compared, nor is an account number that cannot be read.
+    `notify` is not compared, nor is an account number that cannot be read. `epay_gateway` differs
+    if the existing payout is at a gateway that is not configured here: its status says nothing
+    about the requested one.
     """
     hidden = {"account_no"} if isinstance(existing.account_no, UnreadableAccount) else set()
-    return [
+    found = [
         name
         for name in _COMPARED
         if name not in hidden and getattr(existing, name) != getattr(requested, name)
     ]
+    if accounts is not None and accounts.missing(existing.epay_account, existing.epay_gateway):
+        is_known = existing.epay_gateway is not None
+        if not is_known or existing.epay_gateway != requested.epay_gateway:
+            found.append("epay_gateway")
+    return found
 
 
 def conflict(fields: list[str]) -> RequestError:

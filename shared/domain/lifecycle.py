@@ -24,7 +24,12 @@ from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refuse
 from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
 from shared.domain.policy import Policy
 from shared.domain.reports import record_report
-from shared.domain.scheduling import mark_unknown, postpone_to_tomorrow, requeue_unsent
+from shared.domain.scheduling import (
+    hold_if_not_configured,
+    mark_unknown,
+    postpone_to_tomorrow,
+    requeue_unsent,
+)
 from shared.domain.transitions import finish, make_transition, transition
 from shared.domain.witness import Doubt
 
@@ -68,7 +73,8 @@ def claim_for_submission(
     if payout.status is not Status.QUEUED:
         return None
     held = (
-        _hold_if_not_sendable(payout, now, policy)
+        hold_if_not_configured(payout, now=now, policy=policy)
+        or _hold_if_not_sendable(payout, now, policy)
         or _hold_if_unreadable(payout, now)
         or _hold_if_above_cap(payout, now, policy, sent_today)
     )
@@ -156,6 +162,20 @@ def on_lease_expired(payout: PayoutState, *, now: datetime) -> Transition | None
     return make_transition(payout, after, kind="lease_over", actor="sweep", now=now, detail={})
 
 
+def adopt_gateway(payout: PayoutState, *, now: datetime, policy: Policy) -> Transition | None:
+    """Record the gateway of a payout that was accepted before gateways were recorded (law 10).
+
+    None: it has one, or its account is not configured here at exactly one gateway.
+    """
+    after = _with_gateway(payout, policy)
+    if after.epay_gateway == payout.epay_gateway:
+        return None
+    detail = {"epay_gateway": after.epay_gateway}
+    return make_transition(
+        payout, after, kind="gateway_adopted", actor="worker", now=now, detail=detail
+    )
+
+
 def on_conflict(payout: PayoutState, *, now: datetime, conflicting: list[str]) -> Transition:
     """Record a request for the same merchant_order_no with other fields; the payout stays."""
     detail = {"differing": ", ".join(conflicting)}
@@ -163,8 +183,9 @@ def on_conflict(payout: PayoutState, *, now: datetime, conflicting: list[str]) -
 
 
 def _claim(payout: PayoutState, claim_id: str, now: datetime, policy: Policy) -> PayoutState:
+    configured = review.clear_code(_with_gateway(payout, policy), review.ACCOUNT_NOT_CONFIGURED)
     return replace(
-        transition(payout, Status.SUBMITTING),
+        transition(configured, Status.SUBMITTING),
         due_at=now + policy.lease,
         claim_id=claim_id,
         attempts=payout.attempts + 1,
@@ -174,6 +195,13 @@ def _claim(payout: PayoutState, claim_id: str, now: datetime, policy: Policy) ->
         absences=(),
         refusal=None,
     )
+
+
+def _with_gateway(payout: PayoutState, policy: Policy) -> PayoutState:
+    if payout.epay_gateway is not None or policy.accounts is None:
+        return payout
+    found = policy.accounts.find(payout.epay_account, None)
+    return payout if found is None else replace(payout, epay_gateway=found.gateway)
 
 
 def _hold_if_not_sendable(payout: PayoutState, now: datetime, policy: Policy) -> Transition | None:

@@ -79,11 +79,15 @@ class PayoutState:
     finished_at: datetime | None = None
     released_at: datetime | None = None
     """When a person released it from the caps, which do not hold it again."""
+    epay_gateway: str | None = None
+    """The gateway that it is sent to; None: accepted before gateways were recorded (law 10)."""
+    order_scope: str | None = None
+    """Within what its merchant_order_no is unique: an account's key, or "" for all accounts."""
 
 
 _NOT_HASHED = {"id", "sequence", "journal_hash", "due_at", "queries", "updated_at"}
 """Fields that change without an event, or belong to the journal itself."""
-_HASHED_IF_SET = {"released_at"}
+_HASHED_IF_SET = {"released_at", "epay_gateway", "order_scope"}
 """Fields younger than the first journals: part of a digest only if they have a value."""
 SEALED = "sealed"
 """In the detail of an event: its digest covers the stored form of an unreadable account number."""

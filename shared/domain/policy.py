@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from shared.domain import backoff
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.payout import PayoutState
 
 
@@ -33,6 +34,14 @@ class Policy:
     """Currency -> the largest amount that is sent without a person's release."""
     cap_per_day: Mapping[str, Decimal] = field(default_factory=dict)
     """Currency -> the sum that is sent within 24 hours without a person's release."""
+    accounts: ConfiguredAccounts | None = None
+    """The accounts that this process can use (law 10); None: every payout's account is."""
+
+    def missing_account(self, payout: PayoutState) -> str | None:
+        """Why the payout's account or gateway cannot be used here; None: it is configured."""
+        if self.accounts is None:
+            return None
+        return self.accounts.missing(payout.epay_account, payout.epay_gateway)
 
     def within_caps(self, payout: PayoutState) -> bool:
         """Whether no cap can hold the payout, whatever else was sent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.domain.accounts import account_key
 from shared.domain.gateway import Report
 from shared.domain.payout import PayoutState
 
@@ -14,7 +15,7 @@ def mismatches(payout: PayoutState, report: Report) -> list[str]:
     """
     compared = (
         ("merchantOrderNo", report.merchant_order_no, payout.merchant_order_no),
-        ("epayAccount", report.epay_account, payout.epay_account),
+        ("epayAccount", _spelled_alike(report.epay_account, payout), payout.epay_account),
         ("amount", report.amount, payout.amount),
         ("currency", report.currency, payout.currency),
     )
@@ -34,5 +35,11 @@ def names_second_order(payout: PayoutState, report: Report) -> bool:
     """Whether EPAY names another order number under our account and order number (law 13)."""
     if not report.epay_order_no or payout.epay_order_no in {None, report.epay_order_no}:
         return False
-    reported = (report.epay_account, report.merchant_order_no)
+    reported = (_spelled_alike(report.epay_account, payout), report.merchant_order_no)
     return reported == (payout.epay_account, payout.merchant_order_no)
+
+
+def _spelled_alike(reported: str | None, payout: PayoutState) -> str | None:
+    """The reported account; the payout's own if only the spelling differs."""
+    is_same = reported is not None and account_key(reported) == account_key(payout.epay_account)
+    return payout.epay_account if is_same else reported

@@ -12,7 +12,12 @@ from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.domain.redaction import redact_refusal
 from shared.domain.report_match import mismatches, names_second_order
-from shared.domain.scheduling import is_polled, mark_unknown, schedule_next_query
+from shared.domain.scheduling import (
+    hold_if_not_configured,
+    is_polled,
+    mark_unknown,
+    schedule_next_query,
+)
 from shared.domain.transitions import (
     FINAL,
     STATUS_OF_EPAY_CODE,
@@ -40,6 +45,8 @@ def on_query_answer(
     Args:
         asked_at: when the query began; its answer does not cover what was sent later.
     """
+    if policy.missing_account(payout):  # whoever answered, it was not this payout's account
+        return hold_if_not_configured(payout, now=now, policy=policy)
     if isinstance(answer, Report):
         return record_report(payout, answer, "query", now=now, policy=policy, jitter=jitter)
     if not is_polled(payout):
@@ -47,10 +54,12 @@ def on_query_answer(
     if isinstance(answer, Refused):
         refused = redact_refusal(answer, payout.account_no)
         return _on_query_refused(payout, refused, asked_at, now, policy, jitter)
-    after = schedule_next_query(payout, now, policy, jitter, count_query=False)
+    configured = review.clear_code(payout, review.ACCOUNT_NOT_CONFIGURED)
+    after = schedule_next_query(configured, now, policy, jitter, count_query=False)
     if review.same_reason(after, payout):
         return Transition(payout, after)
-    return make_transition(payout, after, kind="overdue", actor="query", now=now, detail={})
+    kind = "overdue" if after.review_reason else "account_configured"
+    return make_transition(payout, after, kind=kind, actor="query", now=now, detail={})
 
 
 def on_callback(
@@ -93,6 +102,11 @@ def record_report(
         flagged = _flag_conflict(payout, report, f"{source} says {message}", now)
         detail["disagrees"] = message
         after = _end_request(replace(flagged, absences=()), source, now, policy, jitter)
+    elif missing := policy.missing_account(payout):
+        detail["disagrees"] = missing
+        after = payout
+        if payout.status not in FINAL:
+            after = review.flag(payout, review.ACCOUNT_NOT_CONFIGURED, missing, now)
     elif payout.status in FINAL:
         after = _on_report_after_final(payout, report, source, now)
     else:
@@ -181,7 +195,8 @@ def _on_query_refused(
 ) -> Transition:
     """EPAY refused the query: "no such order" counts as an absence (law 3), any other code not."""
     message = str(refused)
-    after = schedule_next_query(payout, now, policy, jitter)
+    configured = review.clear_code(payout, review.ACCOUNT_NOT_CONFIGURED)
+    after = schedule_next_query(configured, now, policy, jitter)
     if refused.code in policy.not_found_codes:
         kind = "no_such_order"
         after = _apply_absence(after, message, asked_at, now, policy)

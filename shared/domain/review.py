@@ -25,6 +25,7 @@ ABOVE_CAP = "above_cap"
 ABOVE_DAY_CAP = "above_day_cap"
 BOOKS = "books"
 UNREADABLE = "unreadable"
+ACCOUNT_NOT_CONFIGURED = "account_not_configured"
 
 HELD = frozenset({ABOVE_CAP, ABOVE_DAY_CAP})
 """Reasons that keep a payout from being sent until a person releases it."""
@@ -81,6 +82,12 @@ def awaits_release(payout: PayoutState) -> bool:
 def clear_review(payout: PayoutState) -> PayoutState:
     """Remove the review reason, whatever it is."""
     return replace(payout, review_reason=None, review_since=None)
+
+
+def clear_code(payout: PayoutState, code: str) -> PayoutState:
+    """Remove the review reason if it has this code."""
+    is_it = payout.review_reason is not None and code_of(payout.review_reason) == code
+    return clear_review(payout) if is_it else payout
 
 
 def same_reason(payout: PayoutState, before: PayoutState) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain import backoff, review
-from shared.domain.payout import PayoutState, Status
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
-from shared.domain.transitions import transition
+from shared.domain.transitions import make_transition, transition
 
 POLLED = frozenset({Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL})
 """The statuses in which EPAY is queried."""
@@ -62,3 +62,23 @@ def requeue_unsent(
 def postpone_to_tomorrow(payout: PayoutState, now: datetime) -> PayoutState:
     """Set `due_at` a day ahead: a person must act before the payout is sent."""
     return replace(payout, due_at=now + backoff.DAILY)
+
+
+def hold_if_not_configured(
+    payout: PayoutState, *, now: datetime, policy: Policy
+) -> Transition | None:
+    """Hold an open payout whose account or gateway is not configured here, in review (law 10).
+
+    It is looked at again after the last step of `submit_backoff`, and clears its own flag then.
+    None: it is configured, or is final, or a worker has it.
+    """
+    reason = policy.missing_account(payout)
+    if reason is None or not (is_polled(payout) or payout.status is Status.QUEUED):
+        return None
+    waiting = replace(payout, due_at=now + timedelta(seconds=policy.submit_backoff[-1]))
+    held = review.flag(waiting, review.ACCOUNT_NOT_CONFIGURED, reason, now)
+    if review.same_reason(held, payout):
+        return Transition(payout, waiting)
+    return make_transition(
+        payout, held, kind="held", actor="worker", now=now, detail={"reason": reason}
+    )

@@ -14,9 +14,14 @@ from alembic.util import CommandError
 from sqlalchemy import Engine, text
 
 from shared.config.settings import Settings
+from shared.domain.accounts import ConfiguredAccounts
 from shared.observability import health
 from shared.storage import migrate
 
+_OPEN_BY_ACCOUNT = text(
+    "SELECT epay_account, epay_gateway, count(*) AS count FROM payout WHERE due_at IS NOT NULL"
+    " GROUP BY epay_account, epay_gateway ORDER BY epay_account, epay_gateway"
+)
 _REDIS_TIMEOUT_SECONDS = 5
 _MIN_REDIS = (6, 2)
 _CLUSTER = (
@@ -141,6 +146,24 @@ def note_database(engine: Engine) -> list[str]:
         " newest payouts. Sending then stops until `payouts recover` has run."
     )
     return [words]
+
+
+def unconfigured_accounts(engine: Engine, accounts: ConfiguredAccounts) -> list[str]:
+    """The open payouts whose account or gateway is not configured here, in words (law 10).
+
+    They wait: a process starts nevertheless.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: it does not answer.
+    """
+    with engine.connect() as connection:
+        rows = connection.execute(_OPEN_BY_ACCOUNT).all()
+    return [
+        f"{row.count} open payouts wait: {missing}. Configure that account and gateway (a gateway"
+        " that only moved: EPAY_FORMER_HOSTS), or use the database that belongs to this account."
+        for row in rows
+        if (missing := accounts.missing(row.epay_account, row.epay_gateway))
+    ]
 
 
 def describe_database(engine: Engine) -> str:

@@ -12,7 +12,8 @@ from datetime import datetime
 from sqlalchemy import Connection, select, text
 
 from shared.domain import lifecycle
-from shared.domain.intake import conflicting_fields
+from shared.domain.accounts import ConfiguredAccounts
+from shared.domain.intake import conflicting_fields, standing_for
 from shared.domain.payout import PayoutState
 from shared.identifiers import without_ruin
 from shared.storage.encryption import AccountCipher
@@ -21,12 +22,14 @@ from shared.storage.statements import PAYOUT
 from shared.storage.tables import WITHOUT_RUIN
 from shared.storage.write_transitions import insert_transitions
 
-_EXISTING = select(PAYOUT).where(
-    text("epay_account = :account AND merchant_order_no = ANY(CAST(:order_nos AS text[]))")
+_EXISTING = (
+    select(PAYOUT)
+    .where(text("merchant_order_no = ANY(CAST(:order_nos AS text[]))"))
+    .order_by(PAYOUT.c.id)
 )
 
 _ALIKE = select(PAYOUT.c.merchant_order_no).where(
-    text(f"epay_account = :account AND {WITHOUT_RUIN} = ANY(CAST(:keys AS text[]))")
+    text(f"{WITHOUT_RUIN} = ANY(CAST(:keys AS text[]))")
 )
 
 
@@ -47,13 +50,13 @@ def insert_or_compare(
     now: datetime,
     due_at: datetime,
     cipher: AccountCipher,
+    accounts: ConfiguredAccounts,
 ) -> list[IntakeResult]:
     """Insert the payouts as queued; an existing payout of the same order number is not changed.
 
     Waits for another open transaction that inserted the same order number.
 
     Args:
-        wanted: payouts of one EPAY account.
         due_at: from when on the sweep dispatches the new ones.
     """
     transitions = [lifecycle.accept_queued(payout, now=now, due_at=due_at) for payout in wanted]
@@ -63,34 +66,41 @@ def insert_or_compare(
     return [
         IntakeResult(new, is_new=True)
         if new is not None
-        else compare_with_existing(existing[payout.merchant_order_no], payout)
+        else compare_with_existing(existing[payout.merchant_order_no], payout, accounts)
         for payout, new in zip(wanted, inserted, strict=True)
     ]
 
 
-def compare_with_existing(existing: PayoutState, wanted: PayoutState) -> IntakeResult:
+def compare_with_existing(
+    existing: PayoutState, wanted: PayoutState, accounts: ConfiguredAccounts
+) -> IntakeResult:
     """The result of a request whose order number belongs to an existing payout."""
-    return IntakeResult(
-        existing, is_new=False, conflicting=tuple(conflicting_fields(existing, wanted))
-    )
+    conflicting = conflicting_fields(existing, wanted, accounts)
+    return IntakeResult(existing, is_new=False, conflicting=tuple(conflicting))
 
 
 def find_existing(
     connection: Connection, wanted: Sequence[PayoutState], cipher: AccountCipher
 ) -> dict[str, PayoutState]:
-    """The existing payouts with the order numbers of `wanted` (one EPAY account), by number."""
+    """The existing payouts for which the requests of `wanted` stand, by order number."""
     if not wanted:
         return {}
-    values = {
-        "account": wanted[0].epay_account,
-        "order_nos": [payout.merchant_order_no for payout in wanted],
+    values = {"order_nos": [payout.merchant_order_no for payout in wanted]}
+    same_number: dict[str, list[PayoutState]] = {}
+    for row in connection.execute(_EXISTING, values):
+        found = payout_from_row(row, cipher)
+        same_number.setdefault(found.merchant_order_no, []).append(found)
+    standing = {
+        payout.merchant_order_no: standing_for(
+            payout, same_number.get(payout.merchant_order_no, ())
+        )
+        for payout in wanted
     }
-    found = [payout_from_row(row, cipher) for row in connection.execute(_EXISTING, values)]
-    return {payout.merchant_order_no: payout for payout in found}
+    return {order_no: payout for order_no, payout in standing.items() if payout is not None}
 
 
 def find_alike(connection: Connection, wanted: Sequence[PayoutState]) -> dict[str, str]:
-    """Which order numbers of `wanted` (one EPAY account) equal another stored one but for ruin.
+    """Which order numbers of `wanted` equal another stored one, of any account, but for ruin.
 
     A number that is stored itself is left out.
 
@@ -100,10 +110,7 @@ def find_alike(connection: Connection, wanted: Sequence[PayoutState]) -> dict[st
     if not wanted:
         return {}
     order_nos = {payout.merchant_order_no for payout in wanted}
-    values = {
-        "account": wanted[0].epay_account,
-        "keys": list(map(without_ruin, order_nos)),
-    }
+    values = {"keys": list(map(without_ruin, order_nos))}
     stored = {row.merchant_order_no for row in connection.execute(_ALIKE, values)}
     by_key = {without_ruin(order_no): order_no for order_no in sorted(stored)}
     return {

@@ -10,7 +10,15 @@ from typing import Any
 
 from sqlalchemy import Engine, Executable, Row, text
 
+from shared.domain.accounts import ConfiguredAccount, account_key
 from shared.domain.daily_reconciliation import Verdict, day_bounds, latest_day
+from shared.storage.statements import account_key_sql
+
+_OURS = (
+    f"{account_key_sql()} = :account_key AND"
+    " (CAST(:gateways AS text[]) IS NULL OR epay_gateway IS NULL OR epay_gateway = ANY(:gateways))"
+)
+"""The payouts of the configured account, however it was spelled, at its gateway (law 10)."""
 
 LOOK_BACK = timedelta(days=6)
 """Days missed are made up for, back to this long before the latest day."""
@@ -41,10 +49,10 @@ _FINISH = text(
     " AND last_id = :expected AND finished_at IS NULL RETURNING *"
 )
 ORDERS = text(
-    """
+    f"""
 WITH of_day AS MATERIALIZED (
     SELECT id, merchant_order_no FROM payout
-    WHERE created_at >= :begin AND created_at < :end AND epay_account = :epay_account
+    WHERE created_at >= :begin AND created_at < :end AND {_OURS}
     AND id > :last_id
 )
 SELECT id, merchant_order_no FROM of_day ORDER BY id LIMIT :limit
@@ -52,12 +60,12 @@ SELECT id, merchant_order_no FROM of_day ORDER BY id LIMIT :limit
 )
 """Materialized: the planner would otherwise scan the whole primary key for so few rows."""
 SAMPLED = text(
-    """
+    f"""
 WITH of_day AS MATERIALIZED (
     SELECT id, merchant_order_no, row_number() OVER (ORDER BY id) - 1 AS nth,
         count(*) OVER () AS total
     FROM payout
-    WHERE created_at >= :begin AND created_at < :end AND epay_account = :epay_account
+    WHERE created_at >= :begin AND created_at < :end AND {_OURS}
 )
 SELECT id, merchant_order_no FROM of_day
 WHERE id > :last_id AND nth * CAST(:sample AS bigint) % total < CAST(:sample AS bigint)
@@ -67,7 +75,7 @@ ORDER BY id LIMIT :limit
 _TOTALS = text(
     "SELECT status, currency, count(*) AS count, sum(amount) AS amount,"
     " coalesce(sum(fee), 0) AS fee FROM payout WHERE created_at >= :begin AND created_at < :end"
-    " AND epay_account = :epay_account GROUP BY status, currency ORDER BY status, currency"
+    f" AND {_OURS} GROUP BY status, currency ORDER BY status, currency"
 )
 
 
@@ -98,9 +106,15 @@ class Total:
 class ReconciliationStore:
     """The daily reconciliation of one EPAY account. Each call is one transaction."""
 
-    def __init__(self, engine: Engine, epay_account: str) -> None:
+    def __init__(self, engine: Engine, account: ConfiguredAccount) -> None:
         self._engine = engine
-        self._account = epay_account
+        epay_account = account.account
+        gateways = account.gateway and [account.gateway, *account.former_gateways]
+        self._always = {
+            "epay_account": epay_account,
+            "account_key": account_key(epay_account),
+            "gateways": gateways,
+        }
         self._mark = f"books {epay_account}"
 
     def open_day(self, now: datetime, after: timedelta) -> date | None:
@@ -174,7 +188,7 @@ class ReconciliationStore:
 
     def _all(self, statement: Executable, values: dict[str, Any]) -> list[Row[Any]]:
         with self._engine.begin() as connection:
-            found = connection.execute(statement, {"epay_account": self._account, **values})
+            found = connection.execute(statement, self._always | values)
             return list(found.all()) if found.returns_rows else []
 
     def _one(self, statement: Executable, values: dict[str, Any]) -> Row[Any] | None:

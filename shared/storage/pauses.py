@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Engine, RowMapping, func, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
+from shared.domain.accounts import account_key
 from shared.domain.payout import PayoutState, Status
 from shared.storage.tables import metadata
 
@@ -41,7 +42,10 @@ class Scope:
     def covers(self, payout: PayoutState) -> bool:
         """Whether the payout is held."""
         return (
-            self.epay_account in {None, payout.epay_account}
+            (
+                self.epay_account is None
+                or account_key(self.epay_account) == account_key(payout.epay_account)
+            )
             and self.channel_code in {None, payout.channel_code}
             and self.currency in {None, payout.currency}
         )

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Select, select
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.domain.accounts import account_key
+from shared.domain.intake import standing_for
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
 from shared.storage import outbox, refused_requests
@@ -25,6 +27,8 @@ from shared.storage.refused_requests import Refusal
 from shared.storage.row_mapping import dumps, open_account, payout_from_row
 from shared.storage.statements import (
     BY_IDS,
+    BY_NUMBER,
+    BY_NUMBER_OF_ACCOUNT_FIRST,
     CAP_LOCK,
     CLAIM_DUE,
     EXPIRED_LEASES,
@@ -34,6 +38,7 @@ from shared.storage.statements import (
     SENT_SINCE,
     STORED_ACCOUNTS,
     UNMATCHED_EVENT,
+    WITHOUT_GATEWAY,
 )
 from shared.storage.write_transitions import (
     apply_transitions,
@@ -61,6 +66,8 @@ class ClaimedKey(NamedTuple):
     id: int
     merchant_order_no: str
     status: Status
+    epay_account: str
+    epay_gateway: str | None
 
 
 class Reencrypted(NamedTuple):
@@ -134,9 +141,10 @@ class PayoutStore:
     def update_by_order_no(
         self, epay_account: str, merchant_order_no: str, decide: Decide
     ) -> PayoutState | None:
-        """`update` for a payout known by its order number."""
-        wanted = _by_order_no(epay_account, merchant_order_no).with_for_update()
-        return next(iter(self._update(wanted, {}, decide)), None)
+        """`update` for the payout of an order number: that account's, else another's."""
+        wanted = BY_NUMBER_OF_ACCOUNT_FIRST.with_for_update()
+        values = {"order_no": merchant_order_no, "account_key": account_key(epay_account)}
+        return next(iter(self._update(wanted, values, decide)), None)
 
     def update_within_cap(
         self, payout: PayoutState, since: datetime, decide: DecideWithin
@@ -150,7 +158,8 @@ class PayoutStore:
             raise PoolTimeout("other claims of this process wait for the cap")
         try:
             with self.engine.begin() as connection:
-                values = {"epay_account": payout.epay_account, "currency": payout.currency}
+                key = account_key(payout.epay_account)
+                values = {"account_key": key, "currency": payout.currency}
                 connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
                 sent = connection.execute(SENT_SINCE, {**values, "since": since}).scalar_one()
                 wanted, ids = BY_IDS.with_for_update(), {"ids": [payout.id]}
@@ -183,6 +192,18 @@ class PayoutStore:
         with self._single.connect() as connection:
             row = connection.execute(_by_order_no(epay_account, merchant_order_no)).one_or_none()
             return None if row is None else payout_from_row(row, self._cipher)
+
+    def find_standing(self, wanted: PayoutState) -> PayoutState | None:
+        """The payout that a request stands for; see `shared.domain.intake.standing_for`."""
+        with self._single.connect() as connection:
+            rows = connection.execute(BY_NUMBER, {"order_no": wanted.merchant_order_no})
+            return standing_for(wanted, [payout_from_row(row, self._cipher) for row in rows])
+
+    def ids_without_gateway(self, after_id: int, limit: int) -> list[int]:
+        """The next open payouts that were accepted before gateways were recorded."""
+        with self._single.connect() as connection:
+            rows = connection.execute(WITHOUT_GATEWAY, {"last": after_id, "limit": limit})
+            return [row.id for row in rows]
 
     def get_claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         """Those of the payouts whose `due_at` still is the sweep's lease; None: all of them."""
@@ -279,7 +300,8 @@ class PayoutStore:
 
 
 def _key(row: Any) -> ClaimedKey:
-    return ClaimedKey(row.id, row.merchant_order_no, Status(row.status))
+    status = Status(row.status)
+    return ClaimedKey(row.id, row.merchant_order_no, status, row.epay_account, row.epay_gateway)
 
 
 def _by_order_no(epay_account: str, merchant_order_no: str) -> Select[Any]:

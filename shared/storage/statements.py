@@ -21,7 +21,7 @@ EVENT = metadata.tables["payout_event"]
 _FIELDS = [field.name for field in fields(PayoutState)]
 _NEVER_CHANGED = (
     "id epay_account merchant_order_no amount currency channel_code account_no remark"
-    " extend_fields notify nonce created_at"
+    " extend_fields notify nonce created_at order_scope"
 )
 INSERTED = [name for name in _FIELDS if name != "id"]
 CHANGED = [name for name in _FIELDS if name not in _NEVER_CHANGED.split()]
@@ -50,14 +50,24 @@ journal AS (
 SELECT nth, id FROM moved
 """
 
+
+def account_key_sql(row: str = "payout") -> str:
+    """The SQL of `shared.domain.accounts.account_key` for the account of a row."""
+    return f"lower(btrim({row}.epay_account, E' \\t\\r\\n'))"
+
+
 INSERT = text(
     f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(nth int, {_typed(PAYOUT, INSERTED)})
 ), new AS (
     INSERT INTO payout ({", ".join(INSERTED)}) SELECT {", ".join(INSERTED)} FROM wanted
+    WHERE NOT EXISTS (
+        SELECT FROM payout p WHERE p.merchant_order_no = wanted.merchant_order_no
+        AND (wanted.order_scope = '' OR {account_key_sql("p")} = {account_key_sql("wanted")})
+    )
     ORDER BY epay_account, merchant_order_no
-    ON CONFLICT (epay_account, merchant_order_no) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING id, epay_account, merchant_order_no
 ), moved AS (
     SELECT wanted.nth, new.id FROM new JOIN wanted USING (epay_account, merchant_order_no)
@@ -96,13 +106,14 @@ WITH mark AS (
 UPDATE payout SET due_at = :until WHERE EXISTS (SELECT FROM mark) AND id IN (
     SELECT id FROM payout WHERE due_at <= :now AND status <> 'submitting'
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
-) RETURNING id, merchant_order_no, status
+) RETURNING id, merchant_order_no, status, epay_account, epay_gateway
 """
 )
 
 CAP_LOCK = text("SELECT pg_advisory_xact_lock(:key, hashtext(:currency))")
 SENT_SINCE = text(
-    "SELECT coalesce(sum(amount), 0) FROM payout WHERE epay_account = :epay_account"
+    "SELECT coalesce(sum(amount), 0) FROM payout"
+    f" WHERE {account_key_sql()} = :account_key"
     " AND currency = :currency AND first_sent_at > :since"
     " AND status NOT IN ('rejected', 'failed', 'cancelled')"
 )
@@ -117,8 +128,25 @@ EXPIRED_LEASES = (
 
 _AMONG = text("id = ANY(CAST(:ids AS bigint[]))")
 BY_IDS = select(PAYOUT).where(_AMONG).order_by(PAYOUT.c.id)
+BY_NUMBER = select(PAYOUT).where(text("merchant_order_no = :order_no")).order_by(PAYOUT.c.id)
+BY_NUMBER_OF_ACCOUNT_FIRST = (
+    select(PAYOUT)
+    .where(text("merchant_order_no = :order_no"))
+    .order_by(text(f"{account_key_sql()} = :account_key DESC"), PAYOUT.c.id)
+    .limit(1)
+)
+WITHOUT_GATEWAY = text(
+    "SELECT id FROM payout WHERE due_at IS NOT NULL AND epay_gateway IS NULL AND id > :last"
+    " ORDER BY id LIMIT :limit"
+)
 KEYS_BY_IDS = (
-    select(PAYOUT.c.id, PAYOUT.c.merchant_order_no, PAYOUT.c.status)
+    select(
+        PAYOUT.c.id,
+        PAYOUT.c.merchant_order_no,
+        PAYOUT.c.status,
+        PAYOUT.c.epay_account,
+        PAYOUT.c.epay_gateway,
+    )
     .where(_AMONG)
     .order_by(PAYOUT.c.id)
 )

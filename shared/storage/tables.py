@@ -90,6 +90,7 @@ class Payout(Table, table=True):
         Index("payout_created_idx", "created_at"),
         Index("payout_sent_idx", "currency", "first_sent_at"),
         Index("payout_alike_idx", text(WITHOUT_RUIN)),
+        Index("payout_order_idx", "merchant_order_no", "order_scope", unique=True),
     )
 
     id: int | None = Field(
@@ -125,6 +126,8 @@ class Payout(Table, table=True):
     updated_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     finished_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
     released_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+    epay_gateway: str | None = Field(default=None, sa_type=Text)
+    order_scope: str | None = Field(default=None, sa_type=Text)
 
 
 class PayoutEvent(Table, table=True):

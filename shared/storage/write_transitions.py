@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import TextClause
 
 from shared.domain import review
+from shared.domain.accounts import account_key
 from shared.domain.notifications import messages_for
 from shared.domain.payout import PayoutState, Transition
 from shared.domain.redaction import redact
@@ -43,7 +44,8 @@ def insert_transitions(
     """
     first: dict[tuple[str, str], int] = {}
     for nth, transition in enumerate(transitions):
-        first.setdefault((transition.after.epay_account, transition.after.merchant_order_no), nth)
+        account = account_key(transition.after.epay_account)
+        first.setdefault((account, transition.after.merchant_order_no), nth)
     tried = list(first.values())
     rows = [
         payout_row(transitions[nth].after, INSERTED)

@@ -20,6 +20,7 @@ _GUARDED = (
     "expire_leases",
     "claim_due",
     "find",
+    "find_standing",
     "get_claimed",
     "get_claimed_keys",
     "record_unmatched_event",

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from shared.domain.accounts import account_key
+from shared.domain.intake import standing_for
 from shared.domain.notifications import Message, messages_for
 from shared.domain.payout import (
     JournalEvent,
@@ -72,7 +74,10 @@ class MemoryStore:
     def update_by_order_no(
         self, epay_account: str, merchant_order_no: str, decide: Decide
     ) -> PayoutState | None:
-        standing = self.find(epay_account, merchant_order_no)
+        key = account_key(epay_account)
+        same = [row for row in self.rows.values() if row.merchant_order_no == merchant_order_no]
+        same.sort(key=lambda row: (account_key(row.epay_account) != key, row.id))
+        standing = same[0] if same else None
         return self._update([standing], decide)[0] if standing else None
 
     def update_within_cap(
@@ -83,7 +88,7 @@ class MemoryStore:
             (
                 row.amount
                 for row in self.rows.values()
-                if row.epay_account == payout.epay_account
+                if account_key(row.epay_account) == account_key(payout.epay_account)
                 and row.currency == payout.currency
                 and row.first_sent_at is not None
                 and row.first_sent_at > since
@@ -114,7 +119,7 @@ class MemoryStore:
         due.sort(key=lambda row: (row.due_at, row.id))
         for row in due[:limit]:
             self.rows[row.id] = replace(row, due_at=until)
-        return [ClaimedKey(row.id, row.merchant_order_no, row.status) for row in due[:limit]]
+        return [_claimed_key(row) for row in due[:limit]]
 
     def find(self, epay_account: str, merchant_order_no: str) -> PayoutState | None:
         key = (epay_account, merchant_order_no)
@@ -126,6 +131,11 @@ class MemoryStore:
     def _read(self, row: PayoutState) -> PayoutState:
         return sealed(row) if row.id in self.locked else row
 
+    def find_standing(self, wanted: PayoutState) -> PayoutState | None:
+        number = wanted.merchant_order_no
+        same = [self._read(row) for row in self.rows.values() if row.merchant_order_no == number]
+        return standing_for(wanted, sorted(same, key=lambda row: row.id))
+
     def get_claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         found = [self.rows[payout_id] for payout_id in sorted(set(payout_ids) & self.rows.keys())]
         return [self._read(row) for row in found if lease is None or row.due_at == lease]
@@ -133,10 +143,7 @@ class MemoryStore:
     def get_claimed_keys(
         self, payout_ids: Sequence[int], lease: datetime | None
     ) -> list[ClaimedKey]:
-        return [
-            ClaimedKey(row.id, row.merchant_order_no, row.status)
-            for row in self.get_claimed(payout_ids, lease)
-        ]
+        return [_claimed_key(row) for row in self.get_claimed(payout_ids, lease)]
 
     def record_unmatched_event(
         self, kind: str, actor: str, detail: dict[str, Any], now: datetime
@@ -203,7 +210,7 @@ class MemoryStore:
             outgoing.sent = True
 
     def _insert_one(self, step: Transition) -> PayoutState | None:
-        if self.find(step.after.epay_account, step.after.merchant_order_no):
+        if self.find_standing(step.after):
             return None
         payout = replace(step.after, id=len(self.rows) + 1)
         self.events[payout.id] = []
@@ -247,3 +254,7 @@ class MemoryStore:
         assert (payout.finished_at is not None) == final, "finished_at if final"
         assert payout.status is not Status.SUBMITTING or payout.claim_id, "submitting is claimed"
         assert (payout.review_reason is None) == (payout.review_since is None), "review has since"
+
+
+def _claimed_key(row: PayoutState) -> ClaimedKey:
+    return ClaimedKey(row.id, row.merchant_order_no, row.status, row.epay_account, row.epay_gateway)

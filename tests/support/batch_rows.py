@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from ops.batch.csv_reader import Sheet
 from ops.batch.row_validation import Line, RowValidator
+from shared.domain.accounts import ConfiguredAccounts
 
 ACCOUNT = "test2020@epay.com"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -21,7 +22,7 @@ def sheet(text: str | bytes) -> Sheet:
 def lines(text: str | bytes, *, allow_alike: bool = False) -> list[Line]:
     """The result for each row of the text, whose first line is the header."""
     table = sheet(text)
-    validator = RowValidator(ACCOUNT, NOW, allow_alike=allow_alike)
+    validator = RowValidator(ConfiguredAccounts.one(ACCOUNT), NOW, allow_alike=allow_alike)
     return [validator.validate(row) for row in table.rows()]
 
 

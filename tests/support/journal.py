@@ -40,8 +40,9 @@ def independent_row_hash(payout: PayoutState) -> str:
     """The digest of a payout in the journal."""
     names = [field.name for field in fields(PayoutState) if field.name not in MOVING]
     values = {name: getattr(payout, name) for name in names}
-    if values["released_at"] is None:
-        del values["released_at"]  # the column is younger than the first journals
+    for name in ("released_at", "epay_gateway", "order_scope"):
+        if not values[name]:
+            del values[name]  # the column is younger than the first journals
     return sha256_of(canonical(values))
 
 

@@ -20,7 +20,8 @@ def callback(ctx: Context, message: CallbackMessage) -> str | None:
             return reports.on_callback(payout, report, now=now, policy=ctx.policy, jitter=jitter)
         return reports.on_unverified_callback(payout, now=now, detail=_claims(message))
 
-    payout = ctx.store.update_by_order_no(ctx.account, message.merchant_order_no, decide)
+    account = message.epay_account or ctx.account
+    payout = ctx.store.update_by_order_no(account, message.merchant_order_no, decide)
     if payout is None:
         kind = "stray_callback" if message.verified else "stray_callback_unverified"
         actor = "epay" if message.verified else "anybody"

@@ -44,7 +44,7 @@ def reconcile_day(ctx: Context) -> int:
     twice, in two ticks or after a crash, changes nothing.
     """
     began = ctx.clock()
-    store = ReconciliationStore(ctx.store.engine, ctx.account)
+    store = ReconciliationStore(ctx.store.engine, ctx.accounts.accounts[0])
     day = store.open_day(began, ctx.books_after)
     if day is None:
         return 0

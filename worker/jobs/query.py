@@ -17,17 +17,36 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
     The requests run concurrently. Answers that arrive together are recorded in one commit. No
     database connection is held meanwhile (law 9).
     """
-    orders = {
-        claimed.id: claimed.merchant_order_no
+    polled = [
+        claimed
         for claimed in ctx.store.get_claimed_keys(payout_ids, lease)
         if claimed.status in scheduling.POLLED
-    }
+    ]
+    accounts = ctx.policy.accounts
+    elsewhere = [
+        claimed.id
+        for claimed in polled
+        if accounts and accounts.missing(claimed.epay_account, claimed.epay_gateway)
+    ]
+    _hold(ctx, elsewhere)
+    orders = {one.id: one.merchant_order_no for one in polled if one.id not in elsewhere}
     asked_at = ctx.clock()
     answered = 0
     for wave in ctx.query_many(orders, ctx.policy.lease) if orders else ():
         record(ctx, dict(wave), asked_at)
         answered += len(wave)
     return answered
+
+
+def _hold(ctx: Context, payout_ids: Sequence[int]) -> None:
+    """Hold payouts whose account is not configured here; EPAY is not asked about them (law 10)."""
+    now = ctx.clock()
+
+    def decide(payout: PayoutState) -> Transition | None:
+        return scheduling.hold_if_not_configured(payout, now=now, policy=ctx.policy)
+
+    if payout_ids:
+        ctx.store.update_many(payout_ids, decide)
 
 
 def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) -> list[PayoutState]:

@@ -41,7 +41,7 @@ def request(
     """
     try:
         asked, wanted = payout_from_request(
-            kwargs, account=ctx.account, now=ctx.clock(), nonce=secrets.token_hex(16)
+            kwargs, accounts=ctx.accounts, now=ctx.clock(), nonce=secrets.token_hex(16)
         )
     except InvalidRequest as invalid:
         return _refuse(ctx, kwargs, invalid, source)
@@ -112,7 +112,7 @@ def _answer_repeated(
     permit: Permit | None,
 ) -> RequestResult:
     """The merchant_order_no exists: from this execution, the same request, or another payout."""
-    standing = ctx.store.find(wanted.epay_account, wanted.merchant_order_no)
+    standing = ctx.store.find_standing(wanted)
     if standing is None:
         msg = f"payout {wanted.merchant_order_no} was refused as a duplicate and is not there"
         raise LookupError(msg)
@@ -120,7 +120,7 @@ def _answer_repeated(
         # The database did not confirm our commit of the claim, but it was made.
         permit = permit or ctx.send_guard.recover_permit(standing)
         return _result(submit_claimed(ctx, standing, permit), duplicate=False)
-    if fields := conflicting_fields(standing, wanted):
+    if fields := conflicting_fields(standing, wanted, ctx.accounts):
         return _conflict(ctx, asked, standing, fields)
     messages = notifications.messages_for_duplicate(standing, asked.notify)
     if messages:

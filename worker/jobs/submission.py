@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import structlog
 
-from shared.domain import lifecycle
+from shared.domain import lifecycle, scheduling
 from shared.domain.gateway import CreateOrder, NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
 from shared.domain.witness import Doubt
@@ -26,6 +26,8 @@ def submit_queued(ctx: Context, payout: PayoutState, claim_id: str) -> PayoutSta
 
     The payout is touched only while its due_at is that of `payout`: otherwise another task has it.
     """
+    if ctx.policy.missing_account(payout):
+        return _hold_if_not_configured(ctx, payout)
     checked = ctx.send_guard.check(payout, max_wait=_MAX_WAIT)
     if isinstance(checked, Defer | Reject):
         return _apply_refusal(ctx, payout, checked)
@@ -72,6 +74,17 @@ def submit_claimed(ctx: Context, payout: PayoutState, permit: Permit) -> PayoutS
         return payout
 
 
+def _hold_if_not_configured(ctx: Context, payout: PayoutState) -> PayoutState:
+    now = ctx.clock()
+
+    def decide(fresh: PayoutState) -> Transition | None:
+        if fresh.due_at != payout.due_at:
+            return None
+        return scheduling.hold_if_not_configured(fresh, now=now, policy=ctx.policy)
+
+    return ctx.store.update(payout.id, decide) or payout
+
+
 def _apply_refusal(ctx: Context, payout: PayoutState, refusal: Defer | Reject) -> PayoutState:
     now = ctx.clock()
 
@@ -109,6 +122,9 @@ def _create(ctx: Context, payout: PayoutState, permit: Permit) -> OrderAnswer:
     """
     if isinstance(payout.account_no, UnreadableAccount):
         return NeverSent("its account number cannot be decrypted")
+    if (reason := ctx.policy.missing_account(payout)) is not None:
+        permit.release()
+        return NeverSent(reason)
     if (reason := permit.confirm()) is not None:
         return NeverSent(reason)
     lease_ends = payout.due_at

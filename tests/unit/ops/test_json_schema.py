@@ -16,6 +16,7 @@ from jsonschema_rs import Draft202012Validator
 from ops.json_schema import SCHEMAS, outcome_schema, request_schema
 from shared.contract import InvalidRequest, Notify, PayoutOutcome, parse_request
 from shared.domain import lifecycle, notifications
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.intake import conflict, payout_from_request
 from shared.domain.payout import Status
 from shared.domain.policy import Policy
@@ -129,7 +130,9 @@ def test_of_amounts_both_say_the_same(amount: str) -> None:
 
 def messages() -> list[PayoutOutcome]:
     """One of each kind that a requesting app gets."""
-    asked, wanted = payout_from_request(WHOLE, account="test2020@epay.com", now=NOW, nonce="n")
+    asked, wanted = payout_from_request(
+        WHOLE, accounts=ConfiguredAccounts.one("test2020@epay.com"), now=NOW, nonce="n"
+    )
     accepted = lifecycle.accept(wanted, claim_id="c", now=NOW, policy=Policy())
     ended = finish(replace(accepted.after, fee=Decimal("0.10")), Status.REJECTED, NOW)
     end = make_transition(accepted.after, ended, kind="ended", actor="query", now=NOW, detail={})

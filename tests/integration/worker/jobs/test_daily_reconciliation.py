@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from sandbox.orders import Order
 from shared.config.settings import Settings
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.daily_reconciliation import Verdict, day_bounds
 from shared.domain.gateway import CreateOrder, OrderAnswer, Report
 from shared.domain.lifecycle import on_create_answer
@@ -79,7 +80,7 @@ def shown_all_the_same(world: World, order_no: str) -> None:
 
 def result(world: World, day: date = DAY) -> tuple[int, int, int, bool]:
     """What the day's books say: agreed, differing, unanswered, finished."""
-    found = ReconciliationStore(world.engine, ACCOUNT).find(day)
+    found = ReconciliationStore(world.engine, ConfiguredAccount(ACCOUNT)).find(day)
     assert found is not None
     done = found.finished_at is not None
     return found.agreed, found.differing, found.unanswered, done
@@ -282,7 +283,7 @@ def test_two_ticks_at_once_count_and_flag_once(
 
 def test_the_cursor_moves_from_where_it_was_seen_alone(world: World, clock: Clock) -> None:
     """Compare-and-set: what another tick has counted is not counted again, nor closed early."""
-    store = ReconciliationStore(world.engine, ACCOUNT)
+    store = ReconciliationStore(world.engine, ConfiguredAccount(ACCOUNT))
     assert store.begin(DAY, clock.now) == store.begin(DAY, clock.now)
     moved = store.advance(DAY, 0, 7, {Verdict.AGREED: 3, Verdict.DIFFERS: 1})
     assert moved is not None
@@ -299,7 +300,7 @@ def test_while_one_tick_is_at_it_others_ask_nothing(world: World, clock: Clock) 
     """A slow gateway is not asked the same by every tick; a claim of the dead lapses."""
     put_queued(world, "order-1")
     day_is_over(clock)
-    store = ReconciliationStore(world.engine, ACCOUNT)
+    store = ReconciliationStore(world.engine, ConfiguredAccount(ACCOUNT))
     assert store.claim(clock.now, clock.now + timedelta(seconds=68))
     asked = asked_so_far(world)
     assert reconcile_day(world.context) == 0

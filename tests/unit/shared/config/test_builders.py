@@ -9,13 +9,14 @@ from pydantic import SecretStr
 
 from shared.config.builders import build_epay_config, build_policy
 from shared.config.settings import Settings, SettingsError
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.policy import Policy
 from tests.support.factories import API_KEY, make_settings
 
 
 def test_the_policy_is_that_of_the_settings() -> None:
     """Every field of it; the defaults on both sides are the same."""
-    assert build_policy(Settings()) == Policy()
+    assert build_policy(Settings()) == Policy(accounts=ConfiguredAccounts.one(""))
     settings = Settings(
         epay_lease_seconds=90,
         epay_settle_seconds=61,
@@ -25,6 +26,9 @@ def test_the_policy_is_that_of_the_settings() -> None:
         epay_submit_backoff=(2,),
         epay_not_found_codes=frozenset({"a"}),
         epay_refused_codes=frozenset({"b"}),
+        epay_account="shop@epay.com",
+        epay_base_url="https://API.epay.com:443/capi/openapi",
+        epay_former_hosts=("old.example:8443",),
     )
     assert build_policy(settings) == Policy(
         lease=timedelta(seconds=90),
@@ -35,7 +39,10 @@ def test_the_policy_is_that_of_the_settings() -> None:
         submit_backoff=(2,),
         not_found_codes=frozenset({"a"}),
         refused_codes=frozenset({"b"}),
+        accounts=ConfiguredAccounts.one("shop@epay.com", "api.epay.com", ("old.example:8443",)),
     )
+    with pytest.raises(SettingsError, match="EPAY_BASE_URL"):
+        build_policy(Settings(epay_base_url="https://api.epay.com:http/capi/openapi"))
 
 
 def test_the_client_gets_its_part() -> None:

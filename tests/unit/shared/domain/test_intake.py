@@ -12,17 +12,19 @@ import pytest
 
 from shared import contract
 from shared.contract import InvalidRequest, Notify
-from shared.domain.intake import conflict, conflicting_fields, payout_from_request
+from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts
+from shared.domain.intake import conflict, conflicting_fields, payout_from_request, standing_for
 from shared.domain.payout import PayoutState, Status
 from tests.support.factories import request_kwargs
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 NOTIFY = {"task": "shop.told", "queue": "shop"}
+ACCOUNTS = ConfiguredAccounts.one("shop@example.com", "gateway.example")
 GOOD = request_kwargs("A-1", amount="10.5")
 
 
-def taken_in(**changes: Any) -> PayoutState:
-    return payout_from_request(GOOD | changes, account="shop@example.com", now=NOW, nonce="n")[1]
+def taken_in(accounts: ConfiguredAccounts = ACCOUNTS, **changes: Any) -> PayoutState:
+    return payout_from_request(GOOD | changes, accounts=accounts, now=NOW, nonce="n")[1]
 
 
 def refused(**changes: Any) -> InvalidRequest:
@@ -83,3 +85,50 @@ def test_a_repetition_with_another_field_conflicts(name: str, value: Any) -> Non
 def test_a_repetition_may_be_told_elsewhere_and_write_the_amount_otherwise() -> None:
     existing = replace(taken_in(), status=Status.SUCCEEDED, sequence=4)
     assert conflicting_fields(existing, taken_in(notify=NOTIFY, amount="10.5")) == []
+
+
+def test_the_row_names_its_gateway_and_the_scope_of_its_number() -> None:
+    """The usual request names no account: its number is unique among all of them (law 10)."""
+    usual = taken_in()
+    assert (usual.epay_account, usual.epay_gateway) == ("shop@example.com", "gateway.example")
+    named = taken_in(epay_account="SHOP@example.com")
+    assert named.epay_account == "shop@example.com", "what is configured goes to EPAY"
+    assert (usual.order_scope, named.order_scope) == ("", "shop@example.com")
+
+
+def test_without_a_default_a_request_must_name_its_account() -> None:
+    several = ConfiguredAccounts(
+        (ConfiguredAccount("a@x.com", "g"), ConfiguredAccount("b@x.com", "g"))
+    )
+    with pytest.raises(InvalidRequest, match="must name one"):
+        taken_in(several)
+    assert taken_in(several, epay_account="B@x.com").epay_account == "b@x.com"
+
+
+def test_a_known_number_is_that_payout_whatever_the_account() -> None:
+    """The account changed, or only its spelling, between a request and its repetition (law 10)."""
+    old = replace(taken_in(), epay_account="old@example.com")
+    own = replace(taken_in(), epay_account="Shop@Example.com")
+    assert standing_for(taken_in(), [old]) is old
+    assert standing_for(taken_in(), [old, own]) is own
+    assert standing_for(taken_in(), []) is None
+    named = taken_in(epay_account="shop@example.com")
+    assert standing_for(named, [old]) is None
+    assert standing_for(named, [old, own]) is own
+
+
+@pytest.mark.parametrize(
+    ("changes", "conflicts"),
+    [
+        ({}, []),
+        ({"epay_account": "old@example.com"}, []),
+        ({"epay_gateway": "sandbox:8080"}, ["epay_gateway"]),
+        ({"epay_account": "sandbox@x.com", "epay_gateway": "sandbox:8080"}, ["epay_gateway"]),
+        ({"epay_account": "sandbox@x.com", "epay_gateway": None}, ["epay_gateway"]),
+        ({"epay_gateway": None}, []),
+    ],
+)
+def test_what_a_sandbox_paid_is_no_answer(changes: dict[str, Any], conflicts: list[str]) -> None:
+    """The status of a payout at another gateway says nothing about the one requested here."""
+    existing = replace(taken_in(), **changes)
+    assert conflicting_fields(existing, taken_in(), ACCOUNTS) == conflicts
