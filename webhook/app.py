@@ -26,6 +26,7 @@ from webhook.unverified import UnverifiedCallbackBudget
 
 _GUNICORN_HALT = 3
 """The exit code that stops gunicorn; after any other it restarts its workers."""
+_WORKER_START_SECONDS = 15.0
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -37,7 +38,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     try:
         settings = settings or load()
         settings.need("redis_url", "epay_account", "epay_api_key")
-        if (problem := refuse_other_owner(settings)) is not None:
+        if (
+            problem := refuse_other_owner(settings, wait_seconds=_WORKER_START_SECONDS)
+        ) is not None:
             raise SettingsError(problem)  # noqa: TRY301 - one way to say why it cannot start
     except SettingsError as error:
         print(f"The webhook cannot start: {error}", file=sys.stderr)  # noqa: T201

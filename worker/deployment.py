@@ -70,6 +70,8 @@ class DatabaseWatch:
         owner = self._owner(found.token)
         if known and (problem := other_owner(owner, known)) is not None:
             return problem
+        if any(known.get(name, value) != value for name, value in owner.items()):
+            self._marks.write(owner)  # new settings of the same deployment
         behind = _behind(known, found.high_water + 1)
         if reason := found.difference or behind:
             deployment.pause_sending(self._engine, reason, utcnow())

@@ -5,6 +5,7 @@ Workers write it; every process that puts messages on the broker compares it wit
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import cast
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ REBUILD_BELOW = "rebuild_below"
 REBUILD_ALL = str(2**62)
 """The value of REBUILD_BELOW at the begin: above every id."""
 
+_POLL_SECONDS = 0.5
 _OWNER = ("account", "gateway", "database")
 _CLAIM = """
 local found = redis.call('HGETALL', KEYS[1])
@@ -77,8 +79,11 @@ class DeploymentMarks:
 def other_owner(own: Mapping[str, str], found: Mapping[str, str]) -> str | None:
     """Why this process must not use the Redis whose hash is `found`; None: it may.
 
-    What one side does not know is not compared.
+    What one side does not know is not compared. With the same database it is the same deployment:
+    account and gateway are then judged for each payout (law 10).
     """
+    if own["database"] and own["database"] == found.get("database"):
+        return None
     differing = [name for name in _OWNER if own[name] and found.get(name, own[name]) != own[name]]
     if not differing:
         return None
@@ -92,20 +97,30 @@ def other_owner(own: Mapping[str, str], found: Mapping[str, str]) -> str | None:
     ours = f"account {own['account'] or '?'} at {own['gateway'] or '?'}"
     return (
         f"Redis at REDIS_URL belongs to another deployment: {theirs}; this process works for"
-        f" {ours}. Give each deployment a Redis of its own. If this deployment was changed on"
-        f" purpose and the other one is gone, delete the key {KEY} in Redis."
+        f" {ours}. Give each deployment a Redis of its own. If the settings of this deployment were"
+        " changed on purpose, start a worker with the new ones first: it corrects the mark. If the"
+        f" other deployment is gone, delete the key {KEY} in Redis."
     )
 
 
-def refuse_other_owner(settings: Settings) -> str | None:
-    """Look at Redis once; why this process must not use it. None also while Redis is away."""
+def refuse_other_owner(settings: Settings, *, wait_seconds: float = 0.0) -> str | None:
+    """Why this process must not use the Redis. None also while Redis is away.
+
+    Args:
+        wait_seconds: how long a worker that starts now may take to write the mark of new settings.
+    """
     try:
         redis = RedisClient(settings.redis_url)
     except ValueError:
         return None  # not a URL of one Redis (sentinel://)
+    marks, end = DeploymentMarks(redis), time.monotonic() + wait_seconds
     try:
-        return other_owner(owner_of(settings), DeploymentMarks(redis).read())
+        while (problem := other_owner(owner_of(settings), marks.read())) is not None:
+            if time.monotonic() >= end:
+                return problem
+            time.sleep(_POLL_SECONDS)
     except RedisUnavailable:
         return None
     finally:
         redis.close()
+    return None

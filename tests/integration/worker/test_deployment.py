@@ -115,7 +115,7 @@ def test_what_the_database_remembers_is_sent_again(watched: Watched) -> None:
 class Refusing:
     """A gateway whose port is closed."""
 
-    def create(self, _order: Any) -> Any:
+    def create(self, _order: Any, **_: Any) -> Any:
         from shared.domain.gateway import NeverSent
 
         return NeverSent("connection refused")
@@ -227,17 +227,23 @@ def test_another_deployment_on_the_same_redis(
     watched: Watched, make_world: MakeWorld, empty_database_url: str
 ) -> None:
     """F2: another account, another gateway, another database."""
-    token = watched.known()["database"]
     engine = watched.world.engine
     for changed in ("account", "gateway", "database"):
-        other = DatabaseWatch(engine, watched.redis, lambda _, n=changed: owner(token) | {n: "x"})
-        problem = other.start()
+        claimed = owner("another") | ({} if changed == "database" else {changed: "x"})
+        problem = DatabaseWatch(engine, watched.redis, lambda _, one=claimed: one).start()
         assert problem is not None
         if changed == "database":
             assert "payouts recover" in problem
         else:
             assert "belongs to another deployment" in problem
             assert "delete the key payouts:deployment" in problem
+
+
+def test_new_settings_of_the_same_deployment(watched: Watched) -> None:
+    """The account or the gateway changed: law 10 judges each payout, and the mark follows."""
+    changed = owner(watched.known()["database"]) | {"account": "new@example.com"}
+    assert DatabaseWatch(watched.world.engine, watched.redis, lambda _: changed).start() is None
+    assert watched.known()["account"] == "new@example.com"
 
 
 def test_first_ask_after_a_recovery(watched: Watched) -> None:
@@ -279,6 +285,7 @@ def test_another_deployments_redis_is_refused(
     with ExitStack() as stack:
         if who == "webhook":
             stack.enter_context(pytest.raises(SystemExit))
+            monkeypatch.setattr("webhook.app._WORKER_START_SECONDS", 0.0)
             create_app(made)
         elif who == "producer":
             refused = stack.enter_context(pytest.raises(SettingsError))
