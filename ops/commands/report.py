@@ -28,7 +28,7 @@ from shared.storage.payout_store import PayoutStore
 def report(
     day: Annotated[
         str | None,
-        Option(metavar="YYYY-MM-DD", help="The day (UTC) the payouts were accepted on."),
+        Option(metavar="YYYY-MM-DD", help="The day (UTC) they were accepted on, or ended on."),
     ] = None,
     sample: Annotated[
         int | None, Option(min=1, help="Query so many, spread over the day; else all.")
@@ -52,6 +52,8 @@ def report(
 ) -> None:
     """Compare a day's payouts with EPAY by query; yesterday's (UTC) unless --day says otherwise.
 
+    Those accepted on the day are summed; those that only ended on it are compared too.
+
     Exit code 0: all were compared and agree; 1: a payout differs; 2: no payout differs, but some
     could not be compared.
     """
@@ -71,7 +73,7 @@ def report(
             else:
                 render.print_ours(to, wanted, totals, daily)
             return
-        sums = DayTotals()
+        sums = DayTotals(wanted)
         with gateway(settings) as epay, csv_file(csv) as write:
             comparison = DayComparison(
                 days=store,
@@ -82,7 +84,7 @@ def report(
                 record=record,
                 pace=Pace(settings.epay_max_per_second),
             )
-            count = min(sum(total.count for total in totals), sample or sys.maxsize)
+            count = min(store.count(wanted), sample or sys.maxsize)
             for line in progress(comparison.lines(wanted, sample), "querying EPAY", count):
                 sums.add(line)
                 write(line)

@@ -98,6 +98,7 @@ def resolve(
     approve    do what another person proposed (RESOLVE_SECOND_PERSON)
 
     resend, reject and accept-as query EPAY first, and a rule may forbid them: exit code 3.
+    --all-matching takes the action alone, for every payout in review for --review-code.
     """
     name, reason = _line(name, "--name"), _line(reason, "--reason")
     selects = any((review_code, status, currency, channel, since, until))

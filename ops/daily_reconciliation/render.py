@@ -31,7 +31,7 @@ def print_sums(to: Console, day: date, sums: DayTotals, daily: DayProgress | Non
             for side, total in zip(("ours", "EPAY"), pair, strict=True)
         ),
     )
-    if sums.by:
+    if sums.verdicts:
         for title, verdict in (
             ("DIFFERS", Verdict.DIFFERS),
             ("not answered", Verdict.UNANSWERED),
@@ -45,6 +45,9 @@ def print_sums(to: Console, day: date, sums: DayTotals, daily: DayProgress | Non
             f" {counts[Verdict.DIFFERS]} different, {counts[Verdict.UNANSWERED]} not answered.",
             to,
         )
+        if sums.accepted_earlier:
+            payouts = counted(sums.accepted_earlier, "payout")
+            say(f"Accepted earlier, ended on {day:%F}: {payouts}, compared but not summed.", to)
         if counts[Verdict.UNANSWERED]:
             say(_UNANSWERED_ADVICE, to)
     say(_daily_run(daily), to)
@@ -61,6 +64,7 @@ def as_dict(day: date, sums: DayTotals, daily: DayProgress | None) -> dict[str, 
     return {
         "day": day.isoformat(),
         **{verdict.value: sums.verdicts[verdict] for verdict in Verdict},
+        "accepted_earlier": sums.accepted_earlier,
         "totals": [
             {"status": status, "currency": currency, "ours": _money(ours), "epay": _money(theirs)}
             for (status, currency), (ours, theirs) in sorted(sums.by.items())

@@ -1,13 +1,18 @@
-"""The totals of a day per status and currency: of our rows, and of EPAY's answers."""
+"""The totals of a day per status and currency: of our rows, and of EPAY's answers.
+
+The sums are those of the payouts accepted on the day, so that each payout is in the sums of one day
+only; those that were accepted earlier and ended on the day are compared, and counted apart.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 
 from ops.daily_reconciliation.compare_day import Line
-from shared.domain.daily_reconciliation import Verdict
+from shared.domain.daily_reconciliation import Verdict, day_bounds
 from shared.domain.gateway import Refused, Report
 from shared.domain.transitions import status_from_epay
 
@@ -34,14 +39,27 @@ class Sum:
 class DayTotals:
     """The totals, and the lines that did not agree."""
 
+    day: date
     by: dict[tuple[str, str], tuple[Sum, Sum]] = field(default_factory=dict)
     """(status, currency) -> our sum and EPAY's."""
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     not_agreed: list[Line] = field(default_factory=list)
     """The lines that differ or were not answered."""
+    accepted_earlier: int = 0
+    """How many of the payouts compared ended on the day and are not in the sums."""
 
     def add(self, line: Line) -> None:
-        """Count a payout on both sides."""
+        """Count a payout."""
+        begin, _ = day_bounds(self.day)
+        if line.payout.created_at < begin:
+            self.accepted_earlier += 1
+        else:
+            self._add_to_sums(line)
+        self.verdicts[line.compared.verdict] += 1
+        if line.compared.verdict is not Verdict.AGREED:
+            self.not_agreed.append(line)
+
+    def _add_to_sums(self, line: Line) -> None:
         payout = line.payout
         ours, _ = self._of(payout.status.value, payout.currency)
         ours.add(payout.amount, payout.fee)
@@ -51,9 +69,6 @@ class DayTotals:
             theirs.add(line.answer.amount, line.answer.fee)
         else:
             theirs.add(None, None)
-        self.verdicts[line.compared.verdict] += 1
-        if line.compared.verdict is not Verdict.AGREED:
-            self.not_agreed.append(line)
 
     def of(self, verdict: Verdict) -> list[Line]:
         """The lines of a verdict; agreed lines are not kept."""

@@ -48,30 +48,36 @@ _FINISH = text(
     "UPDATE payout_books SET finished_at = :now WHERE epay_account = :epay_account AND day = :day"
     " AND last_id = :expected AND finished_at IS NULL RETURNING *"
 )
-ORDERS = text(
-    f"""
-WITH of_day AS MATERIALIZED (
+_OF_DAY = f"""
     SELECT id, merchant_order_no FROM payout
     WHERE created_at >= :begin AND created_at < :end AND {_OURS}
     AND id > :last_id
-)
+    UNION
+    SELECT id, merchant_order_no FROM payout
+    WHERE finished_at >= :begin AND finished_at < :end AND {_OURS}
+    AND id > :last_id
+"""
+"""Accepted on the day, or ended on it: by EPAY's report or by a person, however late."""
+ORDERS = text(
+    f"""
+WITH of_day AS MATERIALIZED ({_OF_DAY})
 SELECT id, merchant_order_no FROM of_day ORDER BY id LIMIT :limit
 """
 )
 """Materialized: the planner would otherwise scan the whole primary key for so few rows."""
 SAMPLED = text(
     f"""
-WITH of_day AS MATERIALIZED (
+WITH numbered AS MATERIALIZED (
     SELECT id, merchant_order_no, row_number() OVER (ORDER BY id) - 1 AS nth,
         count(*) OVER () AS total
-    FROM payout
-    WHERE created_at >= :begin AND created_at < :end AND {_OURS}
+    FROM ({_OF_DAY.replace(":last_id", "0")}) AS of_day
 )
-SELECT id, merchant_order_no FROM of_day
+SELECT id, merchant_order_no FROM numbered
 WHERE id > :last_id AND nth * CAST(:sample AS bigint) % total < CAST(:sample AS bigint)
 ORDER BY id LIMIT :limit
 """
 )
+_COUNT = text(f"SELECT count(*) AS payouts FROM ({_OF_DAY}) AS of_day")
 _TOTALS = text(
     "SELECT status, currency, count(*) AS count, sum(amount) AS amount,"
     " coalesce(sum(fee), 0) AS fee FROM payout WHERE created_at >= :begin AND created_at < :end"
@@ -158,7 +164,7 @@ class ReconciliationStore:
         """The next payouts of the day after an id: id -> order number, in order of id.
 
         Args:
-            day: by `created_at`, in UTC.
+            day: in UTC, by `created_at` or by `finished_at`.
             last_id: the cursor; 0 for the first payouts.
             limit: the most to return.
             sample: take this many of the day's payouts, evenly spread, the same ones in each run.
@@ -167,6 +173,12 @@ class ReconciliationStore:
         values = {"begin": begin, "end": end, "last_id": last_id, "limit": limit, "sample": sample}
         found = self._all(ORDERS if sample is None else SAMPLED, values)
         return {row.id: row.merchant_order_no for row in found}
+
+    def count(self, day: date) -> int:
+        """How many payouts were accepted on the day, or ended on it."""
+        begin, end = day_bounds(day)
+        (row,) = self._all(_COUNT, {"begin": begin, "end": end, "last_id": 0})
+        return int(row.payouts)
 
     def advance(
         self, day: date, expected: int, last_id: int, verdicts: Mapping[Verdict, int]
@@ -181,7 +193,7 @@ class ReconciliationStore:
         return _progress(self._one(_FINISH, {"day": day, "expected": expected, "now": now}))
 
     def totals(self, day: date) -> list[Total]:
-        """The totals of the day by our rows, per status and currency."""
+        """The totals of the payouts accepted on the day, by our rows, per status and currency."""
         begin, end = day_bounds(day)
         rows = self._all(_TOTALS, {"begin": begin, "end": end})
         return [Total(**row._mapping) for row in rows]  # noqa: SLF001 - its public name

@@ -88,6 +88,11 @@ class Payout(Table, table=True):
             postgresql_where=text("review_reason IS NOT NULL"),
         ),
         Index("payout_created_idx", "created_at"),
+        Index(
+            "payout_finished_idx",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
         Index("payout_sent_idx", "currency", "first_sent_at"),
         Index("payout_alike_idx", text(WITHOUT_RUIN)),
         Index("payout_order_idx", "merchant_order_no", "order_scope", unique=True),

@@ -8,7 +8,7 @@ branch_labels = None
 depends_on = None
 
 UP = """
-CREATE TABLE payout_refused (
+CREATE TABLE IF NOT EXISTS payout_refused (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     at TIMESTAMP WITH TIME ZONE NOT NULL,
     source TEXT NOT NULL,
@@ -24,7 +24,14 @@ CREATE TABLE payout_refused (
 
 def upgrade() -> None:
     op.execute(UP)
+    with op.get_context().autocommit_block():
+        # a long table is not locked while the index is made, nor is it made twice
+        op.execute(
+            "CREATE INDEX CONCURRENTLY IF NOT EXISTS payout_finished_idx"
+            " ON payout (finished_at) WHERE finished_at IS NOT NULL"
+        )
 
 
 def downgrade() -> None:
+    op.execute("DROP INDEX payout_finished_idx")
     op.execute("DROP TABLE payout_refused")

@@ -179,6 +179,34 @@ def test_books_that_differ(
     assert all(one is None for one in journal_audit.audit_chains(shop.engine, NO_ENCRYPTION))
 
 
+def test_what_only_ended_on_the_day_is_compared_and_not_summed(
+    shop: Shop, payouts: Callable[..., Any]
+) -> None:
+    """So each payout is in the sums of one day, and in the comparison of two."""
+    shop.pay("order-1")
+    shop.pay("earlier")
+    shop.order("earlier").fee = Decimal("0.70")
+    with shop.engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE payout SET created_at = created_at - interval '2 days'"
+                " WHERE merchant_order_no = 'earlier'"
+            )
+        )
+    ran = payouts("report", **shop.environment)
+    assert ran.code == 1
+    rows = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert {"succeeded USD ours 1 10.50 0.10", "succeeded USD EPAY 1 10.50 0.10"} <= set(rows)
+    assert "DIFFERS: earlier: fee 0.7 instead of 0.1" in rows
+    assert "2 payouts queried: 1 agreed, 1 different, 0 not answered." in rows
+    assert f"Accepted earlier, ended on {DAY}: 1 payout, compared but not summed." in rows
+    found = json.loads(payouts("report", "--json", **shop.environment).out)
+    assert (found["accepted_earlier"], found["totals"][0]["ours"]["count"]) == (1, 1)
+    day = f"{YESTERDAY - timedelta(days=2):%F}"
+    accepted = json.loads(payouts("report", "--day", day, "--json", **shop.environment).out)
+    assert (accepted["accepted_earlier"], accepted["totals"][0]["ours"]["count"]) == (0, 1)
+
+
 def test_csv_on_stdout_stands_alone(shop: Shop, payouts: Callable[..., Any]) -> None:
     """What people read goes to stderr; no bar goes into a pipe."""
     shop.pay("order-1")

@@ -16,12 +16,14 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from ops.resolution.actions import Action, Decision, decide
 from sandbox.orders import Order
 from shared.config.settings import Settings
 from shared.domain.accounts import ConfiguredAccount
 from shared.domain.daily_reconciliation import Verdict, day_bounds
-from shared.domain.gateway import CreateOrder, OrderAnswer, Report
+from shared.domain.gateway import CreateOrder, OrderAnswer, Refused, Report
 from shared.domain.lifecycle import on_create_answer
+from shared.domain.payout import Status
 from shared.storage import journal_audit
 from shared.storage.daily_reconciliation import ORDERS, SAMPLED, ReconciliationStore
 from shared.storage.encryption import NO_ENCRYPTION
@@ -36,6 +38,7 @@ from tests.support.jobs import (
     kinds,
     put_queued,
     put_submitting,
+    put_unknown,
     until_epay_says,
 )
 from worker.context import QueryPool
@@ -360,6 +363,44 @@ def test_a_gateway_that_is_away_is_waited_for(world: World, clock: Clock) -> Non
     assert result(world) == (3, 0, 0, True)
 
 
+def test_what_ends_on_another_day_is_compared_on_that_day_too(world: World, clock: Clock) -> None:
+    """By EPAY's report or by a person, two days after it was asked for."""
+    put_unknown(world, "late", "by-hand", "same-day")
+    shown_all_the_same(world, "same-day")
+    until_epay_says(world, "7", "same-day")
+    assert ask_epay(world, "same-day").status == "succeeded"
+    day_is_over(clock)
+    assert reconcile_day(world.context) == 3
+    assert result(world) == (3, 0, 0, True)
+
+    clock.forward(30 * 3600)
+    shown_all_the_same(world, "late")
+    until_epay_says(world, "7", "late")
+    assert ask_epay(world, "late").status == "succeeded"
+    decision = Decision(Action.ACCEPT_AS, "ann", "EPAY told us", Status.SUCCEEDED)
+    world.context.store.update(
+        world.row("by-hand").id,
+        lambda fresh: decide(
+            fresh,
+            decision,
+            Refused("2001", "no such order"),
+            now=clock.now,
+            policy=world.context.policy,
+        ),
+    )
+    order_of(world, "late").fee = Decimal("0.55")
+    shown_all_the_same(world, "by-hand")
+    world.gateway.report("by-hand", "6", callback=False)
+
+    day_is_over(clock, days=3)
+    assert [reconcile_day(world.context) for _ in range(3)] == [0, 2, 0]
+    assert result(world, DAY + timedelta(days=1)) == (0, 0, 0, True)
+    assert result(world, DAY + timedelta(days=2)) == (0, 2, 0, True)
+    reasons = [str(world.row(no).review_reason) for no in ("late", "by-hand", "same-day")]
+    assert [reason.partition(":")[0] for reason in reasons] == ["books", "contradiction", "None"]
+    assert holds(world)
+
+
 def test_a_gateway_that_stays_away_does_not_hold_the_books_for_ever(
     world: World, clock: Clock
 ) -> None:
@@ -452,7 +493,8 @@ def test_the_ids_of_a_day_come_by_its_index(world: World) -> None:
         with world.engine.begin() as connection:
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             plan = connection.execute(text(f"EXPLAIN {wanted}"), values | {"sample": 3}).all()
-        assert any("payout_created_idx" in row[0] for row in plan)
+        for index in ("payout_created_idx", "payout_finished_idx"):
+            assert any(index in row[0] for row in plan), index
 
 
 @pytest.mark.parametrize(("books_setting", "there"), [("on", True), ("off", False)])
