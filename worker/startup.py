@@ -11,9 +11,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.clock import utcnow
+from shared.config.builders import name_policy
 from shared.config.settings import Settings
 from shared.observability import startup_checks
 from shared.storage.engine import is_transient, make_engine
+from shared.storage.policy_record import fingerprint, record_policy
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +46,10 @@ def run_startup_checks(settings: Settings) -> None:
             redis=_wait_for("Redis", lambda: startup_checks.describe_redis(url)),
             postgresql=_wait_for("PostgreSQL", lambda: startup_checks.describe_database(engine)),
         )
+        policy = name_policy(settings)
+        changed = _wait_for("PostgreSQL", lambda: record_policy(engine, policy, utcnow()))
+        if changed:
+            log.warning("policy_changed", settings=changed, fingerprint=fingerprint(policy))
     finally:
         engine.dispose()
 

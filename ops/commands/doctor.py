@@ -14,13 +14,14 @@ from ops.commands.options import Json
 from ops.console import as_json, counted, say, when
 from ops.gateway import gateway
 from shared.clock import utcnow
-from shared.config.builders import build_epay_config
+from shared.config.builders import build_epay_config, name_policy
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.observability import health, startup_checks
 from shared.storage import migrate, pauses
 from shared.storage.engine import make_engine
+from shared.storage.policy_record import describe_differences, policy_differences
 
 _HARMLESS_ORDER = "payouts-doctor-0"
 _REDIS_TIMEOUT_SECONDS = 5
@@ -118,7 +119,9 @@ def _database(settings: Settings) -> list[Finding]:
         unsafe = startup_checks.check_database(engine, utcnow())
         fine = f"answers, schema ({migrate.current(engine)}) and clock agree"
         found = _found("postgresql", unsafe, fine)
-        return found if unsafe else found + _health(settings, engine) + _pauses(engine)
+        if unsafe:
+            return found
+        return found + _health(settings, engine) + _pauses(engine) + _policy(settings, engine)
     except SQLAlchemyError as error:
         words = f"does not answer at DATABASE_URL ({type(error).__name__})"
         return [Finding("postgresql", words, _FAIL)]
@@ -170,6 +173,12 @@ def _pauses(engine: Engine) -> list[Finding]:
         )
         for pause in pauses.active(engine)
     ] or [Finding("pauses", "none")]
+
+
+def _policy(settings: Settings, engine: Engine) -> list[Finding]:
+    differing = policy_differences(engine, name_policy(settings))
+    words = f"{describe_differences(differing)}: `payouts resolve` is refused with these"
+    return [Finding("policy", words, _WARN)] if differing else []
 
 
 def _gateway(settings: Settings) -> list[Finding]:
