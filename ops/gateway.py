@@ -10,10 +10,11 @@ from sqlalchemy import Engine
 from ops.errors import Forbidden
 from ops.resolution.actions import NotAllowed
 from ops.resolution.service import ResolutionService
-from shared.config.builders import build_cipher, build_epay_config, build_policy
+from shared.config.builders import build_cipher, build_epay_config, build_policy, name_policy
 from shared.config.settings import Settings
 from shared.epay.client import EpayClient
 from shared.storage.payout_store import PayoutStore
+from shared.storage.policy_record import describe_differences, policy_differences
 from shared.storage.queries import events_of
 
 
@@ -42,8 +43,13 @@ def resolution_service(
 
     Raises:
         SettingsError: a setting of the gateway is missing or unsafe.
-        Forbidden: a rule forbids the action.
+        Forbidden: a rule forbids the action, or the workers decide by other settings.
     """
+    if differing := policy_differences(engine, name_policy(settings)):
+        raise Forbidden(
+            f"{refused}: {describe_differences(differing)}. Run the command with the settings of"
+            " the service."
+        )
     with gateway(settings) as client:
         try:
             yield ResolutionService(

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.clock import utcnow
-from shared.config.builders import build_accounts, build_cipher, build_policy
+from shared.config.builders import build_accounts, build_cipher, build_policy, name_policy
 from shared.config.settings import Settings
 from shared.domain import lifecycle
 from shared.domain.payout import PayoutState, Transition
@@ -20,6 +20,7 @@ from shared.observability import startup_checks
 from shared.redis_client import RedisClient, RedisUnavailable
 from shared.storage.engine import is_transient, make_engine
 from shared.storage.payout_store import PayoutStore
+from shared.storage.policy_record import fingerprint, record_policy
 from worker.deployment import make_watch
 
 log = structlog.get_logger(__name__)
@@ -66,6 +67,10 @@ def run_startup_checks(
             redis=_wait_for("Redis", lambda: startup_checks.describe_redis(url)),
             postgresql=_wait_for("PostgreSQL", lambda: startup_checks.describe_database(engine)),
         )
+        policy = name_policy(settings)
+        changed = _wait_for("PostgreSQL", lambda: record_policy(engine, policy, utcnow()))
+        if changed:
+            log.warning("policy_changed", settings=changed, fingerprint=fingerprint(policy))
     finally:
         engine.dispose()
 

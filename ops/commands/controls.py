@@ -12,12 +12,14 @@ from typer import Option
 
 from ops.commands.options import Json
 from ops.connections import database
-from ops.console import as_json, counted, print_facts, say, when
+from ops.console import as_json, counted, note, print_facts, say, when
+from shared.config.builders import name_policy
 from shared.config.settings import Settings, load
 from shared.domain import circuit_breaker
 from shared.redis_client import RedisClient, RedisUnavailable
 from shared.storage import pauses
 from shared.storage.pauses import Pause
+from shared.storage.policy_record import describe_differences, policy_differences
 
 
 def controls(
@@ -31,6 +33,9 @@ def controls(
     with database(settings) as engine:
         found = pauses.history(engine) if history else pauses.active(engine)
         waiting = pauses.count_waiting(engine)
+        differing = policy_differences(engine, name_policy(settings))
+    if differing:
+        note(f"These are the settings of this shell: {describe_differences(differing)}.")
     breaker = _breaker(settings)
     if json:
         say(as_json(_as_dict(settings, found, waiting, breaker)))

@@ -15,7 +15,7 @@ from ops.commands.options import Json, parse_duration
 from ops.console import age, as_json, counted, say, when
 from ops.gateway import gateway
 from shared.clock import utcnow
-from shared.config.builders import build_accounts, build_epay_config
+from shared.config.builders import build_accounts, build_epay_config, name_policy
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
@@ -23,6 +23,7 @@ from shared.messaging.owner import refuse_other_owner
 from shared.observability import health, startup_checks
 from shared.storage import migrate, pauses
 from shared.storage.engine import make_engine
+from shared.storage.policy_record import describe_differences, policy_differences
 
 _HARMLESS_ORDER = "payouts-doctor-0"
 _REDIS_TIMEOUT_SECONDS = 5
@@ -139,7 +140,7 @@ def _database(settings: Settings, max_review_age: timedelta | None) -> list[Find
         notes = [Finding("postgresql", one, _WARN) for one in startup_checks.note_database(engine)]
         accounts = _accounts(settings, engine)
         health = _health(settings, engine, max_review_age)
-        return found + notes + accounts + health + _pauses(engine)
+        return found + notes + accounts + health + _pauses(engine) + _policy(settings, engine)
     except SQLAlchemyError as error:
         words = f"does not answer at DATABASE_URL ({type(error).__name__})"
         return [Finding("postgresql", words, _FAIL)]
@@ -226,6 +227,12 @@ def _pauses(engine: Engine) -> list[Finding]:
         )
         for pause in pauses.active(engine)
     ] or [Finding("pauses", "none")]
+
+
+def _policy(settings: Settings, engine: Engine) -> list[Finding]:
+    differing = policy_differences(engine, name_policy(settings))
+    words = f"{describe_differences(differing)}: `payouts resolve` is refused with these"
+    return [Finding("policy", words, _WARN)] if differing else []
 
 
 def _gateway(settings: Settings) -> list[Finding]:

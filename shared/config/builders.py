@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 
 from shared.config.settings import Settings, SettingsError
 from shared.domain.accounts import ConfiguredAccounts, gateway_of
@@ -68,6 +70,30 @@ def build_policy(settings: Settings) -> Policy:
         cap_per_day=settings.cap_per_day,
         accounts=build_accounts(settings),
     )
+
+
+def name_policy(settings: Settings) -> dict[str, str]:
+    """The settings that decide what a worker or a person may do, by name; none is a secret."""
+    return {
+        "EPAY_ACCOUNT": settings.epay_account,
+        "EPAY_BASE_URL": settings.epay_base_url.rstrip("/"),
+        "EPAY_FORMER_HOSTS": ",".join(sorted(settings.epay_former_hosts)),
+        "EPAY_NOT_FOUND_CODES": ",".join(sorted(settings.epay_not_found_codes)),
+        "EPAY_REFUSED_CODES": ",".join(sorted(settings.epay_refused_codes)),
+        "EPAY_SETTLE_SECONDS": f"{settings.epay_settle_seconds:g}",
+        "EPAY_LEASE_SECONDS": f"{settings.epay_lease_seconds:g}",
+        "EPAY_RESEND_HORIZON_SECONDS": f"{settings.epay_resend_horizon_seconds:g}",
+        "EPAY_REVIEW_AFTER": f"{settings.epay_review_after:g}",
+        "EPAY_QUERY_BACKOFF": ",".join(map(str, settings.epay_query_backoff)),
+        "EPAY_SUBMIT_BACKOFF": ",".join(map(str, settings.epay_submit_backoff)),
+        "CAP_PER_PAYOUT": _name_amounts(settings.cap_per_payout),
+        "CAP_PER_DAY": _name_amounts(settings.cap_per_day),
+        "RESOLVE_SECOND_PERSON": str(settings.resolve_second_person).lower(),
+    }
+
+
+def _name_amounts(amounts: Mapping[str, Decimal]) -> str:
+    return ",".join(f"{currency}:{amount:.2f}" for currency, amount in sorted(amounts.items()))
 
 
 def build_cipher(settings: Settings) -> AccountCipher:

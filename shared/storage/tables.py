@@ -172,6 +172,17 @@ class Heartbeat(Table, table=True):
     at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
+class PolicyRecord(Table, table=True):
+    """The settings by which the workers decide (`shared.storage.policy_record`)."""
+
+    __tablename__ = "payout_policy"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    fingerprint: str = Field(sa_type=Text)
+    settings: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
 class PauseRow(Table, table=True):
     """A pause of new sends: its scope, and who set and lifted it, when and why."""
 

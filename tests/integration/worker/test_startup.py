@@ -27,10 +27,12 @@ from devstack.process_group import ProcessGroup
 from devstack.redis import LocalRedis
 from devstack.wait import wait_for
 from shared.clock import utcnow
+from shared.config.builders import name_policy
 from shared.config.settings import Settings
 from shared.observability import health, startup_checks
 from shared.storage import migrate
 from shared.storage.engine import make_engine
+from shared.storage.policy_record import fingerprint
 from tests.support.drill import TIMES
 from tests.support.service import ACCOUNT, API_KEY, PROGRAMS, bare_environment
 from worker import startup
@@ -241,6 +243,27 @@ def test_passed_checks_log_the_servers_and_versions(
     assert passed["postgresql"]
 
 
+def test_a_worker_records_the_policy_that_it_runs(
+    broker: LocalRedis, database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says which settings differ from those of the worker before it."""
+    monkeypatch.setattr(startup, "log", structlog.get_logger())
+    here = {"redis_url": broker.url, "database_url": database_url, "epay_api_key": API_KEY}
+    first = settings(**here, epay_settle_seconds=700)
+    second = settings(**here, epay_settle_seconds=700, resolve_second_person=True)
+    changed = []
+    for wanted in (first, first, second):
+        with capture_logs() as logs:
+            startup.run_startup_checks(wanted)
+        changed += [entry["settings"] for entry in logs if entry["event"] == "policy_changed"]
+    assert changed == [["RESOLVE_SECOND_PERSON"]]
+    with engine.connect() as connection:
+        (row,) = connection.execute(text("SELECT * FROM payout_policy")).all()
+    assert row.settings == name_policy(second)
+    assert row.fingerprint == fingerprint(name_policy(second))
+    assert API_KEY not in str(row)
+
+
 def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not answer is waited for, and that is told once for each."""
     away = iter([redis.ConnectionError(), redis.TimeoutError(), redis.ConnectionError()])
@@ -259,6 +282,7 @@ def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "check_deployment", lambda *_: [])
     monkeypatch.setattr(startup_checks, "describe_redis", lambda _: "Redis 7.0.15")
     monkeypatch.setattr(startup_checks, "describe_database", lambda _: "16.4")
+    monkeypatch.setattr(startup, "record_policy", lambda *_: [])
     wanted = settings(redis_url="redis://127.0.0.1/0", database_url="postgresql://127.0.0.1/none")
     with capture_logs() as logs:
         startup.run_startup_checks(wanted)

@@ -1,4 +1,4 @@
-"""Order numbers that are alike are found by an index."""
+"""Order numbers that are alike are found by an index; the workers' policy is on record."""
 
 from alembic import op
 
@@ -7,8 +7,19 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+UP = """
+CREATE TABLE payout_policy (
+    name TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    settings JSONB NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT payout_policy_pkey PRIMARY KEY (name)
+);
+"""
+
 
 def upgrade() -> None:
+    op.execute(UP)
     with op.get_context().autocommit_block():
         # a long table is not locked while the index is made, nor is it made twice
         op.execute(
@@ -19,3 +30,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP INDEX payout_alike_idx")
+    op.execute("DROP TABLE payout_policy")

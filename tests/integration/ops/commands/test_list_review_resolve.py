@@ -22,7 +22,7 @@ from devstack.wait import wait_for
 from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
-from shared.config.builders import build_epay_config
+from shared.config.builders import build_epay_config, name_policy
 from shared.config.settings import Settings
 from shared.domain import lifecycle, review
 from shared.domain.gateway import CreateOrder, OutcomeUnknown
@@ -33,6 +33,7 @@ from shared.storage import pauses
 from shared.storage.engine import make_engine
 from shared.storage.pauses import Scope
 from shared.storage.payout_store import PayoutStore
+from shared.storage.policy_record import record_policy
 from shared.storage.refused_requests import Refusal
 from tests.support.factories import make_service_payout
 from tests.support.paths import PROGRAMS
@@ -388,6 +389,34 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["order-1", "settle", *BY, "--yes"], 3, "it is not in review"),
     (["order-1", "note", "--account", "other@example.com", *BY], 2, "there is no payout"),
 ]
+
+
+def test_the_policy_is_that_of_the_service_not_of_the_shell(
+    run: Any, engine: Engine, service: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under other settings nothing is decided, and the difference is named."""
+    unknown(engine, "order-1")
+    with monkeypatch.context() as patch:
+        for name, value in service.items():
+            patch.setenv(name, value)
+        served = Settings(_env_file=None, resolve_second_person=True, cap_per_day={"USD": 900})
+    record_policy(engine, name_policy(served), utcnow())
+    for arguments in (
+        ["resolve", "order-1", "reject", *BY, "--yes"],
+        ["resolve", "order-1", "note", *BY],
+        ["show", "order-1", "--refresh"],
+    ):
+        ran = run(*arguments)
+        assert ran.code == 3
+        assert "RESOLVE_SECOND_PERSON is false here and true in the workers" in ran.err
+        assert "CAP_PER_DAY is not set here and USD:900.00 in the workers" in ran.err
+        assert "EPAY_SETTLE_SECONDS" not in ran.err
+    assert status_of(engine, "order-1") == "unknown"
+    assert "RESOLVE_SECOND_PERSON is false here" in run("controls").err
+    assert "WARN policy: CAP_PER_DAY is not set here" in run("doctor").out
+    same = {"RESOLVE_SECOND_PERSON": "true", "CAP_PER_DAY": "USD:900"}
+    assert run("resolve", "order-1", "reject", *BY, "--yes", **same).code == 0
+    assert run("controls", **same).err == ""
 
 
 def test_resolve_says_what_is_wrong(run: Any, engine: Engine) -> None:

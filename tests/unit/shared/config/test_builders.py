@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from pydantic import SecretStr
 
-from shared.config.builders import build_epay_config, build_policy
-from shared.config.settings import Settings, SettingsError
+from shared.config.builders import build_epay_config, build_policy, name_policy
+from shared.config.settings import Settings, SettingsError, load
 from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.policy import Policy
 from tests.support.factories import API_KEY, make_settings
@@ -43,6 +45,56 @@ def test_the_policy_is_that_of_the_settings() -> None:
     )
     with pytest.raises(SettingsError, match="EPAY_BASE_URL"):
         build_policy(Settings(epay_base_url="https://api.epay.com:http/capi/openapi"))
+
+
+OTHER_POLICY: dict[str, object] = {
+    "epay_account": "other@example.com",
+    "epay_base_url": "https://other.example/capi/openapi",
+    "epay_former_hosts": ("old.example",),
+    "epay_not_found_codes": frozenset({"a"}),
+    "epay_refused_codes": frozenset({"b"}),
+    "epay_settle_seconds": 61,
+    "epay_lease_seconds": 90,
+    "epay_resend_horizon_seconds": 62,
+    "epay_review_after": 63,
+    "epay_query_backoff": (1,),
+    "epay_submit_backoff": (2,),
+    "cap_per_payout": {"USD": Decimal(1)},
+    "cap_per_day": {"USD": Decimal(2)},
+    "resolve_second_person": True,
+}
+
+
+@pytest.mark.parametrize("name", OTHER_POLICY)
+def test_each_setting_of_the_policy_is_named(name: str) -> None:
+    """A person's act is compared by it: a change of one is a difference, and of no other."""
+    before = name_policy(make_settings())
+    after = name_policy(make_settings(**{name: OTHER_POLICY[name]}))
+    assert {key for key in before if before[key] != after[key]} == {name.upper()}
+    assert set(before) == {key.upper() for key in OTHER_POLICY}
+    assert API_KEY not in str(after)
+
+
+def test_every_field_of_the_policy_is_named() -> None:
+    """A new one too: changing all settings changes all fields of the lifecycle's policy."""
+    settings = make_settings(**OTHER_POLICY)
+    for field in fields(Policy):
+        assert getattr(build_policy(settings), field.name) != getattr(Policy(), field.name), field
+
+
+def test_equal_settings_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However they are written: order of codes, decimal places, a slash at the end."""
+    spellings = [
+        {"EPAY_NOT_FOUND_CODES": "3,2", "CAP_PER_DAY": "USD:5,EUR:6", "EPAY_SETTLE_SECONDS": "600"},
+        {"EPAY_NOT_FOUND_CODES": "2, 3", "CAP_PER_DAY": "EUR:6.00,USD:5.0", "EPAY_BASE_URL": ""},
+    ]
+    named = []
+    for spelling in spellings:
+        with monkeypatch.context() as patch:
+            for key, value in spelling.items():
+                patch.setenv(key, value)
+            named.append(name_policy(load()))
+    assert named[0] == named[1]
 
 
 def test_the_client_gets_its_part() -> None:
