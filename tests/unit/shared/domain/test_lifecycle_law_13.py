@@ -26,7 +26,7 @@ from tests.support.factories import (
 LATER = after_send(50)
 CODES = ["0", "1", "9", "11", "19", "77", "5", "6", "7", "8", "20"]
 KEPT = ("status", "epay_order_no", "epay_status", "fee", "finished_at", "refusal")
-NAMED = [*set(FOLLOWED) - {Status.UNKNOWN}, *set(ENDS) - {Status.REJECTED}]
+NAMED = sorted((set(FOLLOWED) | set(ENDS)) - {Status.UNKNOWN, Status.REJECTED})
 """The statuses in which EPAY has named its number."""
 
 
