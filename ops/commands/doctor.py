@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import redis
@@ -150,7 +150,18 @@ def _health(settings: Settings, engine: Engine) -> list[Finding]:
         _wait("oldest message to an app", untold, limit, "payouts.notify", "all are sent"),
         *(_queues_of_apps(settings.redis_url, engine, limit) if untold else []),
         review,
+        _oldest_open(snapshot.oldest_open, settings.epay_review_after),
     ]
+
+
+def _oldest_open(ages: Mapping[str, float], review_after: float) -> Finding:
+    """Law 16: the oldest payout without an end, for each status."""
+    if not ages:
+        return Finding("oldest open payouts", "every payout has a final status")
+    words = ", ".join(f"{status} {age / 3600:.1f} h" for status, age in ages.items())
+    if max(ages.values()) <= review_after:
+        return Finding("oldest open payouts", words)
+    return Finding("oldest open payouts", f"{words}: see `payouts review`", _WARN)
 
 
 def _queues_of_apps(url: str, engine: Engine, limit: float) -> list[Finding]:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from shared.domain.payout import SEALED, JournalEvent, PayoutState, Status
+from shared.domain.transitions import FINAL
 from shared.storage.tables import metadata
 
 PAYOUT = metadata.tables["payout"]
@@ -117,6 +118,20 @@ EXPIRED_LEASES = (
 
 _AMONG = text("id = ANY(CAST(:ids AS bigint[]))")
 BY_IDS = select(PAYOUT).where(_AMONG).order_by(PAYOUT.c.id)
+OVERDUE = (
+    select(PAYOUT)
+    .where(
+        PAYOUT.c.due_at.is_not(None),
+        PAYOUT.c.status.in_([status.value for status in Status if status not in FINAL]),
+        PAYOUT.c.review_reason.is_(None),
+        PAYOUT.c.created_at <= text(":before"),
+    )
+    .order_by(PAYOUT.c.created_at)
+    .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+"""Open payouts without a review reason that are too old (law 16)."""
+
 KEYS_BY_IDS = (
     select(PAYOUT.c.id, PAYOUT.c.merchant_order_no, PAYOUT.c.status)
     .where(_AMONG)

@@ -85,6 +85,12 @@ class Payout(Table, table=True):
             postgresql_where=text("review_reason IS NOT NULL"),
         ),
         Index("payout_created_idx", "created_at"),
+        Index(
+            "payout_open_idx",
+            "status",
+            "created_at",
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
         Index("payout_sent_idx", "currency", "first_sent_at"),
     )
 
