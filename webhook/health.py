@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -28,7 +29,7 @@ class Health:
         url = settings.database_url
         self._engine = make_engine(url, pool_size=1, statement_timeout_seconds=3) if url else None
         self._lock = threading.Lock()
-        self._snapshot: tuple[float, dict[str, float | int | str | None]] | None = None
+        self._snapshot: tuple[float, dict[str, Any]] | None = None
 
     def broken(self) -> dict[str, str]:
         """Why this process cannot accept callbacks, by component; empty if it can."""
@@ -38,7 +39,7 @@ class Health:
             return {"broker": "Redis does not answer"}
         return {}
 
-    def metrics_snapshot(self) -> dict[str, float | int | str | None]:
+    def metrics_snapshot(self) -> dict[str, Any]:
         """The health of the whole service; empty if no DATABASE_URL is set.
 
         It does not affect readiness: callbacks are accepted without the database. The database is
@@ -52,7 +53,7 @@ class Health:
                 self._snapshot = now, self._read(self._engine)
             return self._snapshot[1]
 
-    def _read(self, engine: Engine) -> dict[str, float | int | str | None]:
+    def _read(self, engine: Engine) -> dict[str, Any]:
         try:
             snapshot = health.read(engine, utcnow())
         except SQLAlchemyError:
@@ -62,6 +63,7 @@ class Health:
             "oldest_due_seconds": snapshot.oldest_due,
             "oldest_untold_seconds": snapshot.oldest_untold,
             "in_review": snapshot.in_review,
+            "oldest_open_seconds": snapshot.oldest_open,
             "clock_ahead_seconds": snapshot.clock_ahead,
             **({"clock": " ".join(wrong)} if (wrong := snapshot.clock_problems()) else {}),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, NamedTuple
 
@@ -175,6 +175,7 @@ def _health(settings: Settings, engine: Engine, max_review_age: timedelta | None
         _wait("oldest message to an app", untold, limit, "payouts.notify", "all are sent"),
         *(_queues_of_apps(settings.redis_url, engine, limit) if untold else []),
         _review(snapshot, max_review_age),
+        _oldest_open(snapshot.oldest_open, settings.epay_review_after),
     ]
 
 
@@ -187,6 +188,16 @@ def _review(snapshot: health.HealthSnapshot, max_age: timedelta | None) -> Findi
         limit = age(max_age.total_seconds())
         return Finding("review", f"{words}, longer than {limit}: see `payouts review`", _FAIL)
     return Finding("review", f"{words}: see `payouts review`", _WARN)
+
+
+def _oldest_open(ages: Mapping[str, float], review_after: float) -> Finding:
+    """Law 16: the oldest payout without an end, for each status."""
+    if not ages:
+        return Finding("oldest open payouts", "every payout has a final status")
+    words = ", ".join(f"{status} {age(seconds)}" for status, seconds in ages.items())
+    if max(ages.values()) <= review_after:
+        return Finding("oldest open payouts", words)
+    return Finding("oldest open payouts", f"{words}: see `payouts review`", _WARN)
 
 
 def _queues_of_apps(url: str, engine: Engine, limit: float) -> list[Finding]:

@@ -25,7 +25,8 @@ MEANS: Mapping[str, str] = MappingProxyType(
         review.UNDOCUMENTED_STATUS: "EPAY reports a status that its documentation does not have."
         " Ask EPAY what it means.",
         review.ABNORMAL: "EPAY says that the order is abnormal. Ask EPAY.",
-        review.OVERDUE: "it has no final status after EPAY_REVIEW_AFTER. Ask EPAY.",
+        review.OVERDUE: "it has no final status after EPAY_REVIEW_AFTER. If it was sent, ask EPAY;"
+        " if not, `payouts show` says what it waits for.",
         review.UNSENT: "EPAY could not be reached for longer than EPAY_REVIEW_AFTER. Attempts"
         " continue; check address, network and IP allow-list.",
         review.ABOVE_CAP: "the amount is above CAP_PER_PAYOUT. It is not sent until a person"

@@ -29,10 +29,26 @@ def schedule_next_query(
         count_query: whether the backoff advances; it does not after a query without an answer.
     """
     if now - (payout.first_sent_at or payout.created_at) >= policy.review_after:
-        flagged = review.flag(payout, review.OVERDUE, f"no end since {payout.created_at:%F}", now)
+        flagged = _flag_overdue(payout, now)
         return replace(flagged, due_at=now + backoff.DAILY * (1 + backoff.JITTER_SHARE * jitter))
     due_at = now + backoff.delay_before(policy.query_backoff, payout.queries, jitter)
     return replace(payout, due_at=due_at, queries=payout.queries + count_query)
+
+
+def on_overdue(payout: PayoutState, *, now: datetime, policy: Policy) -> Transition | None:
+    """Flag a payout that is old and has no reason, whatever it is stuck on (law 16).
+
+    None: it is final, has a reason, or is not older than `review_after`.
+    """
+    is_young = now - payout.created_at < policy.review_after
+    if payout.due_at is None or payout.review_reason is not None or is_young:
+        return None
+    flagged = _flag_overdue(payout, now)
+    return make_transition(payout, flagged, kind="overdue", actor="sweep", now=now, detail={})
+
+
+def _flag_overdue(payout: PayoutState, now: datetime) -> PayoutState:
+    return review.flag(payout, review.OVERDUE, f"no end since {payout.created_at:%F}", now)
 
 
 def mark_unknown(payout: PayoutState, now: datetime, policy: Policy, jitter: float) -> PayoutState:

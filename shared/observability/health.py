@@ -7,7 +7,11 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
+from shared.domain.payout import Status
+from shared.domain.transitions import FINAL
+
 CLOCK_TOLERANCE_SECONDS = 5.0
+_OPEN = [status.value for status in Status if status not in FINAL]
 
 _READ = text(
     """
@@ -17,6 +21,11 @@ SELECT
     (SELECT count(*) FROM payout WHERE review_reason IS NOT NULL) AS in_review,
     (SELECT min(review_since) FROM payout WHERE review_reason IS NOT NULL) AS review_since,
     (SELECT min(created_at) FROM payout_outbox WHERE sent_at IS NULL) AS untold_since,
+    (SELECT jsonb_object_agg(status, extract(epoch FROM clock_timestamp() - since)) FROM (
+        SELECT status, (SELECT min(created_at) FROM payout
+                        WHERE due_at IS NOT NULL AND payout.status = open.status) AS since
+        FROM unnest(CAST(:open AS text[])) AS open(status)
+    ) AS oldest WHERE since IS NOT NULL) AS oldest_open,
     now() AS database_now
 """
 )
@@ -39,6 +48,8 @@ class HealthSnapshot:
     """How long the longest due payout has been due."""
     oldest_untold: float
     """How long the oldest unsent message to a requesting app has been waiting."""
+    oldest_open: dict[str, float]
+    """For each status that is not final, the age of its oldest payout; none, no entry (law 16)."""
     in_review: int
     """The number of payouts in review."""
     oldest_review: float
@@ -71,12 +82,17 @@ class HealthSnapshot:
 def read(engine: Engine, now: datetime) -> HealthSnapshot:
     """Read the snapshot; `now` is this machine's time."""
     with engine.connect() as connection:
-        row = connection.execute(_READ).one()
+        row = connection.execute(_READ, {"open": _OPEN}).one()
     database_now = row.database_now
     return HealthSnapshot(
         sweep_age=None if row.swept_at is None else (database_now - row.swept_at).total_seconds(),
         oldest_due=_age(row.first_due_at, database_now),
         oldest_untold=_age(row.untold_since, database_now),
+        oldest_open={
+            status: max(0.0, float(row.oldest_open[status]))
+            for status in _OPEN
+            if status in (row.oldest_open or {})
+        },
         in_review=row.in_review,
         oldest_review=_age(row.review_since, database_now),
         clock_ahead=(now - database_now).total_seconds(),

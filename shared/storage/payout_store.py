@@ -33,6 +33,7 @@ from shared.storage.statements import (
     CLAIM_DUE,
     EXPIRED_LEASES,
     KEYS_BY_IDS,
+    OVERDUE,
     PAYOUT,
     REENCRYPT,
     SENT_SINCE,
@@ -174,6 +175,10 @@ class PayoutStore:
     def expire_leases(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
         """`update` payouts whose submission lease has expired, at most `limit`."""
         return self._update(EXPIRED_LEASES, {"now": now, "limit": limit}, decide)
+
+    def flag_overdue(self, before: datetime, limit: int, decide: Decide) -> list[PayoutState]:
+        """`update` open payouts accepted at `before` or earlier that have no reason (law 16)."""
+        return self._update(OVERDUE, {"before": before, "limit": limit}, decide)
 
     def claim_due(
         self, now: datetime, until: datetime, limit: int, spacing: timedelta = timedelta(0)

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from shared.domain.payout import SEALED, JournalEvent, PayoutState, Status
+from shared.domain.transitions import FINAL
 from shared.storage.tables import metadata
 
 PAYOUT = metadata.tables["payout"]
@@ -139,6 +140,20 @@ WITHOUT_GATEWAY = text(
     "SELECT id FROM payout WHERE due_at IS NOT NULL AND epay_gateway IS NULL AND id > :last"
     " ORDER BY id LIMIT :limit"
 )
+OVERDUE = (
+    select(PAYOUT)
+    .where(
+        PAYOUT.c.due_at.is_not(None),
+        PAYOUT.c.status.in_([status.value for status in Status if status not in FINAL]),
+        PAYOUT.c.review_reason.is_(None),
+        PAYOUT.c.created_at <= text(":before"),
+    )
+    .order_by(PAYOUT.c.created_at)
+    .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+"""Open payouts without a review reason that are too old (law 16)."""
+
 KEYS_BY_IDS = (
     select(
         PAYOUT.c.id,

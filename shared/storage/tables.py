@@ -93,6 +93,12 @@ class Payout(Table, table=True):
             "finished_at",
             postgresql_where=text("finished_at IS NOT NULL"),
         ),
+        Index(
+            "payout_open_idx",
+            "status",
+            "created_at",
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
         Index("payout_sent_idx", "currency", "first_sent_at"),
         Index("payout_alike_idx", text(WITHOUT_RUIN)),
         Index("payout_order_idx", "merchant_order_no", "order_scope", unique=True),

@@ -18,6 +18,7 @@ _GUARDED = (
     "update_by_order_no",
     "update_within_cap",
     "expire_leases",
+    "flag_overdue",
     "claim_due",
     "find",
     "find_standing",

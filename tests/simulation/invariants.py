@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain import hash_chain
@@ -46,6 +46,13 @@ class Invariants:
             if self.standing.get(payout.id) is not payout:
                 self._look_at(payout)
                 self.standing[payout.id] = payout
+
+    def after_a_sweep(self, now: datetime) -> None:
+        """Law 16: whatever is open and old has a reason."""
+        for row in self.store.rows.values():
+            is_old = now - row.created_at >= self.policy.review_after
+            if row.status not in FINAL and is_old and row.review_reason is None:
+                raise Violation(f"{row.merchant_order_no} is old, {row.status}, without a reason")
 
     def at_the_end(self, asked: Mapping[str, Any], told: Sequence[Message]) -> None:
         """Raise Violation if something was lost or told wrongly."""

@@ -107,6 +107,15 @@ class MemoryStore:
         over.sort(key=lambda row: (row.due_at, row.id))
         return self._update(over[:limit], decide)
 
+    def flag_overdue(self, before: datetime, limit: int, decide: Decide) -> list[PayoutState]:
+        old = [
+            row
+            for row in self.rows.values()
+            if row.due_at and row.review_reason is None and row.created_at <= before
+        ]
+        old.sort(key=lambda row: (row.created_at, row.id))
+        return self._update(old[:limit], decide)
+
     def claim_due(
         self, now: datetime, until: datetime, limit: int, spacing: timedelta = timedelta(0)
     ) -> list[ClaimedKey]:

@@ -309,6 +309,11 @@ def _a_refused_queue_ends_the_round() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(MemoryStore, "relay_outbox", relay)
 
 
+def _age_is_judged_on_one_path() -> contextlib.AbstractContextManager[Any]:
+    """Law 16: only a payout that is asked about is found to be old."""
+    return mock.patch.object(scheduling, "on_overdue", lambda *_, **__: None)
+
+
 BREAKS: dict[str, Break] = {
     "1-effect-before-intent": _effect_before_intent,
     "2-resend-after-read-timeout": _resend_after_read_timeout,
@@ -325,6 +330,7 @@ BREAKS: dict[str, Break] = {
     "9-request-within-a-transaction": _request_within_a_transaction,
     "15-what-cannot-be-decrypted-is-sent": _what_cannot_be_decrypted_is_sent,
     "15-a-refused-queue-ends-the-round": _a_refused_queue_ends_the_round,
+    "16-age-is-judged-on-one-path": _age_is_judged_on_one_path,
     "clock-open-and-not-due": _an_open_payout_is_not_due,
     "clock-put-off-for-ever": _a_brake_after_the_claim_ends_it,
     "person-does-not-wait": _a_person_does_not_wait,

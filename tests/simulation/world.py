@@ -117,6 +117,7 @@ class World:
             refused_codes=frozenset() if codes == 2 else frozenset({REFUSED}),
             cap_per_payout=(_NO_CAP, {"USD": Decimal(10)})[self.choices.pick((5, 1))],
             cap_per_day=(_NO_CAP, {"USD": Decimal(25)})[self.choices.pick((5, 1))],
+            review_after=timedelta(hours=(72, 2)[self.choices.pick((9, 1))]),
         )
         self.stalls = self.choices.pick((5, 1)) == 1
         """The queue `stall` refuses all messages, until nothing else is left to do."""
@@ -421,7 +422,10 @@ class World:
             case "payouts.callback":
                 callback(self.context, CallbackMessage.model_validate(kwargs))
             case "payouts.sweep":
+                began, alone = self.now, not self.wild
                 sweep(self.context)
+                if alone:
+                    self.invariants.after_a_sweep(began)
             case "payouts.notify":
                 notify(self.context)
 

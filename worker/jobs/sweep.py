@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from shared.contract import TASK_QUERY, TASK_SUBMIT
-from shared.domain import lifecycle
+from shared.domain import lifecycle, scheduling
 from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context, chunked
 
@@ -22,6 +22,11 @@ def sweep(ctx: Context) -> dict[str, int]:
         return lifecycle.on_lease_expired(payout, now=now)
 
     expired = ctx.store.expire_leases(now, ctx.sweep_batch, expire)
+    ctx.store.flag_overdue(
+        now - ctx.policy.review_after,
+        ctx.sweep_batch,
+        lambda payout: scheduling.on_overdue(payout, now=now, policy=ctx.policy),
+    )
     until = now + ctx.policy.lease
     due = ctx.store.claim_due(now, until, ctx.sweep_batch, ctx.sweep_spacing)
     lease = until.isoformat()

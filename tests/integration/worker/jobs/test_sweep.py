@@ -9,10 +9,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from shared.contract import TASK_QUERY, TASK_SUBMIT
 from shared.domain.payout import Status
+from shared.storage import journal_audit
+from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.payout_store import ClaimedKey, PayoutStore
 from tests.support.jobs import (
     callback_message,
@@ -150,6 +153,50 @@ def test_sweeps_at_once_dispatch_disjoint_sets(world: World) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(beat, range(4)))
     assert sorted(dispatched(world)) == sorted(payout.id for payout in payouts)
+
+
+def test_whatever_is_open_and_old_has_a_reason(world: World) -> None:
+    """Law 16: paused, never claimed, being sent or followed: age alone decides, once, on record."""
+    clock = freeze_clock(world)
+    put_queued(world, "queued", "held")
+    put_submitting(world, "submitting")
+    put_unknown(world, "unknown", "ended")
+    callback(world.context, callback_message("ended"))
+    world.sql(
+        "UPDATE payout SET due_at = :later WHERE due_at IS NOT NULL",
+        later=clock.now + timedelta(days=30),
+    )
+    clock.forward(259_199)
+    sweep(world.context)
+    assert world.sql("SELECT 1 FROM payout WHERE review_reason IS NOT NULL") == []
+    clock.forward(1)
+    assert sweep(world.context) == {"lapsed": 0, "submit": 0, "query": 0}
+    flagged = world.sql("SELECT merchant_order_no, review_reason FROM payout")
+    old = "overdue: no end since 2026-11-23"
+    assert {row.merchant_order_no: row.review_reason for row in flagged} == {
+        "queued": old,
+        "held": old,
+        "submitting": old,
+        "unknown": old,
+        "ended": None,
+    }
+    assert [kinds(world, no)[-1] for no in ("queued", "submitting", "unknown")] == ["overdue"] * 3
+    assert set(journal_audit.audit_chains(world.engine, NO_ENCRYPTION)) == {None}
+    events = world.sql("SELECT count(*) FROM payout_event")
+    sweep(world.context)
+    assert world.sql("SELECT count(*) FROM payout_event") == events
+
+
+def test_the_search_for_old_payouts_goes_by_an_index_of_open_ones(world: World) -> None:
+    """It costs nothing for each payout that has ended."""
+    run: list[Any] = []
+    event.listen(world.engine, "before_cursor_execute", lambda *args: run.append(args[2:4]))
+    world.context.store.flag_overdue(world.context.clock(), 9, lambda _: None)
+    statement, values = next(one for one in run if "created_at <=" in one[0])
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", values).all()
+    assert any("payout_open_idx" in row[0] for row in plan), plan
 
 
 def test_ticks_that_piled_up_do_the_work_of_one(world: World) -> None:
