@@ -21,6 +21,7 @@ from shared.messaging.celery_config import KOMBU_UNACKED_KEYS, PUBLISH_RETRY, UN
 from shared.observability.logging import configure_logging
 from shared.redis_client import RedisClient
 from shared.storage.engine import make_engine
+from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
 from worker.broker.shared_unacked import start_restoring
 from worker.celery import app
@@ -61,6 +62,7 @@ class WorkerRuntime:
             send_guard=make_send_guard(
                 settings, autocommit, self._redis, self._client.limit, rate_limiter
             ),
+            refusal_pause=RefusalPause(self._engine, settings.epay_account),
             sweep_batch=settings.sweep_batch,
             query_batch=settings.epay_query_batch,
             books_after=timedelta(seconds=settings.books_after_seconds),

@@ -14,6 +14,7 @@ from shared.domain.gateway import OrderAnswer
 from shared.domain.notifications import Message
 from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
+from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
 from worker.database_retry import DatabaseRetry
 from worker.send_guard.guard import SendGuard
@@ -41,6 +42,8 @@ class Context:
     """Waits in place while PostgreSQL is unavailable."""
     send_guard: SendGuard
     """Decides whether a payout may be sent now."""
+    refusal_pause: RefusalPause
+    """Stops new sends while EPAY refuses an order that it must know (law 12)."""
     sweep_batch: int = 500
     query_batch: int = 32
     books_after: timedelta = timedelta(hours=6)

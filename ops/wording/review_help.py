@@ -30,6 +30,10 @@ MEANS: Mapping[str, str] = MappingProxyType(
         " releases it.",
         review.ABOVE_DAY_CAP: "it would bring the sum sent in 24 hours above CAP_PER_DAY. It is not"
         " sent until a person releases it.",
+        review.NO_CONTROL: "EPAY answers that it has no such order, and has not ended any payout"
+        " yet that it must show: this proves nothing. Let a small payout end first, or ask EPAY.",
+        review.UNANSWERED: "it is not known whether EPAY has it, and EPAY does not answer queries."
+        " They go on; check address, network and IP allow-list, and EPAY's console.",
         review.BOOKS: "the daily reconciliation with EPAY found a difference. Ask EPAY, and"
         " correct your records.",
     }

@@ -23,12 +23,17 @@ UNSENT = "unsent"
 ABOVE_CAP = "above_cap"
 ABOVE_DAY_CAP = "above_day_cap"
 BOOKS = "books"
+NO_CONTROL = "no_control"
+UNANSWERED = "unanswered"
 
 HELD = frozenset({ABOVE_CAP, ABOVE_DAY_CAP})
 """Reasons that keep a payout from being sent until a person releases it."""
 
 STICKY = frozenset({MISMATCH, CONTRADICTION, BOOKS})
 """Reasons about money that only a person can clear; a later report does not."""
+
+ABOUT_QUERIES = frozenset({QUERY_REFUSED, NO_CONTROL, UNANSWERED})
+"""Reasons that an answer which counts resolves."""
 
 _MAX_MESSAGE_LENGTH = 300
 

@@ -100,7 +100,7 @@ class ReconciliationStore:
 
     def __init__(self, engine: Engine, epay_account: str) -> None:
         self._engine = engine
-        self._account = epay_account
+        self.account = epay_account
         self._mark = f"books {epay_account}"
 
     def open_day(self, now: datetime, after: timedelta) -> date | None:
@@ -174,7 +174,7 @@ class ReconciliationStore:
 
     def _all(self, statement: Executable, values: dict[str, Any]) -> list[Row[Any]]:
         with self._engine.begin() as connection:
-            found = connection.execute(statement, {"epay_account": self._account, **values})
+            found = connection.execute(statement, {"epay_account": self.account, **values})
             return list(found.all()) if found.returns_rows else []
 
     def _one(self, statement: Executable, values: dict[str, Any]) -> Row[Any] | None:

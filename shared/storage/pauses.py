@@ -22,6 +22,20 @@ _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _LOCK_KEY = 0x6272616B
 _ACTIVE = select(_BRAKE).where(_BRAKE.c.lifted_at.is_(None)).order_by(_BRAKE.c.id)
 
+REFUSED_BY_EPAY = "automatic: refused_by_epay"
+"""Who set the pause of an account whose queries EPAY refuses (law 12)."""
+_PROBE_EVERY = timedelta(seconds=30)
+_CLAIM_PROBE = text(
+    """
+INSERT INTO payout_mark (name, at) SELECT :name, :now WHERE EXISTS (
+    SELECT FROM payout_brake
+    WHERE lifted_at IS NULL AND epay_account = :epay_account AND set_by = :set_by
+)
+ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE payout_mark.at <= :before
+RETURNING name
+"""
+)
+
 NOTICED_WITHIN = timedelta(seconds=1)
 """Workers cache pauses for at most this long: a pause, and its end, then hold everywhere."""
 _WAKE_SECONDS = 0.01
@@ -63,6 +77,11 @@ class Pause:
     lifted_by: str | None
     lifted_reason: str | None
 
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the service set it, not a person."""
+        return self.set_by == REFUSED_BY_EPAY
+
 
 class AlreadyPaused(Exception):
     """A pause of the same scope is in force; nothing was changed."""
@@ -89,7 +108,8 @@ def pause(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> 
     with engine.begin() as connection:
         connection.execute(_LOCK, {"key": _LOCK_KEY})
         for standing in _active(connection):
-            if standing.scope == scope:
+            # a person's pause and an automatic one stand side by side: neither lifts the other
+            if standing.scope == scope and standing.is_automatic == (by == REFUSED_BY_EPAY):
                 raise AlreadyPaused(standing)
         rows = connection.execute(
             _BRAKE.insert()
@@ -99,17 +119,23 @@ def pause(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> 
         return _pause(rows.mappings().one())
 
 
-def resume(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> Pause:
+def resume(
+    engine: Engine, scope: Scope, by: str, reason: str, now: datetime, *, automatic: bool = False
+) -> Pause:
     """Lift the pause of exactly this scope; its row stays, with who lifted it, when and why.
+
+    Args:
+        automatic: lift only the pause that the service set. A person's call lifts a person's
+            pause first, and the other one when called again.
 
     Raises:
         NotPaused: there is none.
     """
     with engine.begin() as connection:
         connection.execute(_LOCK, {"key": _LOCK_KEY})
-        standing = _active(connection)
+        standing = sorted(_active(connection), key=lambda found: found.is_automatic)
         for found in standing:
-            if found.scope == scope:
+            if found.scope == scope and (found.is_automatic or not automatic):
                 rows = connection.execute(
                     _BRAKE.update()
                     .where(_BRAKE.c.id == found.id)
@@ -159,6 +185,47 @@ def wake_waiting(engine: Engine, scope: Scope, now: datetime) -> int:
     statement = _PAYOUT.update().where(_PAYOUT.c.id.in_(held)).values(due_at=later)
     with engine.begin() as connection:
         return connection.execute(statement, {"now": now, "spread": spread}).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalPause:
+    """The pause of one account while EPAY refuses an order that it must know (law 12)."""
+
+    engine: Engine
+    epay_account: str
+
+    def begin(self, reason: str, now: datetime) -> bool:
+        """Stop new sends of the account; False: they are stopped already."""
+        try:
+            pause(self.engine, Scope(self.epay_account), REFUSED_BY_EPAY, reason, now)
+        except AlreadyPaused:
+            return False
+        return True
+
+    def end(self, now: datetime) -> bool:
+        """Lift the pause, since EPAY shows the order; False: none was in force."""
+        scope = Scope(self.epay_account)
+        if not any(one.is_automatic and one.scope == scope for one in active(self.engine)):
+            return False
+        reason = "EPAY shows again an order that it must know"
+        try:
+            resume(self.engine, scope, REFUSED_BY_EPAY, reason, now, automatic=True)
+        except NotPaused:
+            return False
+        wake_waiting(self.engine, scope, now + NOTICED_WITHIN)
+        return True
+
+    def claim_probe(self, now: datetime) -> bool:
+        """Whether the pause is in force and it is this caller's turn to ask EPAY again."""
+        values = {
+            "name": f"control {self.epay_account}",
+            "now": now,
+            "before": now - _PROBE_EVERY,
+            "epay_account": self.epay_account,
+            "set_by": REFUSED_BY_EPAY,
+        }
+        with self.engine.begin() as connection:
+            return connection.execute(_CLAIM_PROBE, values).first() is not None
 
 
 def _queued(scope: Scope) -> list[ColumnElement[bool]]:

@@ -28,6 +28,7 @@ from shared.storage.statements import (
     CLAIM_DUE,
     EXPIRED_LEASES,
     KEYS_BY_IDS,
+    NEWEST_ENDED,
     PAYOUT,
     REENCRYPT,
     SENT_SINCE,
@@ -156,6 +157,20 @@ class PayoutStore:
         """The payout, or None."""
         with self._single.connect() as connection:
             row = connection.execute(_by_order_no(epay_account, merchant_order_no)).one_or_none()
+            return None if row is None else payout_from_row(row, self._cipher)
+
+    def newest_ended(
+        self, epay_account: str, sent_before: datetime, without: Sequence[int] = ()
+    ) -> PayoutState | None:
+        """The last accepted payout that EPAY ended: an order that EPAY must know (law 12).
+
+        Args:
+            sent_before: one that was sent later may not show at EPAY yet.
+            without: ids of payouts that do not serve.
+        """
+        values = {"epay_account": epay_account, "sent_before": sent_before, "without": [*without]}
+        with self._single.connect() as connection:
+            row = connection.execute(NEWEST_ENDED, values).one_or_none()
             return None if row is None else payout_from_row(row, self._cipher)
 
     def get_claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:

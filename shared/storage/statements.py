@@ -121,6 +121,20 @@ KEYS_BY_IDS = (
     .order_by(PAYOUT.c.id)
 )
 
+NEWEST_ENDED = (
+    select(PAYOUT)
+    .where(
+        PAYOUT.c.due_at.is_(None),
+        PAYOUT.c.epay_status.is_not(None),
+        PAYOUT.c.review_reason.is_(None),
+        PAYOUT.c.epay_account == bindparam("epay_account"),
+        PAYOUT.c.last_sent_at <= text(":sent_before"),
+        text("id <> ALL(CAST(:without AS bigint[]))"),
+    )
+    .order_by(PAYOUT.c.id.desc())
+    .limit(1)
+)
+
 UNMATCHED_EVENT = text(
     "INSERT INTO payout_event (kind, actor, at, detail)"
     " VALUES (:kind, :actor, :at, CAST(:detail AS jsonb))"

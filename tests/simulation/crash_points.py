@@ -20,6 +20,7 @@ _GUARDED = (
     "expire_leases",
     "claim_due",
     "find",
+    "newest_ended",
     "get_claimed",
     "get_claimed_keys",
     "record_unmatched_event",

@@ -104,6 +104,22 @@ class MemoryStore:
                 return row
         return None
 
+    def newest_ended(
+        self, epay_account: str, sent_before: datetime, without: Sequence[int] = ()
+    ) -> PayoutState | None:
+        for row in sorted(self.rows.values(), key=lambda row: -row.id):
+            if (
+                row.status in FINAL
+                and row.epay_status is not None
+                and row.review_reason is None
+                and row.epay_account == epay_account
+                and row.last_sent_at is not None
+                and row.last_sent_at <= sent_before
+                and row.id not in without
+            ):
+                return row
+        return None
+
     def get_claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         found = [self.rows[payout_id] for payout_id in sorted(set(payout_ids) & self.rows.keys())]
         return [row for row in found if lease is None or row.due_at == lease]
