@@ -27,6 +27,7 @@ from shared.domain.gateway import CreateOrder, OrderAnswer, OutcomeUnknown, Repo
 from shared.domain.notifications import Message
 from shared.domain.policy import Policy
 from shared.storage.engine import make_engine
+from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
 from worker.context import Context, QueryPool
 from worker.database_retry import DatabaseRetry
@@ -198,6 +199,7 @@ def _context(url: str) -> Iterator[Context]:
             publish_outcome=_nobody,
             database_retry=DatabaseRetry(5),
             send_guard=_send_guard(),
+            refusal_pause=RefusalPause(engine, ACCOUNT),
             sweep_batch=DUE,
             clock=lambda: datetime.now(UTC),
         )

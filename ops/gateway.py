@@ -13,6 +13,7 @@ from ops.resolution.service import ResolutionService
 from shared.config.builders import build_cipher, build_epay_config, build_policy, name_policy
 from shared.config.settings import Settings
 from shared.epay.client import EpayClient
+from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
 from shared.storage.policy_record import describe_differences, policy_differences
 from shared.storage.queries import events_of
@@ -58,6 +59,7 @@ def resolution_service(
                 journal=lambda payout_id: events_of(engine, payout_id),
                 account=settings.epay_account,
                 policy=build_policy(settings),
+                refusal_pause=RefusalPause(engine, settings.epay_account),
                 needs_approval=settings.resolve_second_person,
             )
         except NotAllowed as error:

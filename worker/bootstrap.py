@@ -23,6 +23,7 @@ from shared.redis_client import RedisClient
 from shared.storage import deployment
 from shared.storage.engine import make_engine
 from shared.storage.outbox import QueueRefused
+from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
 from worker.broker.shared_unacked import start_restoring
 from worker.celery import app
@@ -73,6 +74,7 @@ class WorkerRuntime:
             send_guard=make_send_guard(
                 settings, watch.pauses, self._redis, self._client.limit, rate_limiter
             ),
+            refusal_pause=RefusalPause(self._engine, settings.epay_account),
             witness=witness,
             watch_database=lambda now: watch.sweep(witness, now),
             sweep_batch=settings.sweep_batch,

@@ -17,6 +17,7 @@ from shared.domain.payout import PayoutState
 from shared.domain.policy import Policy
 from shared.domain.witness import Doubt
 from shared.epay.client import EpayClient
+from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
 from worker.database_retry import DatabaseRetry
 from worker.send_guard.guard import SendGuard
@@ -44,6 +45,8 @@ class Context:
     """Waits in place while PostgreSQL is unavailable."""
     send_guard: SendGuard
     """Decides whether a payout may be sent now."""
+    refusal_pause: RefusalPause
+    """Stops new sends while EPAY refuses an order that it must know (law 12)."""
     witness: Callable[[PayoutState], Doubt | None] = lambda _: None
     """Marks a claimed payout as sent; says whether it may have been sent before (law 11)."""
     watch_database: Callable[[datetime], None] = lambda _: None

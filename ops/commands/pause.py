@@ -89,7 +89,7 @@ def resume(
 def _no_such(error: NotPaused) -> str:
     if not error.standing:
         return "nothing is paused"
-    if all(one.code for one in error.standing):
+    if all(one.code == pauses.DATABASE_CHANGED for one in error.standing):
         return "the service paused sending by itself: `payouts recover` lifts that"
     standing = "\n".join(f"  {_describe(one)}" for one in error.standing)
     return f"{error}. Give the options of the pause; in force:\n{standing}"

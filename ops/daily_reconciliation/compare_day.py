@@ -12,8 +12,9 @@ from datetime import date, datetime
 from ops.errors import UserError
 from shared.clock import utcnow
 from shared.domain import daily_reconciliation
+from shared.domain.absence_proof import Control, judge_control
 from shared.domain.daily_reconciliation import Comparison
-from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown
+from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Transition
 from shared.domain.policy import Policy
 from shared.storage.daily_reconciliation import ReconciliationStore
@@ -91,13 +92,20 @@ class DayComparison:
         return self.query(merchant_order_no)
 
     def _compared(self, answers: Mapping[int, OrderAnswer], asked_at: datetime) -> list[Line]:
+        control = self._control_of(answers, asked_at)
         now = utcnow()
         found: dict[int, Line] = {}
 
         def decide(payout: PayoutState) -> Transition | None:
             answer = answers[payout.id]
             compared, transition = daily_reconciliation.reconcile(
-                payout, answer, asked_at=asked_at, now=now, policy=self.policy, jitter=0.0
+                payout,
+                answer,
+                asked_at=asked_at,
+                now=now,
+                policy=self.policy,
+                jitter=0.0,
+                control=control,
             )
             found[payout.id] = Line(payout, answer, compared)
             return transition
@@ -108,6 +116,15 @@ class DayComparison:
             for payout in self.store.get_claimed(list(answers), None):
                 decide(payout)
         return list(found.values())
+
+    def _control_of(self, answers: Mapping[int, OrderAnswer], asked_at: datetime) -> Control:
+        """Ask EPAY for an order that it must know, if it refused one of these (law 12)."""
+        refused = [one for one, answer in answers.items() if isinstance(answer, Refused)]
+        if not refused:
+            return Control.MISSING
+        sent_before = asked_at - self.policy.visibility_delay
+        known = self.store.newest_ended(self.days.account, sent_before, refused)
+        return judge_control(known, self._ask(known.merchant_order_no) if known else None)
 
 
 def _require_answers(answers: Mapping[int, OrderAnswer], *, answered: bool, is_whole: bool) -> None:

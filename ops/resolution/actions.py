@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from ops.wording.gateway_answers import WHY_NO_CONTROL
 from shared.domain import review
+from shared.domain.absence_proof import Control
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
@@ -97,12 +99,14 @@ def decide(
     now: datetime,
     policy: Policy,
     asked_at: datetime | None = None,
+    control: Control = Control.MISSING,
 ) -> Transition:
     """The transition of the action.
 
     Args:
         answer: EPAY's fresh answer; the actions of `ASKS_EPAY` need one.
         asked_at: when EPAY was queried; default: now.
+        control: how EPAY answered just after about an order that it must know (law 12).
 
     Raises:
         NotAllowed: a law forbids it, or EPAY could not be queried.
@@ -119,7 +123,8 @@ def decide(
         )
     if isinstance(answer, Refused):
         answer = redact_refusal(answer, payout.account_no)
-    after = _ACTIONS[decision.action](_Case(payout, decision, answer, asked_at or now, now, policy))
+    case = _Case(payout, decision, answer, asked_at or now, now, policy, control)
+    after = _ACTIONS[decision.action](case)
     return make_transition(
         payout,
         after,
@@ -140,6 +145,7 @@ class _Case:
     asked_at: datetime
     now: datetime
     policy: Policy
+    control: Control
 
 
 def _resend(case: _Case) -> PayoutState:
@@ -151,6 +157,7 @@ def _resend(case: _Case) -> PayoutState:
         raise NotAllowed("a cap holds it: release it instead")
     _require_no_order(case)
     _require_visibility_delay(case)
+    _require_control(case)
     if payout.status is Status.UNKNOWN and review.is_sticky(payout):
         raise NotAllowed(f"it is in review for {payout.review_reason}: dismiss that first")
     if payout.first_sent_at and case.now - payout.first_sent_at > case.policy.resend_horizon:
@@ -168,6 +175,8 @@ def _reject(case: _Case) -> PayoutState:
         raise NotAllowed(f"it is {payout.status}: EPAY has it, or it is final")
     if payout.first_sent_at is not None or isinstance(case.answer, Report):
         _require_no_order(case)
+        _require_visibility_delay(case)
+        _require_control(case)
     _require_visibility_delay(case)
     return review.clear_review(finish(payout, Status.REJECTED, case.now))
 
@@ -271,6 +280,12 @@ def _require_no_order(case: _Case, *, accepts_any_code: bool = False) -> None:
             f"{answer}, and no setting says what that means: if EPAY told you that it means `no"
             f" such order`, add --code {code}"
         )
+
+
+def _require_control(case: _Case) -> None:
+    """Refuse unless EPAY, asked in the same act, showed an order that it must know (law 12)."""
+    if case.control is not Control.PASSED:
+        raise NotAllowed(WHY_NO_CONTROL[case.control])
 
 
 def _require_visibility_delay(case: _Case) -> None:

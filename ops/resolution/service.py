@@ -16,12 +16,14 @@ from ops.resolution import actions, approval
 from ops.resolution.actions import ASKS_EPAY, CONFIGURE, Decision, NotAllowed
 from shared.clock import utcnow
 from shared.domain import lifecycle, reports, review
-from shared.domain.accounts import account_key
+from shared.domain.absence_proof import Control, describe_refusal, judge_control
+from shared.domain.accounts import ConfiguredAccounts, account_key
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.domain.redaction import redact_refusal
 from shared.domain.transitions import FINAL
+from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
 
 Journal = Sequence[Mapping[str, Any]]
@@ -61,6 +63,8 @@ class ResolutionService:
     """A payout's events in order."""
     account: str
     policy: Policy
+    refusal_pause: RefusalPause
+    """Stops new sends while EPAY refuses an order that it must know (law 12)."""
     needs_approval: bool = False
     """Whether an action on an unknown outcome waits for another person's approval."""
     clock: Callable[[], datetime] = utcnow
@@ -175,7 +179,8 @@ class ResolutionService:
         asked_at = self.clock()
         answer = self.ask(claimed.merchant_order_no)
         if not isinstance(answer, Report):
-            return self._decide(claimed, decision, answer, asked_at, back=back)
+            control = self._control_of(claimed, answer, asked_at)
+            return self._decide(claimed, decision, answer, asked_at, back=back, control=control)
         standing = self._record_report(claimed, answer, asked_at)
         if standing.status in FINAL and standing.status is decision.end:
             return ActionResult(standing, answer, by_epay=True)
@@ -204,6 +209,7 @@ class ResolutionService:
         asked_at: datetime,
         *,
         back: datetime | None,
+        control: Control = Control.MISSING,
     ) -> ActionResult:
         """Record the action if the payout is unchanged since; `back` becomes its `due_at`."""
         now = self.clock()
@@ -216,7 +222,13 @@ class ResolutionService:
                 raise ConcurrentChange(_CONCURRENT_CHANGE)
             released = fresh if answer is None else replace(fresh, due_at=back)
             step = actions.decide(
-                released, decision, answer, asked_at=asked_at, now=now, policy=self.policy
+                released,
+                decision,
+                answer,
+                asked_at=asked_at,
+                now=now,
+                policy=self.policy,
+                control=control,
             )
             return approval.proposal(released, decision, now=now) if proposes else step
 
@@ -232,13 +244,35 @@ class ResolutionService:
             answer = redact_refusal(answer, payout.account_no)
         if only_reports and not isinstance(answer, Report):
             return standing, answer
+        control = self._control_of(payout, answer, asked_at)
         after = self.store.update(
-            payout.id, lambda fresh: self._apply_answer(fresh, answer, asked_at)
+            payout.id, lambda fresh: self._apply_answer(fresh, answer, asked_at, control)
         )
         return after or standing, answer
 
+    def _control_of(self, payout: PayoutState, answer: OrderAnswer, asked_at: datetime) -> Control:
+        """Ask EPAY for an order that it must know, if it refused the payout (law 12)."""
+        if not isinstance(answer, Refused):
+            return Control.MISSING
+        sent_before = asked_at - self.policy.visibility_delay
+        accounts = self.policy.accounts or ConfiguredAccounts.one(self.account)
+        known = self.store.newest_ended(accounts.accounts[0], sent_before, [payout.id])
+        if known is None:
+            return Control.MISSING
+        shown = self.ask(known.merchant_order_no)
+        control = judge_control(known, shown)
+        if control is Control.REFUSED and isinstance(shown, Report | Refused):
+            self.refusal_pause.begin(describe_refusal(known, shown), self.clock())
+        elif control is Control.PASSED:
+            self.refusal_pause.end(self.clock())
+        return control
+
     def _apply_answer(
-        self, fresh: PayoutState, answer: OrderAnswer, asked_at: datetime
+        self,
+        fresh: PayoutState,
+        answer: OrderAnswer,
+        asked_at: datetime,
+        control: Control = Control.MISSING,
     ) -> Transition | None:
         return reports.on_query_answer(
             fresh,
@@ -247,6 +281,7 @@ class ResolutionService:
             now=self.clock(),
             policy=self.policy,
             jitter=self.jitter(),
+            control=control,
         )
 
     def _require_own_account(self, payout: PayoutState) -> None:

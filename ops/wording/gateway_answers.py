@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ops.console import exact
+from shared.domain.absence_proof import Control
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.transitions import STATUS_OF_EPAY_CODE
 
@@ -22,3 +23,13 @@ def in_words(answer: OrderAnswer) -> str:
             return f"EPAY answers code {code}: {message}"
         case NeverSent(reason) | OutcomeUnknown(reason):
             return f"EPAY could not be queried: {reason}"
+
+
+WHY_NO_CONTROL = {
+    Control.MISSING: "EPAY has not ended any payout yet that it must show, so its `no such order`"
+    " proves nothing: let a small payout end, or accept-as what EPAY tells you about this one",
+    Control.REFUSED: "EPAY also refuses a payout that it must know: the refusal is about us (key,"
+    " address, account), and `payouts controls` shows its words",
+    Control.UNANSWERED: "EPAY did not answer about a payout that it must know: try again",
+}
+"""Why a person's action is refused, by how the control of law 12 came out."""

@@ -38,6 +38,10 @@ MEANS: Mapping[str, str] = MappingProxyType(
         review.ACCOUNT_NOT_CONFIGURED: "its account or gateway is not configured here: it is not"
         " sent, queried or rejected. Configure them; if the gateway only moved, name its former"
         " host in EPAY_FORMER_HOSTS. Then it goes on by itself.",
+        review.NO_CONTROL: "EPAY answers that it has no such order, and has not ended any payout"
+        " yet that it must show: this proves nothing. Let a small payout end first, or ask EPAY.",
+        review.UNANSWERED: "it is not known whether EPAY has it, and EPAY does not answer queries."
+        " They go on; check address, network and IP allow-list, and EPAY's console.",
         review.BOOKS: "the daily reconciliation with EPAY found a difference. Ask EPAY, and"
         " correct your records.",
     }

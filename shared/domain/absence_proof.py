@@ -1,10 +1,51 @@
-"""When EPAY's "no such order" proves that an order does not exist (law 3). Pure."""
+"""When EPAY's "no such order" proves that an order does not exist (laws 3 and 12). Pure."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.domain.gateway import OrderAnswer, Refused, Report
+from shared.domain.payout import PayoutState
+from shared.domain.redaction import redact_refusal
+from shared.domain.report_match import mismatches
 
 ANSWERS_NEEDED = 3
+
+
+class Control(StrEnum):
+    """How EPAY answered, in the same wave, about an order that it must know (law 12)."""
+
+    PASSED = "passed"
+    """It showed that order: its "no such order" about another one counts."""
+    REFUSED = "refused"
+    """It refused, or showed another order: what it refuses in this wave is about us."""
+    UNANSWERED = "unanswered"
+    """No answer came: the wave proves nothing."""
+    MISSING = "missing"
+    """There is no order yet that EPAY must know: absence proves nothing."""
+
+
+def judge_control(known: PayoutState | None, answer: OrderAnswer | None) -> Control:
+    """What EPAY's answer about `known`, an order that it must know, is worth (law 12)."""
+    if known is None:
+        return Control.MISSING
+    match answer:
+        case Report() if not mismatches(known, answer):
+            return Control.PASSED
+        case Report() | Refused():
+            return Control.REFUSED
+        case _:
+            return Control.UNANSWERED
+
+
+def describe_refusal(known: PayoutState, answer: Report | Refused) -> str:
+    """Why a control was refused, in words for people."""
+    if isinstance(answer, Refused):
+        refused = redact_refusal(answer, known.account_no)
+        return f"EPAY refuses {known.merchant_order_no}, an order that it must know: {refused}"
+    conflicts = "; ".join(mismatches(known, answer))
+    return f"EPAY shows another order under {known.merchant_order_no}: {conflicts}"
 
 
 def record_absence(
@@ -24,6 +65,20 @@ def record_absence(
     if absences and asked_at - datetime.fromisoformat(absences[-1]) < visibility_delay / 2:
         return absences
     return (*absences, asked_at.isoformat())
+
+
+def next_useful_query(
+    absences: tuple[str, ...], *, last_sent_at: datetime, visibility_delay: timedelta
+) -> datetime:
+    """The first moment at which "no such order" counts next, so that the proof ends in time.
+
+    Without a counted absence: the end of the visibility delay.
+    """
+    end = last_sent_at + visibility_delay
+    if not absences:
+        return end
+    spaced = datetime.fromisoformat(absences[-1]) + visibility_delay / 2
+    return spaced if len(absences) < ANSWERS_NEEDED - 1 else max(spaced, end)
 
 
 def absence_is_proven(

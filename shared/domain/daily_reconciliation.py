@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from shared.domain import reports, review
+from shared.domain.absence_proof import Control
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
@@ -70,6 +71,7 @@ def reconcile(
     now: datetime,
     policy: Policy,
     jitter: float,
+    control: Control = Control.MISSING,
 ) -> tuple[Comparison, Transition | None]:
     """Compare a payout with EPAY's answer; the result, and the transition that records it.
 
@@ -78,16 +80,17 @@ def reconcile(
 
     Args:
         asked_at: when the query began.
+        control: how the control of the same wave came out; without one no absence counts.
     """
     if missing := policy.missing_account(payout):
         return Comparison(Verdict.UNANSWERED, (missing,)), None
-    found = compare(payout, answer, asked_at=asked_at, policy=policy)
+    found = compare(payout, answer, asked_at=asked_at, policy=policy, control=control)
     is_final, differs = payout.status in FINAL, found.verdict is Verdict.DIFFERS
     names_order = isinstance(answer, Report) and not payout.epay_order_no and answer.epay_order_no
     if not epay_answered(answer) or (is_final and not differs and not names_order):
         return found, None
     transition = reports.on_query_answer(
-        payout, answer, asked_at=asked_at, now=now, policy=policy, jitter=jitter
+        payout, answer, asked_at=asked_at, now=now, policy=policy, jitter=jitter, control=control
     )
     if not differs or not (is_final or payout.status is Status.QUEUED):
         return found, transition
@@ -103,13 +106,18 @@ def reconcile(
 
 
 def compare(
-    payout: PayoutState, answer: OrderAnswer, *, asked_at: datetime, policy: Policy
+    payout: PayoutState,
+    answer: OrderAnswer,
+    *,
+    asked_at: datetime,
+    policy: Policy,
+    control: Control = Control.MISSING,
 ) -> Comparison:
     """Compare the payout with the answer to a query that began at `asked_at`."""
     match answer:
         case NeverSent(reason) | OutcomeUnknown(reason):
             return Comparison(Verdict.UNANSWERED, (reason,))
-        case Refused(code) if code in policy.not_found_codes:
+        case Refused(code) if code in policy.not_found_codes and control is Control.PASSED:
             differences = list(_missing_order(payout, code))
             is_late = payout.updated_at > asked_at
         case Refused():

@@ -128,7 +128,7 @@ def on_create_answer(
             after = requeue_unsent(payout, now, policy, jitter) if is_ours else payout
         case Refused(code, message):
             kind, detail = "create_refused", {"code": code, "message": message}
-            after = _apply_refusal(payout, answer, claim_id, now, policy, jitter)
+            after = _apply_refusal(payout, answer, claim_id, now, policy)
         case OutcomeUnknown(reason):
             kind, detail = "outcome_unknown", {"reason": reason}
             after = mark_unknown(payout, now, policy, jitter) if is_ours else payout
@@ -257,7 +257,6 @@ def _apply_refusal(
     claim_id: str,
     now: datetime,
     policy: Policy,
-    jitter: float,
 ) -> PayoutState:
     """Law 4: a refusal proves nothing, unless its code is definite and nothing was sent before."""
     if payout.claim_id != claim_id or payout.status not in {Status.SUBMITTING, Status.UNKNOWN}:
@@ -267,7 +266,8 @@ def _apply_refusal(
         is_first_send = payout.first_sent_at == payout.last_sent_at
         if is_first_send and refused.code in policy.refused_codes:
             return finish(after, Status.REJECTED, now)
-        after = mark_unknown(after, now, policy, jitter)
+        # asked about at once: whether the refusal is about us shows by the control (law 12)
+        after = replace(transition(after, Status.UNKNOWN), due_at=now)
     if not policy.not_found_codes:
         after = review.flag(after, review.CREATE_REFUSED, str(refused), now)
     return after

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain import absence_proof, review
+from shared.domain.absence_proof import Control
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
@@ -16,6 +17,7 @@ from shared.domain.scheduling import (
     hold_if_not_configured,
     is_polled,
     mark_unknown,
+    plan_absence_query,
     schedule_next_query,
 )
 from shared.domain.transitions import (
@@ -26,6 +28,7 @@ from shared.domain.transitions import (
     status_from_epay,
     transition,
 )
+from shared.domain.unresolved import flag_unresolved
 
 _EPAY_ABNORMAL = "11"
 _ACTORS = {"create": "worker", "query": "query", "callback": "epay"}
@@ -39,11 +42,13 @@ def on_query_answer(
     now: datetime,
     policy: Policy,
     jitter: float,
+    control: Control = Control.MISSING,
 ) -> Transition | None:
-    """Apply the answer to a query (laws 3, 5 and 6). None: nothing changes.
+    """Apply the answer to a query (laws 3, 5, 6 and 12). None: nothing changes.
 
     Args:
         asked_at: when the query began; its answer does not cover what was sent later.
+        control: how the control of the same wave came out; without one no absence counts.
     """
     if policy.missing_account(payout):  # whoever answered, it was not this payout's account
         return hold_if_not_configured(payout, now=now, policy=policy)
@@ -53,12 +58,15 @@ def on_query_answer(
         return None
     if isinstance(answer, Refused):
         refused = redact_refusal(answer, payout.account_no)
-        return _on_query_refused(payout, refused, asked_at, now, policy, jitter)
+        return _on_query_refused(payout, refused, control, asked_at, now, policy, jitter)
     configured = review.clear_code(payout, review.ACCOUNT_NOT_CONFIGURED)
-    after = schedule_next_query(configured, now, policy, jitter, count_query=False)
+    after = schedule_next_query(configured, now, policy, jitter)
+    after = flag_unresolved(
+        after, answer, control=control, asked_at=asked_at, now=now, policy=policy
+    )
     if review.same_reason(after, payout):
         return Transition(payout, after)
-    kind = "overdue" if after.review_reason else "account_configured"
+    kind = review.code_of(after.review_reason) if after.review_reason else "account_configured"
     return make_transition(payout, after, kind=kind, actor="query", now=now, detail={})
 
 
@@ -188,28 +196,32 @@ def _end_request(
 def _on_query_refused(
     payout: PayoutState,
     refused: Refused,
+    control: Control,
     asked_at: datetime,
     now: datetime,
     policy: Policy,
     jitter: float,
 ) -> Transition:
-    """EPAY refused the query: "no such order" counts as an absence (law 3), any other code not."""
-    message = str(refused)
+    """EPAY refused the query: only a "no such order" with a control counts (laws 3 and 12)."""
     configured = review.clear_code(payout, review.ACCOUNT_NOT_CONFIGURED)
     after = schedule_next_query(configured, now, policy, jitter)
-    if refused.code in policy.not_found_codes:
-        kind = "no_such_order"
-        after = _apply_absence(after, message, asked_at, now, policy)
+    is_absence = refused.code in policy.not_found_codes
+    kind = "no_such_order" if is_absence else "query_refused"
+    if control is Control.REFUSED:
+        # the create may have been refused for what is wrong with us: it is no ground to reject
+        after = replace(after, refusal=None)
+    if is_absence and control is Control.PASSED:
+        after = _apply_absence(after, str(refused), asked_at, now, policy)
     else:
-        kind = "query_refused"
-        sent_at = payout.last_sent_at
-        if (
-            payout.status is Status.UNKNOWN
-            and sent_at
-            and asked_at - sent_at >= policy.visibility_delay
-        ):
-            after = review.flag(after, review.QUERY_REFUSED, message, now)
-    detail = {"code": refused.code, "message": refused.message, "asked_at": asked_at.isoformat()}
+        after = flag_unresolved(
+            after, refused, control=control, asked_at=asked_at, now=now, policy=policy
+        )
+    detail = {
+        "code": refused.code,
+        "message": refused.message,
+        "asked_at": asked_at.isoformat(),
+        "control": control.value,
+    }
     return make_transition(payout, after, kind=kind, actor="query", now=now, detail=detail)
 
 
@@ -219,6 +231,8 @@ def _apply_absence(
     """Law 3: count a "no such order"; once absence is proven, reject or queue the payout again."""
     if payout.status is not Status.UNKNOWN:
         return review.flag(payout, review.VANISHED, message, now)
+    if review.code_of(payout.review_reason or "") in review.ABOUT_QUERIES:
+        payout = review.clear_review(payout)  # EPAY answers again, and its answer counts
     last_sent_at = payout.last_sent_at
     if last_sent_at is None:
         return payout
@@ -228,7 +242,7 @@ def _apply_absence(
         last_sent_at=last_sent_at,
         visibility_delay=policy.visibility_delay,
     )
-    after = replace(payout, absences=absences)
+    after = plan_absence_query(replace(payout, absences=absences), now, policy)
     is_proven = absence_proof.absence_is_proven(
         absences, asked_at, last_sent_at=last_sent_at, visibility_delay=policy.visibility_delay
     )

@@ -26,12 +26,17 @@ ABOVE_DAY_CAP = "above_day_cap"
 BOOKS = "books"
 UNREADABLE = "unreadable"
 ACCOUNT_NOT_CONFIGURED = "account_not_configured"
+NO_CONTROL = "no_control"
+UNANSWERED = "unanswered"
 
 HELD = frozenset({ABOVE_CAP, ABOVE_DAY_CAP})
 """Reasons that keep a payout from being sent until a person releases it."""
 
 STICKY = frozenset({MISMATCH, SECOND_ORDER, CONTRADICTION, BOOKS})
 """Reasons about money that only a person can clear; a later report does not."""
+
+ABOUT_QUERIES = frozenset({QUERY_REFUSED, NO_CONTROL, UNANSWERED})
+"""Reasons that an answer which counts resolves."""
 
 _MAX_MESSAGE_LENGTH = 300
 

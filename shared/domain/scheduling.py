@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.domain import backoff, review
+from shared.domain import absence_proof, backoff, review
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.domain.transitions import make_transition, transition
@@ -20,19 +20,34 @@ def is_polled(payout: PayoutState) -> bool:
 
 
 def schedule_next_query(
-    payout: PayoutState, now: datetime, policy: Policy, jitter: float, *, count_query: bool = True
+    payout: PayoutState, now: datetime, policy: Policy, jitter: float
 ) -> PayoutState:
     """Set `due_at` to the next query: backoff at first, daily and in review after `review_after`.
 
     Args:
         jitter: from -1.0 to 1.0.
-        count_query: whether the backoff advances; it does not after a query without an answer.
     """
     if now - (payout.first_sent_at or payout.created_at) >= policy.review_after:
         flagged = _flag_overdue(payout, now)
         return replace(flagged, due_at=now + backoff.DAILY * (1 + backoff.JITTER_SHARE * jitter))
     due_at = now + backoff.delay_before(policy.query_backoff, payout.queries, jitter)
-    return replace(payout, due_at=due_at, queries=payout.queries + count_query)
+    later = replace(payout, due_at=due_at, queries=payout.queries + 1)
+    return plan_absence_query(later, now, policy)
+
+
+def plan_absence_query(payout: PayoutState, now: datetime, policy: Policy) -> PayoutState:
+    """Bring the next query of an unknown payout forward to where its answer counts (law 3).
+
+    That is never jittered: the third answer falls on the end of the visibility delay.
+    """
+    if payout.status is not Status.UNKNOWN or payout.last_sent_at is None or payout.due_at is None:
+        return payout
+    useful_at = absence_proof.next_useful_query(
+        payout.absences,
+        last_sent_at=payout.last_sent_at,
+        visibility_delay=policy.visibility_delay,
+    )
+    return replace(payout, due_at=min(payout.due_at, useful_at)) if useful_at > now else payout
 
 
 def on_overdue(payout: PayoutState, *, now: datetime, policy: Policy) -> Transition | None:

@@ -10,15 +10,9 @@ from typing import Any
 
 from sqlalchemy import Engine, Executable, Row, text
 
-from shared.domain.accounts import ConfiguredAccount, account_key
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.daily_reconciliation import Verdict, day_bounds, latest_day
-from shared.storage.statements import account_key_sql
-
-_OURS = (
-    f"{account_key_sql()} = :account_key AND"
-    " (CAST(:gateways AS text[]) IS NULL OR epay_gateway IS NULL OR epay_gateway = ANY(:gateways))"
-)
-"""The payouts of the configured account, however it was spelled, at its gateway (law 10)."""
+from shared.storage.statements import OF_ACCOUNT, of_account
 
 LOOK_BACK = timedelta(days=6)
 """Days missed are made up for, back to this long before the latest day."""
@@ -50,11 +44,11 @@ _FINISH = text(
 )
 _OF_DAY = f"""
     SELECT id, merchant_order_no FROM payout
-    WHERE created_at >= :begin AND created_at < :end AND {_OURS}
+    WHERE created_at >= :begin AND created_at < :end AND {OF_ACCOUNT}
     AND id > :last_id
     UNION
     SELECT id, merchant_order_no FROM payout
-    WHERE finished_at >= :begin AND finished_at < :end AND {_OURS}
+    WHERE finished_at >= :begin AND finished_at < :end AND {OF_ACCOUNT}
     AND id > :last_id
 """
 """Accepted on the day, or ended on it: by EPAY's report or by a person, however late."""
@@ -81,7 +75,7 @@ _COUNT = text(f"SELECT count(*) AS payouts FROM ({_OF_DAY}) AS of_day")
 _TOTALS = text(
     "SELECT status, currency, count(*) AS count, sum(amount) AS amount,"
     " coalesce(sum(fee), 0) AS fee FROM payout WHERE created_at >= :begin AND created_at < :end"
-    f" AND {_OURS} GROUP BY status, currency ORDER BY status, currency"
+    f" AND {OF_ACCOUNT} GROUP BY status, currency ORDER BY status, currency"
 )
 
 
@@ -114,14 +108,9 @@ class ReconciliationStore:
 
     def __init__(self, engine: Engine, account: ConfiguredAccount) -> None:
         self._engine = engine
-        epay_account = account.account
-        gateways = account.gateway and [account.gateway, *account.former_gateways]
-        self._always = {
-            "epay_account": epay_account,
-            "account_key": account_key(epay_account),
-            "gateways": gateways,
-        }
-        self._mark = f"books {epay_account}"
+        self.account = account
+        self._always = {"epay_account": account.account, **of_account(account)}
+        self._mark = f"books {account.account}"
 
     def open_day(self, now: datetime, after: timedelta) -> date | None:
         """The oldest day that is still to be reconciled; None if there is none.

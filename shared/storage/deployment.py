@@ -166,7 +166,7 @@ def repin(connection: Connection, high_water: int, until: datetime) -> Deploymen
 def pause_sending(engine: Engine, reason: str, now: datetime) -> Pause:
     """Stop new sends until `payouts recover`; the pause that does, new or not."""
     try:
-        made = pauses.pause(engine, Scope(), "the service", reason, now, code=DATABASE_CHANGED)
+        made = pauses.pause(engine, Scope(), pauses.THE_SERVICE, reason, now, code=DATABASE_CHANGED)
     except AlreadyPaused as standing:
         return standing.standing
     log.error("database_changed", reason=reason)

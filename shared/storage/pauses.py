@@ -23,6 +23,22 @@ _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _LOCK_KEY = 0x6272616B
 _ACTIVE = select(_BRAKE).where(_BRAKE.c.lifted_at.is_(None)).order_by(_BRAKE.c.id)
 
+THE_SERVICE = "the service"
+"""Who set a pause that no person set."""
+REFUSED_BY_EPAY = "refused_by_epay"
+"""The code of the automatic pause of an account whose queries EPAY refuses (law 12)."""
+_PROBE_EVERY = timedelta(seconds=30)
+_CLAIM_PROBE = text(
+    """
+INSERT INTO payout_mark (name, at) SELECT :name, :now WHERE EXISTS (
+    SELECT FROM payout_brake
+    WHERE lifted_at IS NULL AND epay_account = :epay_account AND code = :code
+)
+ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE payout_mark.at <= :before
+RETURNING name
+"""
+)
+
 NOTICED_WITHIN = timedelta(seconds=1)
 """Workers cache pauses for at most this long: a pause, and its end, then hold everywhere."""
 DATABASE_CHANGED = "database_changed"
@@ -112,13 +128,16 @@ def pause(
 def resume(engine: Engine, scope: Scope, by: str, reason: str, now: datetime) -> Pause:
     """Lift the pause of exactly this scope; its row stays, with who lifted it, when and why.
 
-    A pause that the service set by itself is not lifted.
+    A person's pause is lifted first, then REFUSED_BY_EPAY; DATABASE_CHANGED is not.
 
     Raises:
         NotPaused: there is none.
     """
     with engine.begin() as connection:
-        return lift(connection, scope, by, reason, now)
+        try:
+            return lift(connection, scope, by, reason, now)
+        except NotPaused:
+            return lift(connection, scope, by, reason, now, REFUSED_BY_EPAY)
 
 
 def lift(
@@ -187,6 +206,47 @@ def wake_waiting(engine: Engine, scope: Scope, now: datetime) -> int:
     statement = _PAYOUT.update().where(_PAYOUT.c.id.in_(held)).values(due_at=later)
     with engine.begin() as connection:
         return connection.execute(statement, {"now": now, "spread": spread}).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalPause:
+    """The pause of one account while EPAY refuses an order that it must know (law 12)."""
+
+    engine: Engine
+    epay_account: str
+
+    def begin(self, reason: str, now: datetime) -> bool:
+        """Stop new sends of the account; False: they are stopped already."""
+        try:
+            scope = Scope(self.epay_account)
+            pause(self.engine, scope, THE_SERVICE, reason, now, code=REFUSED_BY_EPAY)
+        except AlreadyPaused:
+            return False
+        return True
+
+    def end(self, now: datetime) -> bool:
+        """Lift the pause, since EPAY shows the order; False: none was in force."""
+        scope = Scope(self.epay_account)
+        reason = "EPAY shows again an order that it must know"
+        try:
+            with self.engine.begin() as connection:
+                lift(connection, scope, THE_SERVICE, reason, now, REFUSED_BY_EPAY)
+        except NotPaused:
+            return False
+        wake_waiting(self.engine, scope, now + NOTICED_WITHIN)
+        return True
+
+    def claim_probe(self, now: datetime) -> bool:
+        """Whether the pause is in force and it is this caller's turn to ask EPAY again."""
+        values = {
+            "name": f"control {self.epay_account}",
+            "now": now,
+            "before": now - _PROBE_EVERY,
+            "epay_account": self.epay_account,
+            "code": REFUSED_BY_EPAY,
+        }
+        with self.engine.begin() as connection:
+            return connection.execute(_CLAIM_PROBE, values).first() is not None
 
 
 def _queued(scope: Scope) -> list[ColumnElement[bool]]:

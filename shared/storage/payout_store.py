@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Select, select
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from shared.domain.accounts import account_key
+from shared.domain.accounts import ConfiguredAccount, account_key
 from shared.domain.intake import standing_for
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
@@ -33,6 +33,7 @@ from shared.storage.statements import (
     CLAIM_DUE,
     EXPIRED_LEASES,
     KEYS_BY_IDS,
+    NEWEST_ENDED,
     OVERDUE,
     PAYOUT,
     REENCRYPT,
@@ -40,6 +41,7 @@ from shared.storage.statements import (
     STORED_ACCOUNTS,
     UNMATCHED_EVENT,
     WITHOUT_GATEWAY,
+    of_account,
 )
 from shared.storage.write_transitions import (
     apply_transitions,
@@ -209,6 +211,20 @@ class PayoutStore:
         with self._single.connect() as connection:
             rows = connection.execute(WITHOUT_GATEWAY, {"last": after_id, "limit": limit})
             return [row.id for row in rows]
+
+    def newest_ended(
+        self, account: ConfiguredAccount, sent_before: datetime, without: Sequence[int] = ()
+    ) -> PayoutState | None:
+        """The last accepted payout of the account that EPAY ended: it must know that one (law 12).
+
+        Args:
+            sent_before: one that was sent later may not show at EPAY yet.
+            without: ids of payouts that do not serve.
+        """
+        values = {**of_account(account), "sent_before": sent_before, "without": [*without]}
+        with self._single.connect() as connection:
+            row = connection.execute(NEWEST_ENDED, values).one_or_none()
+            return None if row is None else payout_from_row(row, self._cipher)
 
     def get_claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         """Those of the payouts whose `due_at` still is the sweep's lease; None: all of them."""

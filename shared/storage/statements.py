@@ -13,6 +13,7 @@ from sqlalchemy import Integer, Table, bindparam, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from shared.domain.accounts import ConfiguredAccount, account_key
 from shared.domain.payout import SEALED, JournalEvent, PayoutState, Status
 from shared.domain.transitions import FINAL
 from shared.storage.tables import metadata
@@ -55,6 +56,19 @@ SELECT nth, id FROM moved
 def account_key_sql(row: str = "payout") -> str:
     """The SQL of `shared.domain.accounts.account_key` for the account of a row."""
     return f"lower(btrim({row}.epay_account, E' \\t\\r\\n'))"
+
+
+OF_ACCOUNT = (
+    f"{account_key_sql()} = :account_key AND"
+    " (CAST(:gateways AS text[]) IS NULL OR epay_gateway IS NULL OR epay_gateway = ANY(:gateways))"
+)
+"""The payouts of a configured account, however it was spelled, at its gateway (law 10)."""
+
+
+def of_account(account: ConfiguredAccount) -> dict[str, object]:
+    """The parameters of OF_ACCOUNT."""
+    gateways = account.gateway and [account.gateway, *account.former_gateways]
+    return {"account_key": account_key(account.account), "gateways": gateways}
 
 
 INSERT = text(
@@ -164,6 +178,20 @@ KEYS_BY_IDS = (
     )
     .where(_AMONG)
     .order_by(PAYOUT.c.id)
+)
+
+NEWEST_ENDED = (
+    select(PAYOUT)
+    .where(
+        PAYOUT.c.due_at.is_(None),
+        PAYOUT.c.epay_status.is_not(None),
+        PAYOUT.c.review_reason.is_(None),
+        text(OF_ACCOUNT),
+        PAYOUT.c.last_sent_at <= text(":sent_before"),
+        text("id <> ALL(CAST(:without AS bigint[]))"),
+    )
+    .order_by(PAYOUT.c.id.desc())
+    .limit(1)
 )
 
 UNMATCHED_EVENT = text(

@@ -20,6 +20,7 @@ from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine
+from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
 from tests.support.factories import request_kwargs
 from tests.support.send_guard import AllowAll
@@ -134,6 +135,7 @@ def make_world(engine: Engine, gateway: Gateway) -> Iterator[MakeWorld]:
             publish_outcome=outcomes.append,
             database_retry=DatabaseRetry(5),
             send_guard=AllowAll(),
+            refusal_pause=RefusalPause(engine, ACCOUNT),
         )
         return World(context, gateway, engine, published, outcomes)
 

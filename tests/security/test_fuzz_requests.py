@@ -121,6 +121,7 @@ class Harness:
             publish_outcome=self._nothing_else,
             database_retry=self,
             send_guard=AllowAll(),
+            refusal_pause=None,  # type: ignore[arg-type]  # a request asks no control
         )
         return request(ctx, kwargs, "claim")
 

@@ -22,6 +22,7 @@ _GUARDED = (
     "claim_due",
     "find",
     "find_standing",
+    "newest_ended",
     "get_claimed",
     "get_claimed_keys",
     "record_unmatched_event",

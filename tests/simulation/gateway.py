@@ -26,6 +26,7 @@ ODD = "2999"
 DUPLICATE = "2004"
 SECOND = "second-"
 """Begins the order number of a second order at EPAY."""
+BAD_KEY = "2002"
 
 LONGEST_LAG = timedelta(seconds=240)
 """How late an order may be accepted or become visible: below half of the settle time."""
@@ -68,6 +69,10 @@ class Mood:
     """Now and then it names another order number of its own under ours, or none."""
     busy_until: datetime | None = None
     """Until then most queries are answered with a code that says nothing."""
+    wrong_key: tuple[datetime, datetime] | None = None
+    """In between our key is not EPAY's: every call is refused."""
+    one_code: bool = True
+    """It is refused with the code of an unknown order, as EPAY's documentation allows."""
 
 
 @dataclass
@@ -150,6 +155,8 @@ class SimGateway:
         return self.callbacks.pop(nth)[1]
 
     def _received(self, order: CreateOrder) -> OrderAnswer:
+        if (refused := self._refuse_key()) is not None:
+            return refused
         self.creates[order.merchant_order_no] += 1
         if self.orders[order.merchant_order_no] and self.mood.refuses_duplicates:
             return Refused(DUPLICATE, "duplicate merchantOrderNo")
@@ -244,7 +251,25 @@ class SimGateway:
             order.currency,
         )
 
+    def remember(self, no: str, amount: Decimal, at: datetime) -> None:
+        """Know an order that was paid before the story begins."""
+        self.orders[no].append(Order(no, amount, "USD", at, at, "7", ended=True))
+        self.payments[no], self.said[no] = 1, {"7"}
+
+    def is_key_wrong(self) -> bool:
+        """Whether our key is not EPAY's now: no call is answered, no callback verified."""
+        wrong = self.mood.wrong_key
+        return wrong is not None and wrong[0] <= self.clock() < wrong[1]
+
+    def _refuse_key(self) -> Refused | None:
+        if not self.is_key_wrong():
+            return None
+        self.played["refused for our key"] += 1
+        return Refused(NOT_FOUND if self.mood.one_code else BAD_KEY, "refused")
+
     def _asked(self, no: str) -> OrderAnswer:
+        if (refused := self._refuse_key()) is not None:
+            return refused
         busy = self.mood.busy_until is not None and self.clock() < self.mood.busy_until
         weights = (1, 1, 8) if busy else (12, 1, 1)
         fault = self.choices.pick(weights) if self.mood.faults or busy else 0

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.accounts import account_key
+from shared.domain.accounts import ConfiguredAccount, account_key
 from shared.domain.intake import standing_for
 from shared.domain.notifications import Message, messages_for
 from shared.domain.payout import (
@@ -144,6 +144,23 @@ class MemoryStore:
         number = wanted.merchant_order_no
         same = [self._read(row) for row in self.rows.values() if row.merchant_order_no == number]
         return standing_for(wanted, sorted(same, key=lambda row: row.id))
+
+    def newest_ended(
+        self, account: ConfiguredAccount, sent_before: datetime, without: Sequence[int] = ()
+    ) -> PayoutState | None:
+        for row in sorted(self.rows.values(), key=lambda row: -row.id):
+            if (
+                row.status in FINAL
+                and row.epay_status is not None
+                and row.review_reason is None
+                and account_key(row.epay_account) == account_key(account.account)
+                and (row.epay_gateway is None or account.has(row.epay_gateway))
+                and row.last_sent_at is not None
+                and row.last_sent_at <= sent_before
+                and row.id not in without
+            ):
+                return self._read(row)
+        return None
 
     def get_claimed(self, payout_ids: Sequence[int], lease: datetime | None) -> list[PayoutState]:
         found = [self.rows[payout_id] for payout_id in sorted(set(payout_ids) & self.rows.keys())]

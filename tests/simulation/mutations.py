@@ -19,6 +19,7 @@ from shared.domain import (
     scheduling,
     transitions,
 )
+from shared.domain.absence_proof import Control
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage.outbox import QueueRefused
@@ -118,11 +119,10 @@ def _refused_is_rejected() -> contextlib.AbstractContextManager[Any]:
         claim_id: str,
         now: datetime,
         policy: Any,
-        jitter: float,
     ) -> PayoutState:
         codes = policy.refused_codes | {refused.code}
         policy = replace(policy, refused_codes=codes)
-        return _apply_refusal(payout, refused, claim_id, now, policy, jitter)
+        return _apply_refusal(payout, refused, claim_id, now, policy)
 
     return mock.patch.object(lifecycle, "_apply_refusal", on_refusal)
 
@@ -314,6 +314,16 @@ def _age_is_judged_on_one_path() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(scheduling, "on_overdue", lambda *_, **__: None)
 
 
+def _absence_needs_no_control() -> contextlib.AbstractContextManager[Any]:
+    """Law 12: "no such order" counts, whatever EPAY says about an order that it must know."""
+    return mock.patch.object(query_job, "judge_control", lambda *_: Control.PASSED)
+
+
+def _a_person_needs_no_control() -> contextlib.AbstractContextManager[Any]:
+    """Law 12, by hand: a person sends or rejects by a "no such order" that nothing confirms."""
+    return mock.patch.object(actions, "_require_control", lambda *_: None)
+
+
 BREAKS: dict[str, Break] = {
     "1-effect-before-intent": _effect_before_intent,
     "2-resend-after-read-timeout": _resend_after_read_timeout,
@@ -331,6 +341,8 @@ BREAKS: dict[str, Break] = {
     "15-what-cannot-be-decrypted-is-sent": _what_cannot_be_decrypted_is_sent,
     "15-a-refused-queue-ends-the-round": _a_refused_queue_ends_the_round,
     "16-age-is-judged-on-one-path": _age_is_judged_on_one_path,
+    "12-absence-needs-no-control": _absence_needs_no_control,
+    "12-person-needs-no-control": _a_person_needs_no_control,
     "clock-open-and-not-due": _an_open_payout_is_not_due,
     "clock-put-off-for-ever": _a_brake_after_the_claim_ends_it,
     "person-does-not-wait": _a_person_does_not_wait,

@@ -88,6 +88,7 @@ class Person:
             journal=self._journal,
             account=ACCOUNT,
             policy=world.policy,
+            refusal_pause=world.refusal_pause,  # type: ignore[arg-type]
             needs_approval=self.second_person,
             clock=lambda: world.now,
             jitter=lambda: 0.0,

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from structlog.testing import capture_logs
+
 from tests.simulation.seeded_choices import Choices
 from tests.simulation.world import World
 
@@ -30,7 +32,8 @@ def run(
     choices = Choices(seed, recorded)
     world = World(choices)
     try:
-        world.live()
+        with capture_logs():
+            world.live()
     except Exception as error:  # noqa: BLE001 - whatever is raised, in any task, is a finding
         return Failure(f"{type(error).__name__}: {error}", choices.made, world.story)
     if played is not None:

@@ -4,12 +4,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from tests.simulation.seeded_choices import Choices
 from worker.send_guard.permit import CheckResult, Defer, Permit, Reject
+
+_PROBE_EVERY = timedelta(seconds=30)
+
+
+@dataclass
+class SimRefusalPause:
+    """See `shared.storage.pauses.RefusalPause`."""
+
+    played: Counter[str]
+    in_force: bool = False
+    probed_at: datetime | None = None
+
+    def begin(self, reason: str, now: datetime) -> bool:
+        del reason, now
+        began, self.in_force = not self.in_force, True
+        self.played["paused, since EPAY refuses us"] += began
+        return began
+
+    def end(self, now: datetime) -> bool:
+        del now
+        ended, self.in_force = self.in_force, False
+        return ended
+
+    def claim_probe(self, now: datetime) -> bool:
+        if not self.in_force or (self.probed_at and now - self.probed_at < _PROBE_EVERY):
+            return False
+        self.probed_at = now
+        return True
 
 
 class SimSendGuard:
@@ -24,14 +53,18 @@ class SimSendGuard:
         pause: Callable[[str], None],
         shut_at_times: Callable[[], bool],
         played: Counter[str],
+        refusal_pause: SimRefusalPause,
     ) -> None:
         self._choices = choices
         self._clock = clock
         self._pause = pause
         self._shut_at_times = shut_at_times
         self._played = played
+        self._refusal_pause = refusal_pause
 
     def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
+        if self._refusal_pause.in_force:
+            return Defer(self._clock() + timedelta(seconds=300), "paused: EPAY refuses us")
         if not self._shut_at_times():
             return self
         self._pause("send guard: during the check")
@@ -48,6 +81,8 @@ class SimSendGuard:
         return self
 
     def confirm(self) -> str | None:
+        if self._refusal_pause.in_force:
+            return "paused: EPAY refuses us"
         if not self._shut_at_times() or not self._choices.pick((16, 1)):
             return None
         self._played["send guard: refuse after the claim"] += 1

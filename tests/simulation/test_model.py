@@ -13,6 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from shared.domain import lifecycle, reports
+from shared.domain.absence_proof import Control
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused, Report
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Transition
@@ -111,12 +113,16 @@ class Pair:
                 now=self.now,
                 policy=POLICY,
                 jitter=0,
+                control=Control.PASSED,
             )
 
         ids = [self.random.randint(1, 5) for _ in range(2)]
         lease = self.random.choice((None, self.now))
         self.both(lambda store: store.get_claimed(ids, lease))
         self.both(lambda store: store.get_claimed_keys(ids, lease))
+        self.both(
+            lambda store: store.newest_ended(ConfiguredAccount("shop@epay.com"), self.now, ids)
+        )
         self.both(lambda store: store.update_many(ids, decide))
 
     def _send(self) -> None:

@@ -23,10 +23,11 @@ from shared.contract import (
     TASK_SUBMIT,
     TASK_SWEEP,
 )
-from shared.domain import review
+from shared.domain import lifecycle, review
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.gateway import OrderAnswer
 from shared.domain.notifications import Message
-from shared.domain.payout import PayoutState, Transition
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.domain.review import code_of
 from shared.domain.transitions import FINAL
@@ -39,8 +40,8 @@ from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.operators import Person
 from tests.simulation.seeded_choices import Choices
-from tests.simulation.send_guard import SimSendGuard
-from tests.support.factories import request_kwargs
+from tests.simulation.send_guard import SimRefusalPause, SimSendGuard
+from tests.support.factories import make_payout, make_report, request_kwargs
 from worker.context import Context
 from worker.database_retry import DatabaseUnavailable
 from worker.jobs.callback import callback
@@ -109,6 +110,8 @@ class World:
                 contradicts=two_stories == 1,
                 second_number=two_stories == _SECOND_NUMBER,
                 busy_until=(None, START + timedelta(hours=1))[self.choices.pick((5, 1))],
+                wrong_key=self._wrong_key(),
+                one_code=self.choices.pick((2, 1)) == 0,
             ),
         )
         codes = self.choices.pick((4, 1, 1))
@@ -122,10 +125,13 @@ class World:
         self.stalls = self.choices.pick((5, 1)) == 1
         """The queue `stall` refuses all messages, until nothing else is left to do."""
         self.loses_keys = self.choices.pick((5, 1)) == 1
+        if self.choices.pick((3, 1)) == 0:
+            self._remember()
         self.people = self.choices.pick((1, 1)) == 1
         self.second_person = self.choices.pick((1, 1)) == 1
         gate_shuts = self.choices.pick((1, 1)) == 1
         self.database_faults = self.choices.pick((2, 1)) == 1
+        self.refusal_pause = SimRefusalPause(self.gateway.played)
         self.context = Context(
             account=ACCOUNT,
             policy=self.policy,
@@ -144,7 +150,9 @@ class World:
                 self.pause,
                 lambda: self.wild and gate_shuts,
                 self.gateway.played,
+                self.refusal_pause,
             ),
+            refusal_pause=self.refusal_pause,  # type: ignore[arg-type]
             sweep_batch=5,
             query_batch=2,
             clock=lambda: self.now,
@@ -186,6 +194,28 @@ class World:
                 run.at = where
                 current.parent.switch()
                 return
+
+    def _wrong_key(self) -> tuple[datetime, datetime] | None:
+        """When our key is not EPAY's, if at all in this world."""
+        if not self.choices.pick((2, 1)):
+            return None
+        begin = START + timedelta(seconds=(0, 10, 60)[self.choices.between(0, 2)])
+        return begin, begin + timedelta(minutes=(20, 60)[self.choices.between(0, 1)])
+
+    def _remember(self) -> None:
+        """A payout of the days before, which EPAY ended: the control of law 12."""
+        at = START - timedelta(days=2)
+        new = make_payout(at, epay_account=ACCOUNT, merchant_order_no="before", notify=None)
+        step = lifecycle.accept(new, claim_id="before", now=at, policy=self.policy)
+        (sent,) = self.store.insert([step])
+        assert sent is not None
+        report = make_report("7", "create", payout=sent, epay_order_no="E-before", fee=None)
+        self.store.apply(
+            lifecycle.on_create_answer(
+                sent, report, claim_id="before", now=at, policy=self.policy, jitter=0.0
+            )
+        )
+        self.gateway.remember("before", sent.amount, at)
 
     def _step(self) -> None:
         """Do one thing, then look whether the invariants hold."""
@@ -276,6 +306,7 @@ class World:
         due = [nth for nth, (at, _) in enumerate(self.gateway.callbacks) if at <= self.now]
         nth = due[self.choices.between(0, len(due) - 1) if self.wild else 0]
         verified = not self.wild or self.choices.pick((8, 1)) == 0
+        verified = verified and not self.gateway.is_key_wrong()
         take = self.gateway.take_callback if verified else self.gateway.lose_callback
         self.gateway.played["callback that cannot be verified"] += not verified
         report = take(nth)
@@ -330,6 +361,16 @@ class World:
 
     def _do_what_is_asked(self) -> None:
         """People settle what waits for them: then everything must come to an end."""
+        small = [row for row in self.store.rows.values() if "small" in row.merchant_order_no]
+        lacks = any(row.status is Status.UNKNOWN for row in self.store.rows.values()) and (
+            self.store.newest_ended(
+                ConfiguredAccount(ACCOUNT), self.now - self.policy.visibility_delay
+            )
+            is None
+        )
+        idle = all(row.status in {*FINAL, Status.UNKNOWN} for row in small) and len(small) < 9
+        if self.people and lacks and idle and not self.gateway.is_key_wrong():
+            self._ask(f"small-{len(self.asked)}")  # as docs/operations.md says for the first day
         for row in list(self.store.rows.values()):
             if self.people and self._waits_for_a_person(row):
                 Person(self, "ann", self.second_person).settle(row)
@@ -361,7 +402,7 @@ class World:
             self.say(f"the key of payout {payout_id} is lost: {payout_id in self.store.locked}")
 
     def _settled(self) -> bool:
-        if len(self.store.rows) < len(self.asked) or self.runs or self.broker.waiting:
+        if not all(map(self._known, self.asked)) or self.runs or self.broker.waiting:
             return False
         if self.gateway.underway or self.gateway.callbacks:
             return False
@@ -384,6 +425,8 @@ class World:
             "resend_horizon",
             "create_refused",
             "overdue",
+            "no_control",
+            "unanswered",
         }
 
     def _work(self, delivery: Delivery) -> None:

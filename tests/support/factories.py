@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from shared.config.settings import Settings
 from shared.domain import lifecycle, reports
+from shared.domain.absence_proof import Control
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.payout import PayoutState, Status
 from shared.domain.policy import Policy
@@ -141,10 +142,11 @@ def queried(
     *,
     policy: Policy = POLICY,
     now: datetime | None = None,
+    control: Control = Control.PASSED,
 ) -> PayoutState:
-    """The payout after the answer to a query that began at `at`."""
+    """The payout after the answer to a query that began at `at`; EPAY shows the control."""
     transition = reports.on_query_answer(
-        payout, answer, asked_at=at, now=now or at, policy=policy, jitter=0.0
+        payout, answer, asked_at=at, now=now or at, policy=policy, jitter=0.0, control=control
     )
     return payout if transition is None else transition.after
 

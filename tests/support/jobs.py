@@ -6,15 +6,20 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from devstack.wait import wait_for
+from sandbox.orders import Order
+from sandbox.server import Gateway
 from shared.contract import TASK_QUERY, TASK_SUBMIT
 from shared.domain import lifecycle
 from shared.domain.gateway import CreateOrder, OrderAnswer, OutcomeUnknown
-from shared.domain.payout import PayoutState
+from shared.domain.payout import PayoutState, Status
+from shared.domain.policy import Policy
 from shared.messaging.callback_message import CallbackMessage
-from tests.support.factories import make_service_payout
+from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_report, make_service_payout
 from worker.jobs.query import query
 from worker.jobs.submit import submit
 from worker.jobs.sweep import sweep
@@ -103,6 +108,46 @@ def put_unknown(world: World, *order_nos: str, **changes: Any) -> list[PayoutSta
         )
         unknown.append(ctx.store.apply(step) or payout)
     return unknown
+
+
+def put_control(world: World, order_no: str = "control-0") -> PayoutState:
+    """Store a payout of long ago that EPAY ended and shows: the control of law 12."""
+    return put_control_in(world.context.store, world.gateway, order_no)
+
+
+def put_control_in(
+    store: PayoutStore, gateway: Gateway, order_no: str = "control-0"
+) -> PayoutState:
+    """See `put_control`."""
+    at, policy = datetime(2026, 11, 1, tzinfo=UTC), Policy()
+    new_one = make_service_payout(order_no, at)
+    sent = lifecycle.accept(new_one, claim_id="c", now=at, policy=policy)
+    (payout,) = store.insert([sent])
+    assert payout is not None
+    number = gateway.book.new_order_no()
+    report = make_report("7", "create", payout=payout, epay_order_no=number)
+    step = lifecycle.on_create_answer(
+        payout, report, claim_id="c", now=at, policy=policy, jitter=0.0
+    )
+    gateway.book.accept(
+        Order(
+            merchant_order_no=order_no,
+            epay_order_no=number,
+            amount=payout.amount,
+            currency=payout.currency,
+            fee=Decimal("0.30"),
+            remark=None,
+            notify_url=None,
+            extend_fields=None,
+            faults={},
+            visible_at=0.0,
+            status="7",
+        )
+    )
+    ended = store.apply(step)
+    assert ended is not None
+    assert ended.status is Status.SUCCEEDED
+    return ended
 
 
 def ask_epay(world: World, order_no: str = "order-1") -> PayoutState:

@@ -16,6 +16,7 @@ from shared.domain.gateway import OrderAnswer, OutcomeUnknown
 from shared.domain.payout import PayoutState, Transition
 from shared.storage.daily_reconciliation import DayProgress, ReconciliationStore
 from worker.context import Context, chunked
+from worker.jobs.query import control_of
 
 _BUDGET = timedelta(seconds=8)
 """After this a tick starts no other chunk; the next tick continues."""
@@ -116,6 +117,7 @@ def _record(
     ctx: Context, answers: Mapping[int, OrderAnswer], asked_at: datetime
 ) -> dict[int, Comparison]:
     """Compare the answers with the current rows, and record differences."""
+    control = control_of(ctx, answers, asked_at)
     now = ctx.clock()
     found: dict[int, Comparison] = {}
 
@@ -127,6 +129,7 @@ def _record(
             now=now,
             policy=ctx.policy,
             jitter=ctx.jitter(),
+            control=control,
         )
         return transition
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import structlog
 
 from shared.domain import reports, scheduling
-from shared.domain.gateway import OrderAnswer
+from shared.domain.absence_proof import Control, describe_refusal, judge_control
+from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Transition
 from worker.context import Context
+
+log = structlog.get_logger(__name__)
 
 
 def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> int:
     """Query the payouts that are still under the sweep's claim; returns how many were answered.
 
     The requests run concurrently. Answers that arrive together are recorded in one commit. No
-    database connection is held meanwhile (law 9).
+    database connection is held meanwhile (law 9). Without any payout it only asks the control.
     """
+    if not payout_ids:
+        check_control(ctx, ctx.clock(), ())
+        return 0
     polled = [
         claimed
         for claimed in ctx.store.get_claimed_keys(payout_ids, lease)
@@ -51,6 +59,7 @@ def _hold(ctx: Context, payout_ids: Sequence[int]) -> None:
 
 def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) -> list[PayoutState]:
     """Record EPAY's answers, by payout id, to queries that began at `asked_at`."""
+    control = control_of(ctx, answers, asked_at)
     now = ctx.clock()
 
     def decide(payout: PayoutState) -> Transition | None:
@@ -61,6 +70,37 @@ def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) ->
             now=now,
             policy=ctx.policy,
             jitter=ctx.jitter(),
+            control=control,
         )
 
     return ctx.store.update_many(list(answers), decide)
+
+
+def control_of(ctx: Context, answers: Mapping[int, OrderAnswer], asked_at: datetime) -> Control:
+    """The control of a wave of answers (law 12); it costs a query only if EPAY refused one."""
+    refused = [one for one, answer in answers.items() if isinstance(answer, Refused)]
+    return check_control(ctx, asked_at, refused) if refused else Control.MISSING
+
+
+def check_control(ctx: Context, asked_at: datetime, without: Collection[int]) -> Control:
+    """Ask EPAY for an order that it must know, after the wave that began at `asked_at` (law 12).
+
+    If EPAY refuses that one too, new sends pause until it shows it.
+
+    Args:
+        without: the payouts of the wave that EPAY refused, which do not serve.
+    """
+    sent_before = asked_at - ctx.policy.visibility_delay
+    known = ctx.store.newest_ended(ctx.accounts.accounts[0], sent_before, list(without))
+    if known is None:
+        return Control.MISSING
+    left = max(timedelta(0), asked_at + ctx.policy.lease - ctx.clock())
+    waves = ctx.query_many({known.id: known.merchant_order_no}, left)
+    answer = next((answer for wave in waves for _, answer in wave), None)
+    control = judge_control(known, answer)
+    if control is Control.REFUSED and isinstance(answer, Report | Refused):
+        if ctx.refusal_pause.begin(describe_refusal(known, answer), ctx.clock()):
+            log.warning("sending_paused", reason="refused_by_epay", account=ctx.account)
+    elif control is Control.PASSED and ctx.refusal_pause.end(ctx.clock()):
+        log.info("sending_resumed", account=ctx.account)
+    return control

@@ -36,6 +36,7 @@ from shared.storage.payout_store import PayoutStore
 from shared.storage.policy_record import record_policy
 from shared.storage.refused_requests import Refusal
 from tests.support.factories import make_service_payout
+from tests.support.jobs import put_control_in
 from tests.support.paths import PROGRAMS
 
 ACCOUNT = "test2020@epay.com"
@@ -282,8 +283,9 @@ def test_review_says_when_there_is_more(run: Any, engine: Engine) -> None:
 # resolve
 
 
-def test_a_resend_without_a_terminal(run: Any, engine: Engine) -> None:
+def test_a_resend_without_a_terminal(run: Any, engine: Engine, gateway: Gateway) -> None:
     """EPAY's answer, what was done; name and reason on record and shown. Not without --yes."""
+    put_control_in(PayoutStore(engine), gateway)
     unknown(engine, "order-1")
     unasked = run("resolve", "order-1", "resend", *BY)
     assert (unasked.code, "add --yes" in unasked.err) == (2, True)
@@ -318,9 +320,10 @@ def test_an_answer_that_epay_gives_itself_is_taken(
 
 
 def test_a_person_at_a_terminal_is_asked(
-    run: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    run: Any, engine: Engine, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """EPAY's fresh answer is shown first; a no does nothing, a yes does it."""
+    put_control_in(PayoutStore(engine), gateway)
     unknown(engine, "order-1")
     at_a_terminal(monkeypatch, "n")
     no = run("resolve", "order-1", "reject", *BY)
@@ -334,9 +337,10 @@ def test_a_person_at_a_terminal_is_asked(
 
 
 def test_without_a_configured_code_its_meaning_is_a_persons_word(
-    run: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    run: Any, engine: Engine, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a terminal it is asked for; without one it must be named."""
+    put_control_in(PayoutStore(engine), gateway)
     unknown(engine, "order-1")
     bare = {"EPAY_NOT_FOUND_CODES": ""}
     ran = run("resolve", "order-1", "resend", *BY, "--yes", **bare)
@@ -349,8 +353,11 @@ def test_without_a_configured_code_its_meaning_is_a_persons_word(
     assert "code 2001 means: you answer for it" in asked.out
 
 
-def test_two_people(run: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_people(
+    run: Any, engine: Engine, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Proposed, listed, refused to the same person, approved by another."""
+    put_control_in(PayoutStore(engine), gateway)
     unknown(engine, "order-1")
     two = {"RESOLVE_SECOND_PERSON": "true"}
     ran = run("resolve", "order-1", "resend", *BY, "--yes", **two)

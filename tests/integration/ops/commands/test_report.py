@@ -37,6 +37,7 @@ from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from tests.support.factories import make_service_payout
+from tests.support.jobs import put_control_in
 
 ACCOUNT = "test2020@epay.com"
 ACCOUNT_NO = "U1234567890"
@@ -219,13 +220,14 @@ def test_csv_on_stdout_stands_alone(shop: Shop, payouts: Callable[..., Any]) -> 
 
 
 def test_a_sample_and_our_own_sums(shop: Shop, payouts: Callable[..., Any]) -> None:
-    """--sample asks for so many; --ours-only for none."""
+    """--sample asks for so many, and for the control; --ours-only for none."""
+    put_control_in(PayoutStore(shop.engine), shop.gateway)
     for number in range(6):
         shop.queue(f"order-{number}")
     begin = len(shop.gateway.log.since(0))
     found = json.loads(payouts("report", "--sample", "2", "--json", **shop.environment).out)
     assert found["agreed"] == 2
-    assert len(shop.gateway.log.since(0)) == begin + 2
+    assert len(shop.gateway.log.since(0)) == begin + 3
     environment = {name: shop.environment[name] for name in ("DATABASE_URL", "EPAY_ACCOUNT")}
     found = json.loads(payouts("report", "--ours-only", "--json", **environment).out)
     assert found["totals"] == [
@@ -235,7 +237,7 @@ def test_a_sample_and_our_own_sums(shop: Shop, payouts: Callable[..., Any]) -> N
             "ours": {"count": 6, "amount": "63.00", "fee": "0"},
         }
     ]
-    assert len(shop.gateway.log.since(0)) == begin + 2
+    assert len(shop.gateway.log.since(0)) == begin + 3
     assert " 63.00 " in payouts("report", "--ours-only", **environment).out
 
 

@@ -16,7 +16,7 @@ from ops.resolution.actions import Action, Decision, NotAllowed
 from ops.resolution.service import ActionResult, ConcurrentChange, ResolutionService
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.payout import PayoutState, Status
-from shared.storage import journal_audit
+from shared.storage import journal_audit, pauses
 from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
@@ -32,6 +32,7 @@ from tests.support.jobs import (
     kinds,
     of_ledger,
     outbox,
+    put_control,
     put_queued,
     put_submitting,
     put_unknown,
@@ -73,6 +74,7 @@ def service_of(world: World, **changes: Any) -> ResolutionService:
         journal=lambda payout_id: events_of(world.engine, payout_id),
         account=ctx.account,
         policy=ctx.policy,
+        refusal_pause=ctx.refusal_pause,
         clock=ctx.clock,
         jitter=ctx.jitter,
     )
@@ -85,7 +87,8 @@ def meanwhile(world: World, happens: Callable[[], object]) -> Callable[[str], Or
 
 
 def settled(world: World, clock: Clock) -> PayoutState:
-    """A payout of which EPAY knows nothing, the settle time over."""
+    """A payout of which EPAY knows nothing, the settle time over; it shows another one."""
+    put_control(world)
     put_unknown(world, "order-1")
     clock.forward(world.context.policy.visibility_delay.total_seconds() + 60)
     return world.row()
@@ -162,6 +165,29 @@ def test_an_end_is_accepted_against_a_mismatch(world: World, clock: Clock) -> No
     assert [told["status"] for told in outbox(world)] == ["succeeded"]
 
 
+@pytest.mark.parametrize("act", [RESEND, REJECT], ids=lambda one: one.action)
+def test_without_a_control_nothing_is_sent_or_rejected(
+    world: World, clock: Clock, act: Decision
+) -> None:
+    """Law 12: EPAY has no such order, and shows no other either."""
+    put_unknown(world, "order-1")
+    clock.forward(700)
+    before = world.row()
+    assert "EPAY has not ended any payout yet" in refused(service_of(world), before, act)
+    put_control(world)
+
+    def with_a_wrong_key(_: str) -> OrderAnswer:
+        return Refused("2001", "no such order")
+
+    at = service_of(world, ask=with_a_wrong_key)
+    assert "the refusal is about us" in refused(at, before, act)
+    [pause] = pauses.active(world.engine)
+    assert pause.code == pauses.REFUSED_BY_EPAY
+    assert world.row() == before
+    assert service_of(world).act(before, act).payout.status is not Status.UNKNOWN
+    assert pauses.active(world.engine) == []
+
+
 @pytest.mark.parametrize("act", [RESEND, REJECT, PAID], ids=lambda one: one.action)
 def test_with_epay_away_nothing_changes(world: World, clock: Clock, act: Decision) -> None:
     """Not even when the payout is looked at next."""
@@ -194,6 +220,7 @@ def test_a_payout_of_another_account_is_never_asked_about(world: World, clock: C
 
 def test_nobody_acts_while_a_worker_sends(world: World, clock: Clock) -> None:
     """Until its lease is over: then it is unknown, as the sweep would have it."""
+    put_control(world)
     [payout] = put_submitting(world, "order-1")
     assert "a worker is sending it" in refused(service_of(world), payout, RESEND)
     assert world.row() == payout
@@ -295,7 +322,7 @@ def test_the_sweep_leaves_to_a_person_what_a_person_has(world: World, clock: Clo
     swept: list[dict[str, int]] = []
     at = service_of(world, ask=meanwhile(world, lambda: swept.append(sweep(world.context))))
     assert at.act(payout, RESEND).payout.status is Status.QUEUED
-    assert swept == [{"lapsed": 0, "submit": 0, "query": 0}]
+    assert swept == [{"lapsed": 0, "submit": 0, "query": 0}] * 2  # the payout, and the control
 
 
 def test_a_worker_sends_what_a_person_is_about_to_reject(world: World, clock: Clock) -> None:
@@ -431,7 +458,7 @@ def test_a_second_person_approves(world: World, clock: Clock) -> None:
     assert world.row() == done.payout
     queries = world.gateway.ledger()["totals"]["queries"]
     assert at.approve(world.row(), "Bob", "checked").payout.status is Status.QUEUED
-    assert world.gateway.ledger()["totals"]["queries"] == queries + 1
+    assert world.gateway.ledger()["totals"]["queries"] == queries + 2  # and the control
     event = world.events()[-1]
     assert (event.kind, event.actor, event.detail["proposed_by"]) == ("resend", "person:Bob", "Ann")
     with pytest.raises(NotAllowed, match="nothing is proposed"):
@@ -440,6 +467,7 @@ def test_a_second_person_approves(world: World, clock: Clock) -> None:
 
 def test_what_is_no_longer_allowed_is_not_approved(world: World, clock: Clock) -> None:
     """EPAY shows the order by now: the proposal is over, and the payout followed."""
+    put_control(world)
     assert world.ask(remark="sandbox:accept_then_close sandbox:hidden=600")["status"] == "unknown"
     clock.forward(700)
     at = service_of(world, needs_approval=True)

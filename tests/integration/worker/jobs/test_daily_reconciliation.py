@@ -24,7 +24,7 @@ from shared.domain.daily_reconciliation import Verdict, day_bounds
 from shared.domain.gateway import CreateOrder, OrderAnswer, Refused, Report
 from shared.domain.lifecycle import on_create_answer
 from shared.domain.payout import Status
-from shared.storage import journal_audit
+from shared.storage import journal_audit, pauses
 from shared.storage.daily_reconciliation import ORDERS, SAMPLED, ReconciliationStore
 from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
@@ -36,6 +36,7 @@ from tests.support.jobs import (
     ask_epay,
     freeze_clock,
     kinds,
+    put_control,
     put_queued,
     put_submitting,
     put_unknown,
@@ -240,12 +241,13 @@ def test_a_sample_is_spread_over_the_day(world: World, clock: Clock, sample: int
 
 def test_it_goes_on_where_a_tick_ended(world: World, clock: Clock) -> None:
     """After eight seconds a tick begins nothing new; the next asks for the rest alone."""
+    put_control(world)
     put_queued(world, *(f"order-{number}" for number in range(6)))
     day_is_over(clock)
 
     def slow(orders: Mapping[int, str], max_wait: timedelta) -> Iterator[Any]:
         yield from asking(orders, max_wait)
-        clock.forward(5)
+        clock.forward(0 if "control-0" in orders.values() else 5)
 
     asking = world.context.query_many
     world.context = replace(world.context, query_batch=4, query_many=slow)
@@ -253,8 +255,24 @@ def test_it_goes_on_where_a_tick_ended(world: World, clock: Clock) -> None:
     assert reconcile_day(world.context) == 4
     assert result(world) == (4, 0, 0, False)
     assert reconcile_day(world.context) == 2
-    assert sorted(asked()) == [f"order-{number}" for number in range(6)]
+    assert asked().count("control-0") == 3  # one for each wave
+    assert sorted({*asked()} - {"control-0"}) == [f"order-{number}" for number in range(6)]
     assert result(world)[0] == 6
+
+
+def test_with_a_wrong_key_nothing_is_said_to_be_gone(world: World, clock: Clock) -> None:
+    """Law 12: EPAY denies every order, the control too: none is flagged, and sending pauses."""
+    put_control(world)
+    paid(world, "order-1", "order-2")
+    day_is_over(clock)
+    denied = Refused("2001", "no such order")
+    world.context = replace(
+        world.context, query_many=lambda orders, _: iter([[(one, denied) for one in orders]])
+    )
+    reconcile_day(world.context)
+    assert result(world) == (0, 0, 2, True)
+    assert [world.row(no).review_reason for no in ("order-1", "order-2")] == [None, None]
+    assert [pause.code for pause in pauses.active(world.engine)] == [pauses.REFUSED_BY_EPAY]
 
 
 def test_two_ticks_at_once_count_and_flag_once(
@@ -419,19 +437,21 @@ def test_a_gateway_that_stays_away_does_not_hold_the_books_for_ever(
 
 def test_what_was_not_asked_in_time_is_asked_again(world: World, clock: Clock) -> None:
     """A bound on requests makes a chunk take longer than its time: nothing is skipped for it."""
+    put_control(world)
     put_queued(world, *(f"order-{number}" for number in range(5)))
     day_is_over(clock)
     asking, cut = world.context.query_many, iter([2, 1])
 
     def partly(orders: Mapping[int, str], max_wait: timedelta) -> Iterator[Any]:
-        most = next(cut, len(orders))
+        most = 1 if "control-0" in orders.values() else next(cut, len(orders))
         yield from asking(dict(list(orders.items())[:most]), max_wait)
 
     world.context = replace(world.context, query_many=partly)
     asked = asked_so_far(world)
     assert reconcile_day(world.context) == 5
     assert result(world) == (5, 0, 0, True)
-    assert sorted(asked()) == [f"order-{number}" for number in range(5)]
+    orders = [no for no in asked() if no != "control-0"]
+    assert sorted(orders) == [f"order-{number}" for number in range(5)]
 
 
 def test_no_connection_is_held_while_epay_is_asked(world: World, clock: Clock) -> None:

@@ -23,6 +23,7 @@ from tests.support.jobs import (
     callback_message,
     freeze_clock,
     of_ledger,
+    put_control,
     put_queued,
     put_unknown,
     tick,
@@ -96,10 +97,33 @@ def query_refused(make_world: MakeWorld) -> World:
     return world
 
 
+def no_control(make_world: MakeWorld) -> World:
+    """EPAY has no such order, and has not ended any yet that it must show."""
+    world = make_world()
+    clock = freeze_clock(world)
+    put_unknown(world, "order-1")
+    clock.forward(700)
+    ask_epay(world)
+    return world
+
+
+def unanswered(make_world: MakeWorld) -> World:
+    """EPAY is away for longer than the settle time."""
+    world = make_world()
+    clock = freeze_clock(world)
+    put_unknown(world, "order-1")
+    clock.forward(700)
+    world.gateway.set_faults(down_seconds=30, mode="503")
+    ask_epay(world)
+    world.gateway.clear_faults()
+    return world
+
+
 def looked_for(make_world: MakeWorld, looks: int, **policy: Any) -> tuple[World, Clock]:
     """A create that never came to EPAY, and so many looks at it, each when it is due."""
     world = make_world(**policy)
     clock = freeze_clock(world)
+    put_control(world)
     world.ask(remark="sandbox:drop_before_accepting")
     for _ in range(looks):
         until_due(world, clock)
@@ -108,12 +132,17 @@ def looked_for(make_world: MakeWorld, looks: int, **policy: Any) -> tuple[World,
 
 def resend_horizon(make_world: MakeWorld) -> World:
     """The proof of absence came too late."""
-    return looked_for(make_world, 6, resend_horizon=timedelta(seconds=1000))[0]
+    world, clock = looked_for(make_world, 2, resend_horizon=timedelta(seconds=1000))
+    for _ in range(2):
+        clock.forward(1000)
+        until_due(world, clock)
+    return world
 
 
 def vanished(make_world: MakeWorld) -> World:
     """EPAY told of the order, and now knows none."""
     world = make_world()
+    put_control(world)
     world.ask(remark="sandbox:pending=600")
     at_epay(world).visible_at = float("inf")
     ask_epay(world)
@@ -216,6 +245,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "above_day_cap": above_day_cap,
     "books": with_books,
     "unreadable": unreadable,
+    "no_control": no_control,
+    "unanswered": unanswered,
 }
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ops.resolution import actions
 from ops.resolution.actions import Action, Decision, NotAllowed, decide, possible_actions
 from shared.domain import review
+from shared.domain.absence_proof import Control
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused, Report
 from shared.domain.lifecycle import accept_queued
 from shared.domain.payout import PayoutState, Status, Transition
@@ -105,11 +106,14 @@ def tried(
     *,
     policy: Policy = POLICY,
     asked_at: datetime | None = None,
+    control: Control = Control.PASSED,
 ) -> Transition | str:
     """The step, or in which words it is refused; a step is looked at from all sides."""
     decision = wish(decision) if isinstance(decision, Action) else decision
     try:
-        step = decide(payout, decision, answer, now=now, policy=policy, asked_at=asked_at)
+        step = decide(
+            payout, decision, answer, now=now, policy=policy, asked_at=asked_at, control=control
+        )
     except NotAllowed as refused:
         return str(refused)
     holds_the_laws(step, payout, decision, now)
@@ -377,11 +381,18 @@ def test_the_payees_account_does_not_get_on_record() -> None:
     number = make_payout().account_no
     answer = Refused("404", f"no order for {number}")
     decision = wish(Action.RESEND, reason=f"EPAY: {number} unknown")
-    step = decide(unknown(), decision, answer, now=SETTLED, policy=POLICY)
+    step = decide(unknown(), decision, answer, now=SETTLED, policy=POLICY, control=Control.PASSED)
     assert step.event is not None
     assert number not in str(step.event.detail)
     with pytest.raises(NotAllowed) as refused:
-        decide(unknown(NO_CODES), decision, answer, now=SETTLED, policy=NO_CODES)
+        decide(
+            unknown(NO_CODES),
+            decision,
+            answer,
+            now=SETTLED,
+            policy=NO_CODES,
+            control=Control.PASSED,
+        )
     assert number not in str(refused.value)
 
 

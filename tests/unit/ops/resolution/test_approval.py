@@ -11,6 +11,7 @@ from ops.resolution import actions, approval
 from ops.resolution.actions import Action, Decision, NotAllowed
 from ops.resolution.approval import approved, is_needed, open_proposal, proposal
 from shared.domain import lifecycle, reports
+from shared.domain.absence_proof import Control
 from shared.domain.payout import PayoutState, Status, Transition
 from tests.support.factories import ABSENT, POLICY, SECOND, T0, make_report, standing, unknown
 from tests.support.journal import assert_chained
@@ -31,7 +32,7 @@ def query(payout: PayoutState, answer: Any) -> Transition:
 
 
 def done(payout: PayoutState, decision: Decision) -> Transition:
-    return actions.decide(payout, decision, ABSENT, now=NOW, policy=POLICY)
+    return actions.decide(payout, decision, ABSENT, now=NOW, policy=POLICY, control=Control.PASSED)
 
 
 def test_a_proposal_changes_nothing() -> None:
@@ -70,6 +71,7 @@ def test_the_journal_of_a_proposed_and_approved_act_holds() -> None:
         ABSENT,
         now=NOW + POLICY.visibility_delay,
         policy=POLICY,
+        control=Control.PASSED,
     )
     assert_chained([first, lost, asked, sent])
     assert sent.event is not None

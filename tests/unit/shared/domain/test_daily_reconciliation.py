@@ -12,6 +12,7 @@ import pytest
 from ops.resolution import actions
 from ops.resolution.actions import Action, Decision
 from shared.domain import daily_reconciliation, reports, review
+from shared.domain.absence_proof import Control
 from shared.domain.daily_reconciliation import Verdict
 from shared.domain.gateway import NeverSent, OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status, Transition
@@ -36,12 +37,14 @@ AGREED, DIFFERS, UNANSWERED = Verdict.AGREED, Verdict.DIFFERS, Verdict.UNANSWERE
 def compared(
     payout: PayoutState, answer: OrderAnswer, at: datetime = TODAY
 ) -> daily_reconciliation.Comparison:
-    return daily_reconciliation.compare(payout, answer, asked_at=at, policy=POLICY)
+    return daily_reconciliation.compare(
+        payout, answer, asked_at=at, policy=POLICY, control=Control.PASSED
+    )
 
 
 def stepped(payout: PayoutState, answer: OrderAnswer, at: datetime = TODAY) -> Transition | None:
     return daily_reconciliation.reconcile(
-        payout, answer, asked_at=at, now=at, policy=POLICY, jitter=0.0
+        payout, answer, asked_at=at, now=at, policy=POLICY, jitter=0.0, control=Control.PASSED
     )[1]
 
 
@@ -204,7 +207,13 @@ def test_an_open_payout_takes_the_answer_as_it_takes_any(
     """Step for step what the lifecycle makes of an answer to a query."""
     payout = standing(status)
     expected = reports.on_query_answer(
-        payout, answer, asked_at=TODAY, now=TODAY, policy=POLICY, jitter=0.0
+        payout,
+        answer,
+        asked_at=TODAY,
+        now=TODAY,
+        policy=POLICY,
+        jitter=0.0,
+        control=Control.PASSED,
     )
     assert stepped(payout, answer) == expected
     differs = answer == make_report("7", amount=Decimal(1))

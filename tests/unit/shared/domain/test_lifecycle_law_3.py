@@ -19,6 +19,7 @@ from tests.support.factories import (
     SECOND,
     T0,
     VAGUE,
+    accepted,
     after_send,
     called_back,
     created,
@@ -129,13 +130,15 @@ def test_a_query_that_fails_changes_no_status(answer: OrderAnswer) -> None:
 @pytest.mark.parametrize("answer", [LOST, NeverSent("connection refused")])
 @pytest.mark.parametrize("status", [Status.UNKNOWN, Status.PROCESSING, Status.PENDING_WITHDRAWAL])
 def test_a_query_that_fails_only_sets_the_next_look(status: Status, answer: OrderAnswer) -> None:
-    """No event, no step of the backoff: EPAY said nothing."""
+    """No event: EPAY said nothing."""
     payout = standing(status)
     now = after_send(100)
     step = reports.on_query_answer(payout, answer, asked_at=now, now=now, policy=POLICY, jitter=0.0)
     assert step is not None
     assert step.event is None
-    assert step.after == replace(payout, due_at=now + timedelta(seconds=60))
+    # it backs off: the first query was counted when the payout became unknown
+    queries = payout.queries + 1
+    assert step.after == replace(payout, due_at=now + timedelta(seconds=60), queries=queries)
 
 
 @pytest.mark.parametrize("answer", [LOST, VAGUE, ABSENT])
@@ -231,7 +234,9 @@ def test_a_query_refused_after_the_settle_time_calls_a_person() -> None:
     """Until then it may be too early to ask; then somebody has to see EPAY's words."""
     assert queried(unknown(), VAGUE, after_send(599)).review_reason is None
     flagged = queried(unknown(), VAGUE, after_send(600))
-    assert flagged.review_reason == "query_refused: EPAY code 500: busy"
+    assert flagged.review_reason == (
+        "query_refused: EPAY code 500: busy; it can be sent again until 2026-01-06 12:00 UTC"
+    )
     assert queried(standing(Status.PROCESSING), VAGUE, after_send(700)).review_reason is None
 
 
@@ -248,6 +253,36 @@ def test_an_unknown_payout_that_was_never_sent_is_not_reasoned_about() -> None:
     assert absent_at(payout, 10, 310, 610, 910).status is Status.UNKNOWN
 
 
+def until_resolved(payout: PayoutState) -> float:
+    """Seconds from the send until absence is proven, every query made when it is due."""
+    for _ in range(10):
+        assert payout.due_at is not None
+        payout = queried(payout, ABSENT, payout.due_at)
+        if payout.status is not Status.UNKNOWN:
+            return (payout.updated_at - T0).total_seconds()
+    raise AssertionError("never resolved")
+
+
+def test_the_proof_ends_with_the_settle_time() -> None:
+    """The three answers are planned to end there, not where the backoff happens to look."""
+    killed = lifecycle.on_lease_expired(accepted(), now=after_send(60))
+    assert killed is not None
+    assert until_resolved(killed.after) == 660
+    assert until_resolved(unknown()) == 631
+
+
+def test_an_unknown_payout_is_asked_about_as_the_settle_time_ends() -> None:
+    """Whatever kept answers away until then; jitter does not move it."""
+    payout = queried(unknown(), LOST, after_send(590))
+    assert payout.due_at == after_send(600)
+    for jitter in (-1.0, 1.0):
+        step = reports.on_query_answer(
+            unknown(), LOST, asked_at=T0, now=after_send(599), policy=POLICY, jitter=jitter
+        )
+        assert step is not None
+        assert step.after.due_at == after_send(600)
+
+
 def test_looks_follow_the_backoff_and_then_daily() -> None:
     """An unknown payout is asked about by the schedule, after the review time once a day."""
     payout = unknown()
@@ -258,7 +293,8 @@ def test_looks_follow_the_backoff_and_then_daily() -> None:
         payout = queried(payout, VAGUE, now)
         assert payout.due_at is not None
         pauses.append((payout.due_at - now).total_seconds())
-    assert pauses == [60, 120, 300, 600, 1800, 3600, 7200, 21_600, 21_600, 21_600]
+    # the settle time is over 89 s after the third look: it is asked about at that moment
+    assert pauses == [60, 120, 300, 89, 1800, 3600, 7200, 21_600, 21_600, 21_600]
     late = queried(payout, LOST, T0 + POLICY.review_after)
     assert late.due_at == T0 + POLICY.review_after + timedelta(days=1)
     assert late.review_reason == "overdue: no end since 2026-01-05"
