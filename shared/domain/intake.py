@@ -86,8 +86,9 @@ def conflicting_fields(
         if name not in hidden and getattr(existing, name) != getattr(requested, name)
     ]
     if accounts is not None and accounts.missing(existing.epay_account, existing.epay_gateway):
-        is_known = existing.epay_gateway is not None
-        if not is_known or existing.epay_gateway != requested.epay_gateway:
+        ours = accounts.find(requested.epay_account, requested.epay_gateway)
+        is_known = existing.epay_gateway is not None and requested.epay_gateway is not None
+        if not is_known or ours is None or not ours.has(existing.epay_gateway or ""):
             found.append("epay_gateway")
     return found
 

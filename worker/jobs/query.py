@@ -36,7 +36,7 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
         for claimed in polled
         if accounts and accounts.missing(claimed.epay_account, claimed.epay_gateway)
     ]
-    _hold(ctx, elsewhere)
+    _hold_elsewhere(ctx, elsewhere)
     orders = {one.id: one.merchant_order_no for one in polled if one.id not in elsewhere}
     asked_at = ctx.clock()
     answered = 0
@@ -46,7 +46,7 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
     return answered
 
 
-def _hold(ctx: Context, payout_ids: Sequence[int]) -> None:
+def _hold_elsewhere(ctx: Context, payout_ids: Sequence[int]) -> None:
     """Hold payouts whose account is not configured here; EPAY is not asked about them (law 10)."""
     now = ctx.clock()
 

@@ -283,6 +283,8 @@ def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup_checks, "describe_redis", lambda _: "Redis 7.0.15")
     monkeypatch.setattr(startup_checks, "describe_database", lambda _: "16.4")
     monkeypatch.setattr(startup, "record_policy", lambda *_: [])
+    monkeypatch.setattr(startup_checks, "unconfigured_accounts", lambda *_: [])
+    monkeypatch.setattr(startup, "_adopt_gateways", lambda *_: None)
     wanted = settings(redis_url="redis://127.0.0.1/0", database_url="postgresql://127.0.0.1/none")
     with capture_logs() as logs:
         startup.run_startup_checks(wanted)

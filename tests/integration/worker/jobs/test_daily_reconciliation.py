@@ -508,7 +508,8 @@ def test_a_callback_that_comes_while_epay_is_asked(world: World, clock: Clock) -
 def test_the_ids_of_a_day_come_by_its_index(world: World) -> None:
     """Not by walking the history."""
     begin, end = day_bounds(DAY)
-    values = {"epay_account": ACCOUNT, "begin": begin, "end": end, "last_id": 0, "limit": 9}
+    ours = {"account_key": ACCOUNT, "gateways": ["gateway.example"]}
+    values = ours | {"begin": begin, "end": end, "last_id": 0, "limit": 9}
     for wanted in (ORDERS, SAMPLED):
         with world.engine.begin() as connection:
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")

@@ -16,8 +16,12 @@ from ops.resolution.actions import Action, possible_actions
 from ops.wording.review_help import MEANS
 from sandbox.orders import Order
 from shared.domain import review
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.payout import Status
+from shared.storage.encryption import NO_ENCRYPTION
+from shared.storage.queries import find_details
 from tests.support.jobs import (
+    ACCOUNT,
     Clock,
     ask_epay,
     callback_message,
@@ -228,6 +232,14 @@ def unreadable(make_world: MakeWorld) -> World:
     return world
 
 
+def account_not_configured(make_world: MakeWorld) -> World:
+    """Accepted for a sandbox, and taken by a worker of another account."""
+    world = make_world(accounts=ConfiguredAccounts.one(ACCOUNT, "gateway.example"))
+    put_queued(world, "order-1", epay_account="sandbox@epay.com", epay_gateway="sandbox:8080")
+    tick(world)
+    return world
+
+
 Scenario = Callable[["MakeWorld"], "World"]
 SCENARIOS: Mapping[str, Scenario] = {
     "mismatch": mismatch,
@@ -247,6 +259,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "unreadable": unreadable,
     "no_control": no_control,
     "unanswered": unanswered,
+    "account_not_configured": account_not_configured,
 }
 
 
@@ -259,7 +272,8 @@ def test_every_code_has_its_scenario() -> None:
 def test_it_comes_to_pass(make_world: MakeWorld, code: str) -> None:
     """Through the tasks, on real parts; there is something to do about it, and it is on record."""
     world = SCENARIOS[code](make_world)
-    payout = world.row()
+    [found] = find_details(world.engine, NO_ENCRYPTION, "order-1")
+    payout = found.payout
     assert payout.review_reason is not None
     assert review.code_of(payout.review_reason) == code
     assert payout.review_since is not None

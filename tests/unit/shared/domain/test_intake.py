@@ -19,7 +19,7 @@ from tests.support.factories import request_kwargs
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 NOTIFY = {"task": "shop.told", "queue": "shop"}
-ACCOUNTS = ConfiguredAccounts.one("shop@example.com", "gateway.example")
+ACCOUNTS = ConfiguredAccounts.one("shop@example.com", "gateway.example", ("former.example",))
 GOOD = request_kwargs("A-1", amount="10.5")
 
 
@@ -126,6 +126,7 @@ def test_a_known_number_is_that_payout_whatever_the_account() -> None:
         ({"epay_account": "sandbox@x.com", "epay_gateway": "sandbox:8080"}, ["epay_gateway"]),
         ({"epay_account": "sandbox@x.com", "epay_gateway": None}, ["epay_gateway"]),
         ({"epay_gateway": None}, []),
+        ({"epay_account": "old@example.com", "epay_gateway": "former.example"}, []),
     ],
 )
 def test_what_a_sandbox_paid_is_no_answer(changes: dict[str, Any], conflicts: list[str]) -> None:
