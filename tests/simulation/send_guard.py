@@ -22,14 +22,18 @@ class SimSendGuard:
         pause: Callable[[str], None],
         shut_at_times: Callable[[], bool],
         played: Counter[str],
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._choices = choices
         self._clock = clock
         self._pause = pause
         self._shut_at_times = shut_at_times
         self._played = played
+        self._paused = paused
 
     def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
+        if self._paused():
+            return Defer(self._clock() + timedelta(seconds=300), "database_changed")
         if not self._shut_at_times():
             return self
         self._pause("send guard: during the check")
@@ -46,6 +50,8 @@ class SimSendGuard:
         return self
 
     def confirm(self) -> str | None:
+        if self._paused():
+            return "database_changed"
         if not self._shut_at_times() or not self._choices.pick((16, 1)):
             return None
         self._played["send guard: refuse after the claim"] += 1

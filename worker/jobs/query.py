@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from shared.domain import reports, scheduling
@@ -25,16 +25,23 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
     asked_at = ctx.clock()
     answered = 0
     for wave in ctx.query_many(orders, ctx.policy.lease) if orders else ():
-        record(ctx, dict(wave), asked_at)
+        record(ctx, dict(wave), asked_at, orders)
         answered += len(wave)
     return answered
 
 
-def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) -> list[PayoutState]:
-    """Record EPAY's answers, by payout id, to queries that began at `asked_at`."""
+def record(
+    ctx: Context,
+    answers: dict[int, OrderAnswer],
+    asked_at: datetime,
+    orders: Mapping[int, str],
+) -> list[PayoutState]:
+    """Record EPAY's answers, by payout id, to queries of `orders` that began at `asked_at`."""
     now = ctx.clock()
 
     def decide(payout: PayoutState) -> Transition | None:
+        if payout.merchant_order_no != orders[payout.id]:
+            return None  # the database went back in time, and another payout has the id now
         return reports.on_query_answer(
             payout,
             answers[payout.id],
