@@ -93,10 +93,11 @@ APPLY = text(
     f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-    AS w(nth int, id bigint, expected int, once boolean, {_typed(PAYOUT, CHANGED)})
+    AS w(nth int, id bigint, expected int, was text, once boolean, {_typed(PAYOUT, CHANGED)})
 ), moved AS (
     UPDATE payout p SET {", ".join(f"{name} = w.{name}" for name in CHANGED)}
-    FROM wanted w WHERE p.id = w.id AND p.sequence = w.expected AND NOT (w.once AND EXISTS (
+    FROM wanted w WHERE p.id = w.id AND p.sequence = w.expected AND p.journal_hash = w.was
+    AND NOT (w.once AND EXISTS (
         SELECT FROM payout_event old
         JOIN jsonb_to_recordset(CAST(:events AS jsonb)) AS e(nth int, kind text, detail jsonb)
         ON e.nth = w.nth AND e.kind = old.kind AND e.detail = old.detail

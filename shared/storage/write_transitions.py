@@ -1,7 +1,8 @@
 """Writing transitions: payout row, journal event and outbox messages in one statement, or nothing.
 
-A transition of a payout that exists is written only if the row still has the sequence that the
-transition was made from (compare-and-set, law 7).
+A transition of a payout that exists is written only if the row still has the sequence and the
+journal that the transition was made from (compare-and-set, law 7): after a restore an id may belong
+to another payout (law 11).
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def apply_transitions(execute: Execute, transitions: Sequence[Transition]) -> di
         {
             "id": transition.after.id,
             "expected": transition.before.sequence if transition.before else 0,
+            "was": transition.before.journal_hash if transition.before else "",
             "once": transition.skip_if_already_recorded,
             **payout_row(transition.after, CHANGED),
         }

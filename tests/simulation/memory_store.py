@@ -60,6 +60,8 @@ class MemoryStore:
         standing = self.rows.get(step.after.id)
         if standing is None or standing.sequence != step.before.sequence:
             return None
+        if standing.journal_hash != step.before.journal_hash:
+            return None
         self._write(step)
         return step.after
 

@@ -23,7 +23,9 @@ from shared.domain.absence_proof import Control
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage.outbox import QueueRefused
+from tests.simulation import rollback
 from tests.simulation.memory_store import MemoryStore
+from tests.simulation.rollback import SimDeployment
 from worker.jobs import query as query_job
 from worker.jobs import request as request_job
 from worker.jobs import submission
@@ -324,6 +326,33 @@ def _a_person_needs_no_control() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(actions, "_require_control", lambda *_: None)
 
 
+def _no_witness() -> contextlib.AbstractContextManager[Any]:
+    """Law 11: what Redis has and the database forgot is sent all the same."""
+    return mock.patch.object(SimDeployment, "witness", lambda *_: None)
+
+
+def _no_asking_first() -> contextlib.AbstractContextManager[Any]:
+    """Law 11: after the database was recovered, an order without a mark is sent."""
+
+    def doubt(own: Any, found: Any, **given: Any) -> Any:
+        return doubt_about(own, found, **given | {"asks_first": False})
+
+    doubt_about = rollback.doubt_about
+    return mock.patch.object(rollback, "doubt_about", doubt)
+
+
+def _the_identity_is_not_compared() -> contextlib.AbstractContextManager[Any]:
+    """Law 11: with the database back and Redis empty, sending goes on."""
+
+    def go_back(self: SimDeployment, *, shows: bool) -> None:
+        before = self.paused
+        _go_back(self, shows=shows)
+        self.paused = before
+
+    _go_back = SimDeployment.go_back
+    return mock.patch.object(SimDeployment, "go_back", go_back)
+
+
 BREAKS: dict[str, Break] = {
     "1-effect-before-intent": _effect_before_intent,
     "2-resend-after-read-timeout": _resend_after_read_timeout,
@@ -337,6 +366,9 @@ BREAKS: dict[str, Break] = {
     "7-no-compare-and-set": _no_compare_and_set,
     "8-message-after-the-commit": _message_after_the_commit,
     "8-messages-out-of-order": _messages_out_of_order,
+    "11-no-witness": _no_witness,
+    "11-no-asking-first": _no_asking_first,
+    "11-no-identity": _the_identity_is_not_compared,
     "9-request-within-a-transaction": _request_within_a_transaction,
     "15-what-cannot-be-decrypted-is-sent": _what_cannot_be_decrypted_is_sent,
     "15-a-refused-queue-ends-the-round": _a_refused_queue_ends_the_round,

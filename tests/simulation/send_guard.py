@@ -54,6 +54,7 @@ class SimSendGuard:
         shut_at_times: Callable[[], bool],
         played: Counter[str],
         refusal_pause: SimRefusalPause,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._choices = choices
         self._clock = clock
@@ -61,10 +62,16 @@ class SimSendGuard:
         self._shut_at_times = shut_at_times
         self._played = played
         self._refusal_pause = refusal_pause
+        self._paused = paused
+
+    def _stopped(self) -> str | None:
+        if self._refusal_pause.in_force:
+            return "paused: EPAY refuses us"
+        return "database_changed" if self._paused() else None
 
     def check(self, payout: PayoutState, *, max_wait: timedelta) -> CheckResult:
-        if self._refusal_pause.in_force:
-            return Defer(self._clock() + timedelta(seconds=300), "paused: EPAY refuses us")
+        if (reason := self._stopped()) is not None:
+            return Defer(self._clock() + timedelta(seconds=300), reason)
         if not self._shut_at_times():
             return self
         self._pause("send guard: during the check")
@@ -81,8 +88,8 @@ class SimSendGuard:
         return self
 
     def confirm(self) -> str | None:
-        if self._refusal_pause.in_force:
-            return "paused: EPAY refuses us"
+        if (reason := self._stopped()) is not None:
+            return reason
         if not self._shut_at_times() or not self._choices.pick((16, 1)):
             return None
         self._played["send guard: refuse after the claim"] += 1

@@ -39,6 +39,7 @@ from tests.simulation.gateway import ACCOUNT, NOT_FOUND, REFUSED, SECOND, Mood, 
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.operators import Person
+from tests.simulation.rollback import SimDeployment
 from tests.simulation.seeded_choices import Choices
 from tests.simulation.send_guard import SimRefusalPause, SimSendGuard
 from tests.support.factories import make_payout, make_report, request_kwargs
@@ -130,6 +131,10 @@ class World:
         self.people = self.choices.pick((1, 1)) == 1
         self.second_person = self.choices.pick((1, 1)) == 1
         gate_shuts = self.choices.pick((1, 1)) == 1
+        self.goes_back = not self.people and self.choices.pick((1, 1)) == 1
+        self.deployment = SimDeployment(
+            self.store, lambda: self.now, self.pause, self.policy, self.gateway.query
+        )
         self.database_faults = self.choices.pick((2, 1)) == 1
         self.refusal_pause = SimRefusalPause(self.gateway.played)
         self.context = Context(
@@ -151,8 +156,11 @@ class World:
                 lambda: self.wild and gate_shuts,
                 self.gateway.played,
                 self.refusal_pause,
+                lambda: self.deployment.paused,
             ),
             refusal_pause=self.refusal_pause,  # type: ignore[arg-type]
+            witness=self.deployment.witness,
+            watch_database=self.deployment.watch,
             sweep_batch=5,
             query_batch=2,
             clock=lambda: self.now,
@@ -240,6 +248,8 @@ class World:
                 (0.3 if self.people else 0.0, self._person),
                 (0.1, self._jump),
                 (0.3 if self.loses_keys else 0.0, self._lose_key),
+                (0.5 if self.goes_back else 0.0, self._go_back),
+                (0.1 if self.deployment.paused else 0.0, self._recover),
             ]
         chosen = self.choices.pick([weight for weight, _ in options])
         options[chosen][1]()
@@ -332,6 +342,8 @@ class World:
         if not self.wild:
             self._release()
             self._do_what_is_asked()
+            if self.deployment.paused:
+                self._recover()
         if not any(one.task == TASK_SWEEP for one in self.broker.waiting):
             self._beat()
 
@@ -380,8 +392,26 @@ class World:
         with contextlib.suppress(Crash):
             person.act(payout)
 
+    def _go_back(self) -> None:
+        """A backup is made, or the newest one is restored; sessions end, processes live on."""
+        if self.deployment.backup is None:
+            self.deployment.take_backup()
+            self.say("a backup is made")
+            return
+        shows = self.choices.pick((1, 1)) == 1
+        self.deployment.go_back(shows=shows)
+        self.invariants.forget()
+        self.gateway.played[f"database went back, {'seen' if shows else 'unseen'}"] += 1
+        self.say(f"the database goes back, {'and shows it' if shows else 'unseen'}")
+
+    def _recover(self) -> None:
+        self.deployment.recover()
+        self.gateway.played["payouts recover"] += 1
+        self.say(f"payouts recover: still paused {self.deployment.paused}")
+
     def _wipe(self) -> None:
         self.broker.wipe()
+        self.deployment.wipe()
         self.gateway.played["Redis lost everything"] += 1
         self.say("Redis loses everything")
 
@@ -404,7 +434,7 @@ class World:
     def _settled(self) -> bool:
         if not all(map(self._known, self.asked)) or self.runs or self.broker.waiting:
             return False
-        if self.gateway.underway or self.gateway.callbacks:
+        if self.gateway.underway or self.gateway.callbacks or self.deployment.paused:
             return False
         ended = all(
             row.status in FINAL or (self._waits_for_a_person(row) and not self.people)
@@ -415,9 +445,13 @@ class World:
             self.stalls = False
         return ended and not unsent
 
-    @staticmethod
-    def _waits_for_a_person(row: PayoutState) -> bool:
-        """No end by itself: EPAY has no such order, and no code is set by which it would say so."""
+    def _waits_for_a_person(self, row: PayoutState) -> bool:
+        """No end by itself: EPAY has no such order, and no code is set by which it would say so.
+
+        Or the database forgot the payout, and it was asked for anew with another amount.
+        """
+        if any(order.amount != row.amount for order in self.gateway.orders[row.merchant_order_no]):
+            return self.invariants.went_back and row.review_reason is not None
         if (row.epay_order_no or "").startswith(SECOND):
             return True  # EPAY named a second order first: what it says of ours does not count
         return row.review_reason is not None and code_of(row.review_reason) in {

@@ -41,7 +41,7 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
     asked_at = ctx.clock()
     answered = 0
     for wave in ctx.query_many(orders, ctx.policy.lease) if orders else ():
-        record(ctx, dict(wave), asked_at)
+        record(ctx, dict(wave), asked_at, orders)
         answered += len(wave)
     return answered
 
@@ -57,12 +57,19 @@ def _hold_elsewhere(ctx: Context, payout_ids: Sequence[int]) -> None:
         ctx.store.update_many(payout_ids, decide)
 
 
-def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) -> list[PayoutState]:
-    """Record EPAY's answers, by payout id, to queries that began at `asked_at`."""
+def record(
+    ctx: Context,
+    answers: dict[int, OrderAnswer],
+    asked_at: datetime,
+    orders: Mapping[int, str],
+) -> list[PayoutState]:
+    """Record EPAY's answers, by payout id, to queries of `orders` that began at `asked_at`."""
     control = control_of(ctx, answers, asked_at)
     now = ctx.clock()
 
     def decide(payout: PayoutState) -> Transition | None:
+        if payout.merchant_order_no != orders[payout.id]:
+            return None  # the database went back in time, and another payout has the id now
         return reports.on_query_answer(
             payout,
             answers[payout.id],

@@ -48,7 +48,10 @@ def request(
     permit = _permit(ctx, wanted)
     accepted = ctx.store.insert([_accept(ctx, wanted, claim_id, permit)])[0]
     if accepted is None:
-        return _answer_repeated(ctx, asked, wanted, claim_id, permit)
+        standing = ctx.store.find_standing(wanted)
+        if standing is None:  # the database went back in time since the insert
+            return request(ctx, kwargs, claim_id, source)
+        return _answer_repeated(ctx, asked, wanted, standing, claim_id, permit)
     if permit is None:
         return _result(submit_queued(ctx, accepted, claim_id), duplicate=False)
     return _result(submit_claimed(ctx, accepted, permit), duplicate=False)
@@ -108,14 +111,11 @@ def _answer_repeated(
     ctx: Context,
     asked: PayoutRequest,
     wanted: PayoutState,
+    standing: PayoutState,
     claim_id: str,
     permit: Permit | None,
 ) -> RequestResult:
     """The merchant_order_no exists: from this execution, the same request, or another payout."""
-    standing = ctx.store.find_standing(wanted)
-    if standing is None:
-        msg = f"payout {wanted.merchant_order_no} was refused as a duplicate and is not there"
-        raise LookupError(msg)
     if standing.claim_id == claim_id and standing.status is Status.SUBMITTING:
         # The database did not confirm our commit of the claim, but it was made.
         permit = permit or ctx.send_guard.recover_permit(standing)
