@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Lock
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Select, select
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.domain.cap_usage import start_of_hour
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage import outbox
@@ -27,11 +28,13 @@ from shared.storage.statements import (
     CAP_LOCK,
     CLAIM_DUE,
     EXPIRED_LEASES,
+    FORGET_SUMS,
     KEYS_BY_IDS,
     PAYOUT,
     REENCRYPT,
     SENT_SINCE,
     STORED_ACCOUNTS,
+    SUM_HOURS,
     UNMATCHED_EVENT,
 )
 from shared.storage.write_transitions import apply_transitions, insert_transitions, on_cursor
@@ -73,6 +76,8 @@ class PayoutStore:
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cipher = cipher
         self._capped = Lock()
+        self._summed: dict[tuple[str, str], datetime] = {}
+        """Account and currency -> the hour in which this process last summed up their hours."""
         self._insert_one = GroupCommit(self._insert).submit if group_commit else None
         self._apply_one = GroupCommit(self._apply).submit if group_commit else None
 
@@ -130,14 +135,30 @@ class PayoutStore:
             raise PoolTimeout("other claims of this process wait for the cap")
         try:
             with self.engine.begin() as connection:
-                values = {"epay_account": payout.epay_account, "currency": payout.currency}
                 connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
-                sent = connection.execute(SENT_SINCE, {**values, "since": since}).scalar_one()
+                sent = self._sent_since(connection, payout, since)
                 wanted, ids = BY_IDS.with_for_update(), {"ids": [payout.id]}
-                found = self._update_selected(connection, wanted, ids, lambda p: decide(p, sent))
+                found = self._update_selected(
+                    connection, wanted, ids, lambda p: decide(p, sent), capped=True
+                )
+            self._summed[payout.epay_account, payout.currency] = start_of_hour(since)
         finally:
             self._capped.release()
         return next(iter(found), None)
+
+    def _sent_since(self, connection: Connection, payout: PayoutState, since: datetime) -> Decimal:
+        """What was sent in the payout's account and currency; the caller holds the cap's lock.
+
+        The sums by the hour are made anew once an hour and process: they miss what was sent while
+        no cap was set.
+        """
+        of = {"epay_account": payout.epay_account, "currency": payout.currency}
+        hour = start_of_hour(since)
+        if self._summed.get((payout.epay_account, payout.currency)) != hour:
+            connection.execute(FORGET_SUMS, of)
+            connection.execute(SUM_HOURS, {**of, "since": hour})
+        values = {**of, "since": since, "next_hour": hour + timedelta(hours=1)}
+        return Decimal(connection.execute(SENT_SINCE, values).scalar_one())
 
     def expire_leases(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
         """`update` payouts whose submission lease has expired, at most `limit`."""
@@ -217,11 +238,19 @@ class PayoutStore:
             return self._update_selected(connection, wanted, values, decide)
 
     def _update_selected(
-        self, connection: Connection, wanted: Select[Any], values: dict[str, Any], decide: Decide
+        self,
+        connection: Connection,
+        wanted: Select[Any],
+        values: dict[str, Any],
+        decide: Decide,
+        *,
+        capped: bool = False,
     ) -> list[PayoutState]:
         found = [payout_from_row(row, self._cipher) for row in connection.execute(wanted, values)]
         transitions = [one for one in map(decide, found) if one is not None]
-        written = apply_transitions(connection.execute, transitions) if transitions else {}
+        written = (
+            apply_transitions(connection.execute, transitions, capped=capped) if transitions else {}
+        )
         after = {payout.id: payout for payout in found}
         for nth, transition in enumerate(transitions):
             if nth in written:
