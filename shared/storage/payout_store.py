@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Select, select
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.domain.accounts import ConfiguredAccount, account_key
+from shared.domain.cap_usage import start_of_hour
 from shared.domain.intake import standing_for
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
@@ -32,6 +33,7 @@ from shared.storage.statements import (
     CAP_LOCK,
     CLAIM_DUE,
     EXPIRED_LEASES,
+    FORGET_SUMS,
     KEYS_BY_IDS,
     NEWEST_ENDED,
     OVERDUE,
@@ -39,6 +41,7 @@ from shared.storage.statements import (
     REENCRYPT,
     SENT_SINCE,
     STORED_ACCOUNTS,
+    SUM_HOURS,
     UNMATCHED_EVENT,
     WITHOUT_GATEWAY,
     of_account,
@@ -99,6 +102,8 @@ class PayoutStore:
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cipher = cipher
         self._capped = Lock()
+        self._summed: dict[tuple[str, str], datetime] = {}
+        """Account and currency -> the hour in which this process last summed up their hours."""
         self._insert_one = GroupCommit(self._insert).submit if group_commit else None
         self._apply_one = GroupCommit(self._apply).submit if group_commit else None
 
@@ -161,18 +166,31 @@ class PayoutStore:
             raise PoolTimeout("other claims of this process wait for the cap")
         try:
             with self.engine.begin() as connection:
-                key = account_key(payout.epay_account)
-                values = {"account_key": key, "currency": payout.currency}
                 connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
-                sent = connection.execute(SENT_SINCE, {**values, "since": since}).scalar_one()
+                sent = self._sent_since(connection, payout, since)
                 wanted, ids = BY_IDS.with_for_update(), {"ids": [payout.id]}
                 found, written = self._update_selected(
-                    connection, wanted, ids, lambda p: decide(p, sent)
+                    connection, wanted, ids, lambda p: decide(p, sent), capped=True
                 )
+            self._summed[account_key(payout.epay_account), payout.currency] = start_of_hour(since)
         finally:
             self._capped.release()
         log_new_reviews(written)
         return next(iter(found), None)
+
+    def _sent_since(self, connection: Connection, payout: PayoutState, since: datetime) -> Decimal:
+        """What was sent in the payout's account and currency; the caller holds the cap's lock.
+
+        The sums by the hour are made anew once an hour and process: they miss what was sent while
+        no cap was set.
+        """
+        of = {"epay_account": account_key(payout.epay_account), "currency": payout.currency}
+        hour = start_of_hour(since)
+        if self._summed.get((of["epay_account"], payout.currency)) != hour:
+            connection.execute(FORGET_SUMS, of)
+            connection.execute(SUM_HOURS, {**of, "since": hour})
+        values = {**of, "since": since, "next_hour": hour + timedelta(hours=1)}
+        return Decimal(connection.execute(SENT_SINCE, values).scalar_one())
 
     def expire_leases(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
         """`update` payouts whose submission lease has expired, at most `limit`."""
@@ -304,12 +322,20 @@ class PayoutStore:
         return found
 
     def _update_selected(
-        self, connection: Connection, wanted: Select[Any], values: dict[str, Any], decide: Decide
+        self,
+        connection: Connection,
+        wanted: Select[Any],
+        values: dict[str, Any],
+        decide: Decide,
+        *,
+        capped: bool = False,
     ) -> tuple[list[PayoutState], list[Transition]]:
         """The payouts afterwards, and the transitions that were written."""
         found = [payout_from_row(row, self._cipher) for row in connection.execute(wanted, values)]
         transitions = [one for one in map(decide, found) if one is not None]
-        written = apply_transitions(connection.execute, transitions) if transitions else {}
+        written = (
+            apply_transitions(connection.execute, transitions, capped=capped) if transitions else {}
+        )
         after = {payout.id: payout for payout in found}
         for nth, transition in enumerate(transitions):
             if nth in written:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from shared.domain.accounts import ConfiguredAccount, account_key
+from shared.domain.cap_usage import NOT_COUNTED
 from shared.domain.payout import SEALED, JournalEvent, PayoutState, Status
 from shared.domain.transitions import FINAL
 from shared.storage.tables import metadata
@@ -89,8 +90,7 @@ WITH wanted AS (
 ), {_APPEND}"""
 )
 
-APPLY = text(
-    f"""
+_CHANGE = f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
     AS w(nth int, id bigint, expected int, was text, once boolean, {_typed(PAYOUT, CHANGED)})
@@ -104,12 +104,34 @@ WITH wanted AS (
         WHERE old.payout_id = w.id
     ))
     RETURNING w.nth, p.id
+), """
+
+APPLY = text(_CHANGE + _APPEND)
+
+APPLY_CAPPED = text(
+    f"""{_CHANGE}
+cap AS (
+    INSERT INTO payout_cap_sum AS s (epay_account, currency, hour, amount)
+    SELECT c.epay_account, c.currency, c.hour, sum(c.amount)
+    FROM jsonb_to_recordset(CAST(:sums AS jsonb))
+    AS c(nth int, epay_account text, currency text, hour timestamptz, amount numeric)
+    JOIN moved USING (nth)
+    WHERE c.amount > 0 OR EXISTS (
+        SELECT FROM payout_cap_sum o
+        WHERE (o.epay_account, o.currency, o.hour) = (c.epay_account, c.currency, c.hour)
+    )
+    GROUP BY c.epay_account, c.currency, c.hour ORDER BY c.epay_account, c.currency, c.hour
+    ON CONFLICT (epay_account, currency, hour) DO UPDATE SET amount = s.amount + excluded.amount
 ), {_APPEND}"""
 )
+"""APPLY, and the sums by the hour: what is added to them, or given back to one that is kept."""
 
 _PSYCOPG = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-DRIVER = {statement: str(statement.compile(dialect=_PSYCOPG)) for statement in (INSERT, APPLY)}
-"""The two most frequent statements as psycopg takes them."""
+DRIVER = {
+    statement: str(statement.compile(dialect=_PSYCOPG))
+    for statement in (INSERT, APPLY, APPLY_CAPPED)
+}
+"""The most frequent statements as psycopg takes them."""
 
 CLAIM_DUE = text(
     """
@@ -127,11 +149,28 @@ UPDATE payout SET due_at = :until WHERE EXISTS (SELECT FROM mark) AND id IN (
 )
 
 CAP_LOCK = text("SELECT pg_advisory_xact_lock(:key, hashtext(:currency))")
+_NOT_COUNTED = ", ".join(f"'{status}'" for status in sorted(NOT_COUNTED))
+_COUNTED = (
+    f"FROM payout WHERE {account_key_sql()} = :epay_account AND currency = :currency"
+    f" AND status NOT IN ({_NOT_COUNTED})"
+)
 SENT_SINCE = text(
-    "SELECT coalesce(sum(amount), 0) FROM payout"
-    f" WHERE {account_key_sql()} = :account_key"
-    " AND currency = :currency AND first_sent_at > :since"
-    " AND status NOT IN ('rejected', 'failed', 'cancelled')"
+    "SELECT (SELECT coalesce(sum(amount), 0) FROM payout_cap_sum"
+    " WHERE epay_account = :epay_account AND currency = :currency AND hour > :since)"
+    f" + (SELECT coalesce(sum(amount), 0) {_COUNTED}"
+    " AND first_sent_at > :since AND first_sent_at < :next_hour)"
+)
+"""The full hours by their sums, the payouts of the hour that has begun to leave one by one.
+
+The account is given, and kept with the sums, as `shared.domain.accounts.account_key`.
+"""
+FORGET_SUMS = text(
+    "DELETE FROM payout_cap_sum WHERE epay_account = :epay_account AND currency = :currency"
+)
+SUM_HOURS = text(
+    "INSERT INTO payout_cap_sum (epay_account, currency, hour, amount)"
+    " SELECT :epay_account, :currency, date_trunc('hour', first_sent_at, 'UTC'), sum(amount)"
+    f" {_COUNTED} AND first_sent_at > :since GROUP BY 3"
 )
 
 EXPIRED_LEASES = (

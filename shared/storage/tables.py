@@ -189,6 +189,17 @@ class PolicyRecord(Table, table=True):
     at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
+class CapSum(Table, table=True):
+    """What was sent in an account and currency within an hour, where a cap for a day is set."""
+
+    __tablename__ = "payout_cap_sum"
+
+    epay_account: str = Field(sa_column=Column(Text, primary_key=True))
+    currency: str = Field(sa_column=Column(Text, primary_key=True))
+    hour: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    amount: Decimal = Field(sa_column=Column(Numeric, nullable=False))
+
+
 class PauseRow(Table, table=True):
     """A pause of new sends: its scope, and who set and lifted it, when and why."""
 

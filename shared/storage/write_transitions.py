@@ -17,17 +17,18 @@ from sqlalchemy import TextClause
 
 from shared.domain import review
 from shared.domain.accounts import account_key
+from shared.domain.cap_usage import change_of_usage
 from shared.domain.notifications import messages_for
 from shared.domain.payout import PayoutState, Transition
 from shared.domain.redaction import redact
 from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import dumps, event_row, message_row, payout_row
-from shared.storage.statements import APPLY, CHANGED, DRIVER, INSERT, INSERTED
+from shared.storage.statements import APPLY, APPLY_CAPPED, CHANGED, DRIVER, INSERT, INSERTED
 
 log = structlog.get_logger(__name__)
 
 Execute = Callable[[TextClause, dict[str, str]], Iterable[tuple[int, int]]]
-"""Runs INSERT or APPLY; yields (index of the transition, payout id) for each one written."""
+"""Runs INSERT or an APPLY; yields (index of the transition, payout id) for each one written."""
 
 
 def on_cursor(cursor: psycopg.Cursor[Any]) -> Execute:
@@ -61,8 +62,15 @@ def insert_transitions(
     ]
 
 
-def apply_transitions(execute: Execute, transitions: Sequence[Transition]) -> dict[int, int]:
-    """Update payouts.
+def apply_transitions(
+    execute: Execute, transitions: Sequence[Transition], *, capped: bool = False
+) -> dict[int, int]:
+    """Update payouts, and what they give back to a day's cap.
+
+    Args:
+        execute: runs the statement.
+        transitions: of payouts that exist.
+        capped: whether a cap for a day counts what is sent now.
 
     Returns:
         The payout id by index, for each transition written; one whose row has changed is missing.
@@ -77,7 +85,20 @@ def apply_transitions(execute: Execute, transitions: Sequence[Transition]) -> di
         }
         for transition in transitions
     ]
-    return _write(execute, APPLY, rows, transitions)
+    sums = [
+        {
+            "nth": nth,
+            "epay_account": account_key(transition.after.epay_account),
+            "currency": transition.after.currency,
+            "hour": change[0],
+            "amount": change[1],
+        }
+        for nth, transition in enumerate(transitions)
+        if (change := change_of_usage(transition)) and (capped or change[1] < 0)
+    ]
+    if not sums:
+        return _write(execute, APPLY, rows, transitions)
+    return _write(execute, APPLY_CAPPED, rows, transitions, sums=dumps(sums))
 
 
 def log_new_reviews(committed: Iterable[Transition]) -> None:
@@ -107,6 +128,7 @@ def _write(
     statement: TextClause,
     rows: list[dict[str, Any]],
     transitions: Sequence[Transition],
+    **more: str,
 ) -> dict[int, int]:
     events = [
         {"nth": nth, **event_row(transition.event)}
@@ -122,5 +144,6 @@ def _write(
         "rows": dumps([{"nth": nth, **row} for nth, row in enumerate(rows)]),
         "events": dumps(events),
         "messages": dumps(messages),
+        **more,
     }
     return dict(iter(execute(statement, values)))  # a result of SQLAlchemy has keys too

@@ -1,4 +1,4 @@
-"""Order numbers that are alike are found by an index; the workers' policy is on record."""
+"""Alike order numbers by an index; the workers' policy on record; what was sent by the hour."""
 
 from alembic import op
 
@@ -15,6 +15,14 @@ CREATE TABLE payout_policy (
     at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT payout_policy_pkey PRIMARY KEY (name)
 );
+
+CREATE TABLE payout_cap_sum (
+    epay_account TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    hour TIMESTAMP WITH TIME ZONE NOT NULL,
+    amount NUMERIC NOT NULL,
+    CONSTRAINT payout_cap_sum_pkey PRIMARY KEY (epay_account, currency, hour)
+);
 """
 
 
@@ -30,4 +38,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP INDEX payout_alike_idx")
-    op.execute("DROP TABLE payout_policy")
+    op.execute("DROP TABLE payout_policy, payout_cap_sum")
