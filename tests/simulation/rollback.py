@@ -68,8 +68,8 @@ class SimDeployment:
         self.high_water += 1
         if known is not None and known >= self.high_water:
             self.paused = True
-        if self.paused:
-            return
+        if self.paused or (known is not None and self.in_redis is None):
+            return  # emptied meanwhile: the next sweep sees it
         if known is None:
             for row in self.store.rows.values():
                 if row.first_sent_at is not None:
