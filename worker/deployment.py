@@ -121,7 +121,7 @@ class DatabaseWatch:
         if len(rows) < _REBUILT_PER_SWEEP or rows[-1].created_at < now - witness.kept:
             self._marks.end_rebuild()
         else:
-            self._marks.write({REBUILD_BELOW: str(rows[-1].id)})
+            self._marks.note_rebuilt(rows[-1].id)
 
     def _claim(self, found: Deployment) -> dict[str, str]:
         """Claim Redis if it is empty; what it held before."""

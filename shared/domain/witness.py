@@ -71,10 +71,10 @@ def doubt_about(
 
     Args:
         found: the mark that was there before `own` was written; None: none, or Redis is away.
-        remembered: whether the payout's journal has the claim of `found`.
+        remembered: whether the payout's journal has both claims.
         asks_first: whether an order without a mark of this epoch is asked about first.
     """
-    if found is not None and not remembered:
+    if found is not None and not (remembered and found.sequence < own.sequence):
         first = f"{found.first_sent_at:%F %T} UTC"
         reason = f"Redis has a send (first {first}) that the database does not remember"
         return Doubt(SENT_BEFORE, reason, found.first_sent_at)

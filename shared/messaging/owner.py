@@ -28,8 +28,15 @@ if #found == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
 return found
 """
 _RAISE = """
-local found = tonumber(redis.call('HGET', KEYS[1], 'high_water') or '0')
-if tonumber(ARGV[1]) > found then redis.call('HSET', KEYS[1], 'high_water', ARGV[1]) end
+local found = redis.call('HGET', KEYS[1], 'high_water') -- emptied meanwhile: it stays so
+if found and tonumber(ARGV[1]) > tonumber(found) then
+    redis.call('HSET', KEYS[1], 'high_water', ARGV[1])
+end
+"""
+_REBUILT = """
+if redis.call('HEXISTS', KEYS[1], 'rebuild_below') == 1 then
+    redis.call('HSET', KEYS[1], 'rebuild_below', ARGV[1])
+end
 """
 
 
@@ -50,6 +57,7 @@ class DeploymentMarks:
         self._redis = redis
         self._claim = redis.client.register_script(_CLAIM)
         self._raise = redis.client.register_script(_RAISE)
+        self._rebuilt = redis.client.register_script(_REBUILT)
 
     def read(self) -> dict[str, str]:
         """All fields; empty if Redis was emptied."""
@@ -63,13 +71,17 @@ class DeploymentMarks:
         return dict(zip(found[::2], found[1::2], strict=True))
 
     def raise_high_water(self, mark: int) -> None:
-        """Set the high-water mark, unless it is higher."""
+        """Set the high-water mark, unless it is higher, or Redis was emptied meanwhile."""
         self._redis.run(lambda: self._raise(keys=[KEY], args=[mark]))
 
     def write(self, fields: Mapping[str, str]) -> None:
         """Overwrite these fields."""
         values = [part for item in fields.items() for part in item]
         self._redis.run(lambda: self._redis.client.hset(KEY, items=values))
+
+    def note_rebuilt(self, below: int) -> None:
+        """The marks of payouts from this id on are written anew."""
+        self._redis.run(lambda: self._rebuilt(keys=[KEY], args=[below]))
 
     def end_rebuild(self) -> None:
         """All marks are written anew."""

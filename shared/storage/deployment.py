@@ -85,9 +85,11 @@ _COUNT_OPEN = text(
     " count(*) FILTER (WHERE epay_account <> :account) AS others,"
     " (SELECT max(updated_at) FROM payout) AS newest FROM payout WHERE due_at IS NOT NULL"
 )
+_BOTH = 2
 _REMEMBERS = text(
-    "SELECT EXISTS (SELECT FROM payout_event"
-    " WHERE payout_id = :id AND sequence = :sequence AND starts_with(hash, :hash))"
+    "SELECT count(*) FROM payout_event WHERE payout_id = :id AND ("
+    "(sequence = :own AND starts_with(hash, :own_hash))"
+    " OR (sequence = :found AND starts_with(hash, :found_hash)))"
 )
 
 
@@ -173,11 +175,17 @@ def pause_sending(engine: Engine, reason: str, now: datetime) -> Pause:
     return made
 
 
-def remembers(engine: Engine, payout_id: int, sequence: int, hash_prefix: str) -> bool:
-    """Whether the payout's journal has, at that sequence, a hash that begins so."""
-    values = {"id": payout_id, "sequence": sequence, "hash": hash_prefix}
+def remembers(engine: Engine, payout_id: int, own: Mark, found: Mark) -> bool:
+    """Whether the payout's journal has both claims."""
+    values = {
+        "id": payout_id,
+        "own": own.sequence,
+        "own_hash": own.hash,
+        "found": found.sequence,
+        "found_hash": found.hash,
+    }
     with engine.connect() as connection:
-        return bool(connection.execute(_REMEMBERS, values).scalar_one())
+        return bool(connection.execute(_REMEMBERS, values).scalar_one() == _BOTH)
 
 
 def marks_below(engine: Engine, payout_id: int, limit: int) -> list[SentPayout]:

@@ -44,6 +44,8 @@ class SimDeployment:
     paused: bool = False
     """The pause `database_changed`."""
     backup: Past | None = None
+    unnoticed: bool = False
+    """The database went back, and only Redis could show it (docs/operations.md)."""
 
     def witness(self, payout: PayoutState) -> Doubt | None:
         self.pause("witness: before the mark")
@@ -54,7 +56,9 @@ class SimDeployment:
         return doubt_about(
             own,
             found,
-            remembered=found is None or (found != own and self._remembers(payout.id, found)),
+            remembered=found is not None
+            and self._remembers(payout.id, own)
+            and self._remembers(payout.id, found),
             asks_first=self.asks_first,
         )
 
@@ -64,8 +68,8 @@ class SimDeployment:
         self.high_water += 1
         if known is not None and known >= self.high_water:
             self.paused = True
-        if self.paused:
-            return
+        if self.paused or (known is not None and self.in_redis is None):
+            return  # emptied meanwhile: the next sweep sees it
         if known is None:
             for row in self.store.rows.values():
                 if row.first_sent_at is not None:
@@ -73,9 +77,10 @@ class SimDeployment:
         self.in_redis = max(self.in_redis or 0, self.high_water)
 
     def wipe(self) -> None:
-        """Redis loses everything."""
-        self.marks.clear()
-        self.in_redis = None
+        """Redis loses everything, unless it is all that knows of the database's past."""
+        if not self.unnoticed:
+            self.marks.clear()
+            self.in_redis = None
 
     def take_backup(self) -> None:
         store = self.store
@@ -92,7 +97,8 @@ class SimDeployment:
         assert past is not None
         self.store.rows, self.store.events = past.rows, past.events
         self.store.outbox, self.high_water = past.outbox, past.high_water
-        self.paused = self.paused or shows or self.in_redis is None
+        self.unnoticed = not shows and self.in_redis is not None
+        self.paused = self.paused or not self.unnoticed
 
     def recover(self) -> None:
         """A person runs `payouts recover`."""
@@ -106,7 +112,8 @@ class SimDeployment:
         orders = {row.id: row.merchant_order_no for row in rows if row.due_at is not None}
         if orders and not ask.ask(orders):
             return
-        self.epoch, self.asks_first, self.paused = self.epoch + 1, True, False
+        self.epoch, self.asks_first = self.epoch + 1, True
+        self.paused = self.unnoticed = False
         self.high_water = self.in_redis = max(self.high_water, self.in_redis or 0) + 1
 
     def _remembers(self, payout_id: int, mark: Mark) -> bool:

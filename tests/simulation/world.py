@@ -398,11 +398,14 @@ class World:
             self.deployment.take_backup()
             self.say("a backup is made")
             return
-        shows = self.choices.pick((1, 1)) == 1
-        self.deployment.go_back(shows=shows)
+        fate = self.choices.pick((1, 1, 1))
+        what = ("unseen", "seen", "seen, and Redis emptied")[fate]
+        self.deployment.go_back(shows=fate > 0)
+        if fate > 1:
+            self._wipe()
         self.invariants.forget()
-        self.gateway.played[f"database went back, {'seen' if shows else 'unseen'}"] += 1
-        self.say(f"the database goes back, {'and shows it' if shows else 'unseen'}")
+        self.gateway.played[f"database went back, {what}"] += 1
+        self.say(f"the database goes back, {what}")
 
     def _recover(self) -> None:
         self.deployment.recover()

@@ -18,8 +18,8 @@ log = structlog.get_logger(__name__)
 KEPT_BEYOND_HORIZON = timedelta(days=7)
 """How long after the resend horizon a mark is kept: a backup of last week may be restored."""
 
-Remembers = Callable[[int, int, str], bool]
-"""Whether the journal of a payout has, at a sequence, a hash that begins so."""
+Remembers = Callable[[int, Mark, Mark], bool]
+"""Whether the journal of a payout has both claims."""
 
 
 class SendWitness:
@@ -55,9 +55,8 @@ class SendWitness:
         doubt = doubt_about(
             own,
             found,
-            # our own mark: it was written twice, and what was there before is not known
-            remembered=found is None
-            or (found != own and self._remembers(payout.id, found.sequence, found.hash)),
+            # what is no earlier claim, is in doubt: also our own mark, which was written twice then
+            remembered=found is not None and self._remembers(payout.id, own, found),
             asks_first=until is not None and self._clock() < until,
         )
         if doubt is not None:

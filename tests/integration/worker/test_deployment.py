@@ -17,7 +17,7 @@ from ops.commands.enqueue import enqueue
 from ops.errors import UserError
 from shared.config.settings import Settings, SettingsError
 from shared.domain.payout import Status
-from shared.messaging.owner import HIGH_WATER, REBUILD_BELOW
+from shared.messaging.owner import HIGH_WATER, REBUILD_BELOW, DeploymentMarks
 from shared.producer import Producer
 from shared.redis_client import RedisClient
 from shared.storage import deployment, pauses
@@ -209,6 +209,15 @@ def test_an_emptied_redis_stops_nothing(watched: Watched) -> None:
         assert watched.redis.client.ttl(f"payouts:sent:{ACCOUNT}:{order_no}") > 7 * 86400
     soon = world.sql("SELECT max(due_at) < now() + interval '2 minutes' AS soon FROM payout")
     assert soon[0].soon
+
+
+def test_redis_emptied_during_a_sweep_is_noticed_by_the_next(watched: Watched) -> None:
+    """The mark of that sweep does not make an emptied Redis look complete."""
+    marks = DeploymentMarks(watched.redis)
+    for write in (lambda: marks.raise_high_water(7), lambda: marks.note_rebuilt(7)):
+        watched.redis.client.flushdb()
+        write()
+        assert watched.known() == {}
 
 
 def test_marks_written_anew_are_witnesses(watched: Watched, backup: Back) -> None:

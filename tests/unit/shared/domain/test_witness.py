@@ -11,7 +11,9 @@ from shared.domain.witness import ASKED_FIRST, SENT_BEFORE, Mark, doubt_about
 from tests.support.factories import T0, accepted
 
 OWN = Mark.of(accepted(), 2)
-OTHER = replace(OWN, hash="0" * 32, first_sent_at=T0 - timedelta(hours=1))
+OTHER = replace(
+    OWN, sequence=OWN.sequence - 1, hash="0" * 32, first_sent_at=T0 - timedelta(hours=1)
+)
 
 
 def test_a_mark_is_read_as_it_was_written() -> None:
@@ -32,6 +34,8 @@ def test_a_mark_is_read_as_it_was_written() -> None:
         (None, True, True, ASKED_FIRST),
         (replace(OTHER, epoch=1), True, True, ASKED_FIRST),
         (OTHER, True, True, None),
+        (OWN, True, False, SENT_BEFORE),
+        (replace(OTHER, sequence=OWN.sequence), True, False, SENT_BEFORE),
     ],
 )
 def test_when_a_payout_is_asked_about(
@@ -42,4 +46,5 @@ def test_when_a_payout_is_asked_about(
     assert (doubt and doubt.kind) == kind
     if kind == SENT_BEFORE:
         assert doubt is not None
-        assert doubt.first_sent_at == OTHER.first_sent_at
+        assert found is not None
+        assert doubt.first_sent_at == found.first_sent_at
