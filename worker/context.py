@@ -41,6 +41,8 @@ class Context:
     """Waits in place while PostgreSQL is unavailable."""
     send_guard: SendGuard
     """Decides whether a payout may be sent now."""
+    oldest_submit: Callable[[], datetime | None] = lambda: None
+    """The lease of the `payouts.submit` message that waits longest in the broker, if one waits."""
     sweep_batch: int = 500
     sweep_spacing: timedelta = timedelta(0)
     """A tick that comes sooner after the last sweep claims nothing; by PostgreSQL's clock."""
