@@ -33,6 +33,10 @@ TASK_NOTIFY = "payouts.notify"
 TASK_BOOKS = "payouts.books"
 
 QUEUE_PAYOUTS = "payouts"
+QUEUE_SUBMIT = "payouts.submit"
+"""Payouts that the sweep found queued; workers take them before the requests of QUEUE_PAYOUTS."""
+QUEUE_BULK = "payouts.bulk"
+"""Requests that are taken when QUEUE_PAYOUTS is empty."""
 QUEUE_RECONCILE = "payouts.reconcile"
 QUEUE_NOTIFY = "payouts.notify"
 QUEUE_PARKED = "payouts.parked"
@@ -40,7 +44,7 @@ QUEUE_PARKED = "payouts.parked"
 
 QUEUE_OF = {
     TASK_REQUEST: QUEUE_PAYOUTS,
-    TASK_SUBMIT: QUEUE_PAYOUTS,
+    TASK_SUBMIT: QUEUE_SUBMIT,
     TASK_QUERY: QUEUE_RECONCILE,
     TASK_CALLBACK: QUEUE_RECONCILE,
     TASK_SWEEP: QUEUE_RECONCILE,

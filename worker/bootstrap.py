@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import redis
@@ -25,6 +25,7 @@ from shared.storage.engine import make_engine
 from shared.storage.outbox import QueueRefused
 from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
+from worker.broker.peek import lease_of
 from worker.broker.shared_unacked import start_restoring
 from worker.celery import app
 from worker.context import Context, QueryPool
@@ -70,6 +71,7 @@ class WorkerRuntime:
             query_many=self._query_pool,
             publish=publish,
             publish_outcome=publish_outcome,
+            oldest_submit=self._oldest_submit,
             database_retry=DatabaseRetry(settings.database_wait),
             send_guard=make_send_guard(
                 settings, watch.pauses, self._redis, self._client.limit, rate_limiter
@@ -83,6 +85,10 @@ class WorkerRuntime:
             books_after=timedelta(seconds=settings.books_after_seconds),
             books_sample=settings.books_sample,
         )
+
+    def _oldest_submit(self) -> datetime | None:
+        client: Any = self._redis.client
+        return lease_of(self._redis.run(lambda: client.lindex(contract.QUEUE_SUBMIT, -1)))
 
     def close(self) -> None:
         """Let go of connections and threads."""
@@ -144,6 +150,14 @@ def publish_outcome(message: Message) -> None:
         _refusing.add(queue)
         raise QueueRefused(queue) from error
     _refusing.discard(queue)
+
+
+@signals.celeryd_after_setup.connect
+def _take_submits_too(instance: Any, **_: object) -> None:
+    """A worker of QUEUE_PAYOUTS takes QUEUE_SUBMIT too, also under a command line of before."""
+    queues = instance.app.amqp.queues
+    if contract.QUEUE_PAYOUTS in queues.consume_from:
+        queues.select_add(contract.QUEUE_SUBMIT)
 
 
 @signals.worker_init.connect

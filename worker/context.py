@@ -51,6 +51,8 @@ class Context:
     """Marks a claimed payout as sent; says whether it may have been sent before (law 11)."""
     watch_database: Callable[[datetime], None] = lambda _: None
     """Checks that the database did not go back in time, once a sweep (law 11)."""
+    oldest_submit: Callable[[], datetime | None] = lambda: None
+    """The lease of the `payouts.submit` message that waits longest in the broker, if one waits."""
     sweep_batch: int = 500
     sweep_spacing: timedelta = timedelta(0)
     """A tick that comes sooner after the last sweep claims nothing; by PostgreSQL's clock."""

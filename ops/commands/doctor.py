@@ -17,7 +17,14 @@ from ops.gateway import gateway
 from shared.clock import utcnow
 from shared.config.builders import build_accounts, build_epay_config, name_policy
 from shared.config.settings import Settings, SettingsError, load
-from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
+from shared.contract import (
+    QUEUE_BULK,
+    QUEUE_NOTIFY,
+    QUEUE_PARKED,
+    QUEUE_PAYOUTS,
+    QUEUE_RECONCILE,
+    QUEUE_SUBMIT,
+)
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.messaging.owner import refuse_other_owner
 from shared.observability import health, startup_checks
@@ -114,7 +121,7 @@ def _queues(url: str) -> list[Finding]:
     with redis.Redis.from_url(
         url, socket_timeout=seconds, socket_connect_timeout=seconds
     ) as client:
-        names = (QUEUE_PAYOUTS, QUEUE_RECONCILE, QUEUE_NOTIFY)
+        names = (QUEUE_SUBMIT, QUEUE_PAYOUTS, QUEUE_BULK, QUEUE_RECONCILE, QUEUE_NOTIFY)
         waiting = ", ".join(f"{name} {int(client.llen(name))}" for name in names)
         parked = int(client.llen(QUEUE_PARKED))
     words = (

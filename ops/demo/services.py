@@ -173,7 +173,10 @@ def commands(webhook_port: int) -> dict[str, list[str]]:
     worker = [*python, "celery", "-A", "worker", "worker", "--without-gossip", "--without-mingle"]
     return {
         "gateway": [*python, "sandbox"],
-        "worker": [*worker, "-n", "worker@%h", "-Q", "payouts", "-c", "32"],
+        "worker": [
+            *worker,
+            *("-n", "worker@%h", "-Q", "payouts,payouts.submit,payouts.bulk", "-c", "32"),
+        ],
         "reconciler": [
             *worker,
             *("-n", "reconciler@%h", "-Q", "payouts.reconcile,payouts.notify", "-c", "8"),

@@ -201,14 +201,26 @@ class PayoutStore:
         return self._update(OVERDUE, {"before": before, "limit": limit}, decide)
 
     def claim_due(
-        self, now: datetime, until: datetime, limit: int, spacing: timedelta = timedelta(0)
+        self,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        spacing: timedelta = timedelta(0),
+        *,
+        with_queued: bool = True,
     ) -> list[ClaimedKey]:
         """Claim due payouts, longest due first: `due_at` becomes the lease `until`.
 
         Claims nothing within `spacing` of the sweep before, by PostgreSQL's clock: ticks that piled
         up do the work of one. Also records the sweep's heartbeat (`shared.observability.health`).
         """
-        values = {"now": now, "until": until, "limit": limit, "spacing": spacing}
+        values = {
+            "now": now,
+            "until": until,
+            "limit": limit,
+            "spacing": spacing,
+            "left_out": [] if with_queued else [Status.QUEUED.value],
+        }
         with self._single.connect() as connection:
             return list(map(_key, connection.execute(CLAIM_DUE, values)))
 

@@ -143,6 +143,7 @@ WITH mark AS (
 )
 UPDATE payout SET due_at = :until WHERE EXISTS (SELECT FROM mark) AND id IN (
     SELECT id FROM payout WHERE due_at <= :now AND status <> 'submitting'
+    AND status <> ALL(CAST(:left_out AS text[]))
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
 ) RETURNING id, merchant_order_no, status, epay_account, epay_gateway
 """

@@ -119,13 +119,20 @@ class MemoryStore:
         return self._update(old[:limit], decide)
 
     def claim_due(
-        self, now: datetime, until: datetime, limit: int, spacing: timedelta = timedelta(0)
+        self,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        spacing: timedelta = timedelta(0),
+        *,
+        with_queued: bool = True,
     ) -> list[ClaimedKey]:
         del spacing
         due = [
             row
             for row in self.rows.values()
             if row.due_at and row.due_at <= now and row.status is not Status.SUBMITTING
+            if with_queued or row.status is not Status.QUEUED
         ]
         due.sort(key=lambda row: (row.due_at, row.id))
         for row in due[:limit]:

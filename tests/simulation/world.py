@@ -148,6 +148,7 @@ class World:
             query_many=self._ask_many,
             publish=self._publish,
             publish_outcome=self._tell,
+            oldest_submit=self._oldest_submit,
             database_retry=self,
             send_guard=SimSendGuard(
                 self.choices,
@@ -245,7 +246,7 @@ class World:
                 (0.4, self._ask_again),
                 (0.15, self._wipe),
                 (0.15, self._release),
-                (0.3 if self.people else 0.0, self._person),
+                (0.5 if self.people else 0.0, self._person),
                 (0.1, self._jump),
                 (0.3 if self.loses_keys else 0.0, self._lose_key),
                 (0.5 if self.goes_back else 0.0, self._go_back),
@@ -521,6 +522,10 @@ class World:
         self.pause(f"publish {task}: before")
         self.broker.publish(task, dict(kwargs))
         self.pause(f"publish {task}: after")
+
+    def _oldest_submit(self) -> datetime | None:
+        waiting = [one.kwargs["lease"] for one in self.broker.waiting if one.task == TASK_SUBMIT]
+        return min(map(datetime.fromisoformat, waiting), default=None)
 
     def _tell(self, message: Message) -> None:
         self.pause("tell the app: before")

@@ -34,7 +34,7 @@ NOT_FOUND = "2001"
 REFUSED = "2005"
 OUTCOME_TASK = "shop.payout_outcome"
 OUTCOME_QUEUE = "shop"
-QUEUES = ("payouts", "payouts.reconcile", "payouts.notify")
+QUEUES = ("payouts", "payouts.submit", "payouts.bulk", "payouts.reconcile", "payouts.notify")
 
 SHORT = {
     "EPAY_NOT_FOUND_CODES": NOT_FOUND,

@@ -6,17 +6,21 @@ transport. `consumer` refuses invalid messages in either mode.
 
 _NAMES = {
     "kombu.transport.redis:Channel": (
-        "_brpop_read _brpop_start conn_or_acquire _active_queues _brpop_sent_at _create_client "
-        "_flush_brpop_reauth _in_poll _lookup _q_for_pri _queue_cycle active_queues brpop_timeout "
-        "client connection_errors pool priority_steps sep unacked_index_key unacked_key"
+        "_brpop_read _brpop_start conn_or_acquire _active_queues _brpop_sent_at _close_clients "
+        "_create_client _flush_brpop_reauth _in_poll _lookup _poll_error _q_for_pri _queue_cycle "
+        "active_queues brpop_timeout client connection_errors handlers health_check_interval pool "
+        "priority_steps sep unacked_index_key unacked_key"
+    ),
+    "kombu.transport.redis:MultiChannelPoller": (
+        "_client_registered _fd_to_chan _register on_readable"
     ),
     "kombu.transport.redis:QoS": (
         "ack append restore_by_tag restore_unacked_once _delivered _dirty _flush "
         "_quick_ack _quick_append _remove_from_indices can_consume_max_estimate reject "
         "unacked_index_key unacked_key"
     ),
-    "kombu.transport.redis:Transport": "_callbacks _deliver Channel",
-    "kombu.transport.redis:SentinelTransport": "_callbacks _deliver Channel",
+    "kombu.transport.redis:Transport": "_callbacks _deliver Channel cycle",
+    "kombu.transport.redis:SentinelTransport": "_callbacks _deliver Channel cycle",
     "kombu.utils.scheduling:round_robin_cycle": "consume rotate",
     "redis:Redis": "connection connection_pool parse_response",
     "redis:Connection": "disconnect send_command",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import Empty
 from time import monotonic, time
@@ -20,20 +21,25 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import redis
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
-from redis.exceptions import DataError, NoScriptError, OutOfMemoryError
+from redis.exceptions import DataError, NoScriptError
 
+from shared.contract import QUEUE_BULK, QUEUE_SUBMIT
 from worker.broker.qos import AtomicFetchQoS, log_invalid_message
+from worker.broker.waits import QueueWait
 
 if TYPE_CHECKING:  # the stubs know the public half of kombu alone
     _Channel = Any
+    _MultiChannelPoller = Any
 else:
-    _Channel = redis.Channel
+    _Channel, _MultiChannelPoller = redis.Channel, redis.MultiChannelPoller
 
 FETCH_SCRIPT = Path(__file__).with_name("fetch.lua").read_text(encoding="utf-8")
 _FETCH_SHA = hashlib.sha1(FETCH_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 _MAX_FETCH = 64
 """Messages that one fetch takes at most, however many threads are free."""
+_TAKEN = {QUEUE_SUBMIT: -1, QUEUE_BULK: 1}
+"""Which queues are taken before and after the others, which take turns."""
 _INVALID_JSON = (ValueError, RecursionError)
 _INVALID_MESSAGE = (*_INVALID_JSON, AttributeError, IndexError, KeyError, TypeError, DataError)
 
@@ -41,18 +47,15 @@ _INVALID_MESSAGE = (*_INVALID_JSON, AttributeError, IndexError, KeyError, TypeEr
 class AtomicFetchChannel(_Channel):  # type: ignore[misc]
     """kombu's Redis channel, which fetches by script and waits without removing anything.
 
-    It waits for one queue with BLMOVE from the end of the list to the same end. Redis has no such
-    command for several lists: a channel of several queues waits with BRPOP like kombu's own, and
-    the message that ends such a wait can be lost.
+    Its own connection only fetches. While there is nothing to fetch it waits for each queue on a
+    connection of that queue (`worker.broker.waits`).
     """
 
     QoS = AtomicFetchQoS
-    _pending_command = ""
-    """The command whose reply is awaited; EVALSHA for every fetch."""
     _fetch_next = True
-    """Whether the next command is a fetch; otherwise a wait."""
-    _redis_is_full = False
-    """Redis is out of memory and refuses BLMOVE: wait for a list that is always empty instead."""
+    """Whether the next command is a fetch; otherwise the channel waits."""
+    _is_waiting = False
+    """Whether it waits for its queues, so that the next fetch may be far."""
     _script_is_loaded = False
     _requested = 0
     """Messages that the pending fetch may return."""
@@ -60,12 +63,16 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
     """Delivery tags that the pending fetch acknowledges."""
     _shared_client: Any = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._waits: dict[str, QueueWait] = {}
+        super().__init__(*args, **kwargs)
+
     @property
     def fetches_soon(self) -> bool:
         """Whether a fetch, which carries acknowledgements, is pending or comes next."""
         if self.closed or not self._active_queues:
             return False
-        return not self._in_poll or self._pending_command == "EVALSHA"
+        return bool(self._in_poll) or not self._is_waiting
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
@@ -80,27 +87,59 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
         yield client
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        """Send the next command: a fetch, or a wait of `timeout` seconds."""
+        """Send a fetch; or, after one that left nothing behind, wait for `timeout` seconds."""
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
             return
-        lists = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]
-        self._in_poll = self.client.connection
-        self._brpop_sent_at = monotonic()
         if self._fetch_next or self.qos.pending_acks:
-            self._send_fetch(lists)
+            self._is_waiting = False
+            self._in_poll = self.client.connection
+            self._brpop_sent_at = monotonic()
+            queues = sorted(queues, key=lambda queue: _TAKEN.get(queue, 0))
+            steps = self.priority_steps
+            self._send_fetch([self._q_for_pri(queue, step) for step in steps for queue in queues])
             return
+        self._is_waiting = True
         seconds = (self.brpop_timeout if timeout is None else timeout) or 0
-        if self._redis_is_full:
-            self._send("BLPOP", f"{lists[0]}{self.sep}nothing", seconds)
-        elif len(queues) == 1:
-            self._send("BLMOVE", lists[0], lists[0], "RIGHT", "RIGHT", seconds)
-        else:
-            self._send("BRPOP", *lists, seconds)
+        for queue in queues:
+            self._wait_for(queue, seconds)
 
-    def _send(self, command: str, *args: Any) -> None:
-        self._pending_command = command
-        self.client.connection.send_command(command, *args)
+    def _wait_for(self, queue: str, seconds: float) -> None:
+        """Wait for a message in the queue, unless the last wait for it still goes on."""
+        wait = self._waits.get(queue)
+        if wait is None:
+            wait = self._waits[queue] = QueueWait(self._create_client(asynchronous=True), queue)
+            self.handlers[wait.handler] = partial(self._read_wait, wait)
+        if wait.is_overdue(seconds + self.health_check_interval):
+            wait.close()
+        cycle = self.connection.cycle
+        if not cycle._client_registered(self, wait.client, wait.handler):  # noqa: SLF001
+            wait.close()
+            cycle._register(self, wait.client, wait.handler)  # noqa: SLF001
+        if wait.sent_at is None:
+            empty = f"{queue}{self.sep}nothing"
+            wait.send(self._q_for_pri(queue, self.priority_steps[0]), empty, seconds)
+
+    def _read_wait(self, wait: QueueWait) -> None:
+        """A wait is over: fetch next, also after a timeout, for it saw one priority alone.
+
+        Raises:
+            Empty: always; a wait brings no message.
+        """
+        wait.read()
+        self._fetch_next = True
+        raise Empty
+
+    def _poll_error(self, type: str, **options: Any) -> None:  # noqa: A002 - kombu's name
+        if type in {wait.handler for wait in self._waits.values()}:
+            self.handlers[type]()
+        else:
+            super()._poll_error(type, **options)
+
+    def _close_clients(self) -> None:
+        for wait in self._waits.values():
+            wait.close()
+        super()._close_clients()
 
     def _send_fetch(self, lists: Sequence[str]) -> None:
         free = self.qos.can_consume_max_estimate()
@@ -109,60 +148,39 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
         self._sent_acks = tuple(self.qos.pending_acks)
         args = (len(keys), *keys, repr(time()), self._requested, *self._sent_acks)
         if self._script_is_loaded:
-            self._send("EVALSHA", _FETCH_SHA, *args)
+            self.client.connection.send_command("EVALSHA", _FETCH_SHA, *args)
         else:
-            self._send("EVAL", FETCH_SCRIPT, *args)
-            self._pending_command = "EVALSHA"
+            self.client.connection.send_command("EVAL", FETCH_SCRIPT, *args)
 
     def _brpop_read(self, **options: Any) -> bool:
-        """Read the reply to the pending command; kombu also calls this before it closes a channel.
+        """Read the reply to the fetch; kombu also calls this before it closes a channel.
 
         Raises:
             Empty: no message.
         """
-        if self._pending_command == "BRPOP":
-            self._fetch_next = self._read_popped_message(**options)
-            return True
+        del options
         try:
             fetched = self._read_reply()
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
-        if self._pending_command != "EVALSHA":
-            self._fetch_next = True  # also after a timeout: BLMOVE saw the first list alone
-            raise Empty
         self._fetch_next = len(fetched) == self._requested
         if not fetched:
             raise Empty
         self._deliver_fetched(fetched)
         return True
 
-    def _read_popped_message(self, **options: Any) -> bool:
-        try:
-            return bool(super()._brpop_read(**options))
-        except _INVALID_JSON as error:
-            log_invalid_message(error)
-            return True
-
     def _read_reply(self) -> list[tuple[str, str, bytes]]:
-        """The fetched messages, each with its list and delivery tag; none after a wait."""
+        """The fetched messages, each with its list and delivery tag."""
         connection = self.client.connection
         try:
-            reply = self.client.parse_response(connection, self._pending_command)
+            reply = self.client.parse_response(connection, "EVALSHA")
         except NoScriptError:  # Redis was restarted
             self._script_is_loaded, self._fetch_next = False, True
             raise Empty from None
-        except OutOfMemoryError:
-            if self._pending_command != "BLMOVE":
-                raise
-            self._redis_is_full = True
-            return []
         except self.connection_errors:
             connection.disconnect()
             raise
-        if self._pending_command != "EVALSHA":
-            self._redis_is_full = False
-            return []
         self._script_is_loaded = True
         self.qos.confirm_acks(self._sent_acks)
         triples = zip(reply[::3], reply[1::3], reply[2::3], strict=True)
@@ -190,23 +208,41 @@ class AtomicFetchSentinelChannel(AtomicFetchChannel, redis.SentinelChannel):  # 
     """The same behind Sentinel."""
 
 
-class _DropInvalidMessages:
-    """kombu trusts the entries of its lists: one that it did not write ends the worker."""
+class _Poller(_MultiChannelPoller):  # type: ignore[misc]
+    """kombu's poller, which reads the end of a wait also while no thread is free.
+
+    kombu leaves it unread then, and the event loop would spin; a wait brings no message.
+    """
+
+    def on_readable(self, fileno: int) -> Any:
+        channel, kind = self._fd_to_chan.get(fileno, (None, ""))
+        if channel is not None and kind not in {"BRPOP", "LISTEN"}:
+            return channel.handlers[kind]()
+        return super().on_readable(fileno)
+
+
+class _Transport:
+    """What both transports do in another way than kombu's."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle = _Poller()
 
     def _deliver(self, message: Any, queue: str) -> None:
+        """Drop an entry that kombu did not write: kombu trusts each, and the worker would end."""
         try:
             super()._deliver(message, queue)  # type: ignore[misc]
         except _INVALID_MESSAGE as error:
             log_invalid_message(error)
 
 
-class Transport(_DropInvalidMessages, redis.Transport):  # type: ignore[misc]
+class Transport(_Transport, redis.Transport):  # type: ignore[misc]
     """For redis:// and rediss://."""
 
     Channel = AtomicFetchChannel
 
 
-class SentinelTransport(_DropInvalidMessages, redis.SentinelTransport):  # type: ignore[misc]
+class SentinelTransport(_Transport, redis.SentinelTransport):  # type: ignore[misc]
     """For sentinel://."""
 
     Channel = AtomicFetchSentinelChannel

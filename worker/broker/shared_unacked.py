@@ -16,12 +16,12 @@ import redis
 import structlog
 from celery import Celery
 
-from shared.contract import QUEUE_OF, QUEUE_PARKED
+from shared.contract import QUEUE_BULK, QUEUE_OF, QUEUE_PARKED
 from shared.messaging.celery_config import KOMBU_UNACKED_KEYS
 
 log = structlog.get_logger(__name__)
 
-_OUR_QUEUES = frozenset({*QUEUE_OF.values(), QUEUE_PARKED})
+_OUR_QUEUES = frozenset({*QUEUE_OF.values(), QUEUE_BULK, QUEUE_PARKED})
 _BATCH = 500
 _UNREADABLE = (AttributeError, RecursionError, TypeError, ValueError, redis.ResponseError)
 

@@ -13,7 +13,9 @@ from worker.context import Context, chunked
 def sweep(ctx: Context) -> dict[str, int]:
     """Claim one bounded batch of due payouts and dispatch it; returns how many of each kind.
 
-    If a dispatched message is lost, the payout is due again when the claim's lease expires.
+    If a dispatched message is lost, the payout is due again when the claim's lease expires. While a
+    submit waits in the broker for longer than its lease no more are dispatched: what waits stays
+    valid, for nobody claims its payout again.
     """
     now = ctx.clock()
     ctx.watch_database(now)
@@ -28,7 +30,9 @@ def sweep(ctx: Context) -> dict[str, int]:
         lambda payout: scheduling.on_overdue(payout, now=now, policy=ctx.policy),
     )
     until = now + ctx.policy.lease
-    due = ctx.store.claim_due(now, until, ctx.sweep_batch, ctx.sweep_spacing)
+    waits_since = ctx.oldest_submit()
+    are_taken = waits_since is None or waits_since > now
+    due = ctx.store.claim_due(now, until, ctx.sweep_batch, ctx.sweep_spacing, with_queued=are_taken)
     lease = until.isoformat()
     queued = [claim.id for claim in due if claim.status is Status.QUEUED]
     polled = [claim.id for claim in due if claim.status is not Status.QUEUED]

@@ -53,7 +53,10 @@ def test_every_queue_is_consumed() -> None:
     """Money is sent by one worker; following and telling have another."""
     queues = {name: words(PROCFILE[name])[7] for name in ("worker", "reconciler")}
 
-    assert queues == {"worker": "payouts", "reconciler": "payouts.reconcile,payouts.notify"}
+    assert queues == {
+        "worker": "payouts,payouts.submit,payouts.bulk",
+        "reconciler": "payouts.reconcile,payouts.notify",
+    }
 
 
 def test_node_names_differ() -> None:

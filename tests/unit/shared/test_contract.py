@@ -418,7 +418,7 @@ def test_the_names_other_programs_rely_on() -> None:
     """Tasks, queues and fields of the design do not change."""
     assert contract.QUEUE_OF == {
         "payouts.request": "payouts",
-        "payouts.submit": "payouts",
+        "payouts.submit": "payouts.submit",
         "payouts.query": "payouts.reconcile",
         "payouts.callback": "payouts.reconcile",
         "payouts.sweep": "payouts.reconcile",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -143,7 +145,7 @@ def test_a_failed_acknowledgement_frees_its_place(redis_url: str, client: redis.
         taker(proxy.url, hands=2) as one,
     ):
         one.until(lambda: len(one.held) == 1, "the first message")
-        one.until(lambda: one.channel._pending_command == "BLMOVE", "it to wait")
+        one.until(lambda: one.channel._is_waiting, "it to wait")
         proxy.lose_reply(b"HDEL")
         with pytest.raises(redis.ConnectionError):
             one.done()
@@ -179,12 +181,18 @@ def test_a_lost_answer_loses_no_message(redis_url: str, client: redis.Redis) -> 
         assert all(message.headers["redelivered"] for message in other.held)
 
 
-def test_waiting_takes_nothing(redis_url: str, client: redis.Redis) -> None:
+@pytest.mark.parametrize("queues", [(QUEUE,), ("payouts.submit", QUEUE, "payouts.bulk")])
+def test_waiting_takes_nothing(
+    redis_url: str, client: redis.Redis, queues: tuple[str, ...]
+) -> None:
     """The answer that ends the wait is lost: the message is still on its list."""
-    with Proxy(int(client.get_connection_kwargs()["port"])) as proxy, taker(proxy.url) as one:
+    with (
+        Proxy(int(client.get_connection_kwargs()["port"])) as proxy,
+        taker(proxy.url, queues) as one,
+    ):
         one.look()
         one.look()
-        assert one.channel._pending_command == "BLMOVE"
+        assert one.channel._is_waiting
         proxy.lose_reply(b"BLMOVE", b"delivery_tag")
         publish(redis_url, *texts(1))
         one.until_it_breaks()
@@ -281,7 +289,7 @@ def test_every_priority_is_seen(redis_url: str) -> None:
 
 
 def test_several_queues_take_turns(redis_url: str, client: redis.Redis) -> None:
-    """A full queue does not keep another waiting; what ends a wait for several is popped."""
+    """A full queue does not keep another waiting; a message in any of them ends the wait."""
     names = ("payouts.reconcile", "payouts.notify")
     publish(redis_url, *texts(40), queue=names[0])
     publish(redis_url, "the other", queue=names[1])
@@ -293,10 +301,68 @@ def test_several_queues_take_turns(redis_url: str, client: redis.Redis) -> None:
             one.done()
         assert "the other" in one.texts
         one.until(lambda: one.done() or (not listed(client, names[0]) and not one.held), "the rest")
-        one.until(lambda: one.channel._pending_command == "BRPOP", "it to wait")
+        one.until(lambda: one.channel._is_waiting, "it to wait")
         publish(redis_url, *texts(3), queue=names[1])
         one.until(lambda: len(one.held) == 3, "three more")
         assert unacked(client) == 3
+
+
+def test_a_message_in_any_queue_is_there_at_once(redis_url: str) -> None:
+    """Of three queues, each ends the wait when its message comes, not at the next round."""
+    names = ("payouts.submit", QUEUE, "payouts.bulk")
+    took = []
+    with taker(redis_url, names) as one:
+        for nth in range(9):
+            one.until(lambda: one.channel._is_waiting, "it to wait")
+            publish(redis_url, f"text-{nth}", queue=names[nth % 3])
+            began = time.monotonic()
+            one.until(lambda: bool(one.held), "the message")
+            took.append(time.monotonic() - began)
+            one.done()
+    assert statistics.median(took) < 0.3, took
+
+
+def test_submits_come_first_and_bulk_last(redis_url: str) -> None:
+    """Whatever the order on the command line, and however long the others are."""
+    names = (QUEUE, "payouts.bulk", "payouts.submit")
+    for name in names:
+        publish(redis_url, *[f"{name} {nth}" for nth in range(4)], queue=name)
+    with taker(redis_url, names, hands=6) as one:
+        one.until(lambda: len(one.held) == 6, "six messages")
+        assert [text.split()[0] for text in one.texts] == ["payouts.submit"] * 4 + [QUEUE] * 2
+        one.done()
+        one.until(lambda: len(one.held) == 6, "the others")
+        assert [text.split()[0] for text in one.texts] == [QUEUE] * 2 + ["payouts.bulk"] * 4
+
+
+def test_a_wait_that_ends_while_no_hand_is_free_is_read(redis_url: str) -> None:
+    """The socket would stay readable, and the event loop of a busy worker would spin."""
+    names = ("payouts.submit", QUEUE)
+    with taker(redis_url, names, hands=1) as one:
+        one.until(lambda: len(one.channel._waits) == 2, "it to wait")
+        publish(redis_url, "first")
+        one.until(lambda: len(one.held) == 1, "the first")
+        publish(redis_url, "second", queue=names[0])
+        pending = [wait for wait in one.channel._waits.values() if wait.sent_at]
+        assert pending
+        one.until(lambda: all(wait.sent_at is None for wait in pending), "the waits to be read")
+        assert one.texts == ["first"]
+        one.done()
+        one.until(lambda: one.texts == ["second"], "the second")
+
+
+def test_a_queue_that_nobody_consumes_any_more_is_not_waited_for(
+    redis_url: str, client: redis.Redis
+) -> None:
+    """Cancelled while its wait goes on: what comes later stays on its list."""
+    names = ("payouts.submit", QUEUE)
+    with taker(redis_url, names) as one:
+        one.until(lambda: one.channel._is_waiting, "it to wait")
+        one._consumer.cancel_by_queue(QUEUE)
+        publish(redis_url, "for nobody")
+        publish(redis_url, "for us", queue=names[0])
+        one.until(lambda: one.texts == ["for us"], "the other queue's")
+        assert listed(client) == 1
 
 
 def test_many_wait_and_one_gets_it(redis_url: str, client: redis.Redis) -> None:

@@ -22,7 +22,14 @@ from worker.broker.shared_unacked import restore_expired
 
 VISIBILITY = 60
 UNACKED, INDEX = KOMBU_UNACKED_KEYS["unacked_key"], KOMBU_UNACKED_KEYS["unacked_index_key"]
-OUR_QUEUES = ("payouts", "payouts.reconcile", "payouts.notify", "payouts.parked")
+OUR_QUEUES = (
+    "payouts",
+    "payouts.submit",
+    "payouts.bulk",
+    "payouts.reconcile",
+    "payouts.notify",
+    "payouts.parked",
+)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.support.jobs import (
     deliver,
     freeze_clock,
     kinds,
+    of_ledger,
     put_queued,
     put_submitting,
     put_unknown,
@@ -199,6 +200,30 @@ def test_the_search_for_old_payouts_goes_by_an_index_of_open_ones(world: World) 
     assert any("payout_open_idx" in row[0] for row in plan), plan
 
 
+def test_submits_that_wait_are_not_dispatched_again(world: World) -> None:
+    """A backlog longer than a lease: no second message for what still waits, and it is sent."""
+    clock = freeze_clock(world)
+    put_queued(world, *orders(6))
+    put_unknown(world, "unknown-1")
+    waiting: list[datetime] = []
+    world.context = replace(
+        world.context, sweep_batch=4, oldest_submit=lambda: min(waiting, default=None)
+    )
+    assert sweep(world.context)["submit"] == 4
+    waiting.append(clock.now + world.context.policy.lease)
+    clock.forward(10)
+    assert sweep(world.context)["submit"] == 2, "younger than a lease: more are dispatched"
+    clock.forward(300)
+    assert sweep(world.context) == {"lapsed": 0, "submit": 0, "query": 1}
+    deliver(world)
+    assert {world.row(no).status for no in orders(6)} == {Status.PROCESSING}
+    assert all(of_ledger(world, no)["creates_received"] == 1 for no in orders(6))
+    put_queued(world, "order-7")
+    assert sweep(world.context)["submit"] == 0
+    waiting.clear()
+    assert sweep(world.context)["submit"] == 1
+
+
 def test_ticks_that_piled_up_do_the_work_of_one(world: World) -> None:
     """Law 15: a tick is stale by PostgreSQL's clock alone; a mark in its future does not count."""
     freeze_clock(world)
@@ -250,8 +275,8 @@ class ClaimReplyLost(PayoutStore):
 
     lost = 0
 
-    def claim_due(self, *args: Any) -> list[ClaimedKey]:
-        claimed = super().claim_due(*args)
+    def claim_due(self, *args: Any, **kwargs: Any) -> list[ClaimedKey]:
+        claimed = super().claim_due(*args, **kwargs)
         if not self.lost:
             self.lost += 1
             raise OperationalError("UPDATE", {}, ConnectionError("server closed the connection"))

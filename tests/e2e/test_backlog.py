@@ -1,0 +1,85 @@
+"""A backlog that is much longer than a lease, with real processes: everything is sent, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from devstack.wait import wait_for
+from shared.clock import utcnow
+from shared.domain import lifecycle
+from shared.storage.engine import make_engine
+from shared.storage.payout_store import PayoutStore
+from tests.support.factories import make_service_payout
+from tests.support.service import Service
+
+LEASE = 3
+REQUESTS, QUEUED = 1000, 1000
+SETTINGS = {
+    "EPAY_LEASE_SECONDS": str(LEASE),
+    "EPAY_TOTAL_TIMEOUT": "2",
+    "SWEEP_BATCH": "200",
+    "SWEEP_SECONDS": "0.5",
+    "BREAKER_FAILURES": "1000",
+}
+THREADS = 1
+
+
+@pytest.fixture
+def alone(make_service: Any) -> Iterator[Service]:
+    made: Service = make_service(SETTINGS, pay_after=1000)
+    yield made
+    made.processes.terminate_all()
+
+
+def put_queued(service: Service) -> None:
+    """Payouts that are due, as after a pause; and a record of each dispatch by the sweep."""
+    engine = make_engine(service.database_url, pool_size=1)
+    now = utcnow()
+    steps = [
+        lifecycle.accept_queued(make_service_payout(f"queued-{nth}", now), now=now)
+        for nth in range(QUEUED)
+    ]
+    PayoutStore(engine).insert(steps)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE dispatch (payout_id bigint, at timestamptz DEFAULT clock_timestamp());"
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO dispatch (payout_id) VALUES (NEW.id); RETURN NEW; END $$;"
+            "CREATE TRIGGER note AFTER UPDATE OF due_at ON payout FOR EACH ROW"
+            " WHEN (OLD.status = 'queued' AND NEW.status = 'queued') EXECUTE FUNCTION note()"
+        )
+    engine.dispose()
+
+
+def test_a_backlog_longer_than_a_lease_drains(alone: Service) -> None:
+    """Requests and queued payouts for many leases: no payout is dispatched while it still waits.
+
+    The sender runs under the command line of before, `-Q payouts`, and takes the submits too.
+    """
+    put_queued(alone)
+    for nth in range(REQUESTS):
+        alone.ask(f"order-{nth}")
+    alone.start_worker(queues=("payouts.reconcile", "payouts.notify"))
+    alone.start_beat()
+    alone.start_worker("-c", str(THREADS), queues=("payouts",))
+
+    def all_sent() -> bool:
+        counts = dict(alone.sql("SELECT status, count(*) FROM payout GROUP BY status"))
+        return counts == {"processing": REQUESTS + QUEUED}
+
+    wait_for(all_sent, 240, "everything to be sent")
+    orders = alone.gateway.ledger()["orders"].values()
+    assert {order["creates_received"] for order in orders} == {1}
+    [most] = alone.sql(
+        "SELECT max(times) AS times FROM (SELECT count(*) AS times FROM dispatch"
+        " GROUP BY payout_id) AS each"
+    )
+    assert most.times == 1
+    [drain] = alone.sql(
+        "SELECT extract(epoch FROM max(p.first_sent_at) - min(d.at)) AS seconds"
+        " FROM dispatch d JOIN payout p ON p.id = d.payout_id"
+    )
+    assert drain.seconds > LEASE, "the backlog was no longer than a lease"
