@@ -10,6 +10,8 @@ import re
 
 _LONGEST = 200
 """Longer texts, and empty ones, are refused for their length."""
+_PLAIN = re.compile(r"[A-Za-z_-]*[0-9]{5,}")
+"""Nearly every identifier; none of the rules is about it."""
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?e[+-]\d+|[+-]?\d+\.\d*e\d+", re.IGNORECASE | re.ASCII)
 _DECIMAL = re.compile(r"[+-]?\d+\.\d*", re.ASCII)
 _POINT_ZERO = re.compile(r"\d+\.0*", re.ASCII)
@@ -29,7 +31,7 @@ _PUNCTUATION = re.compile(r"[^a-z0-9/]")
 
 def fault_of_order_no(text: str) -> str | None:
     """What a spreadsheet made of an order number, or None."""
-    if not 0 < len(text) <= _LONGEST:
+    if not 0 < len(text) <= _LONGEST or _PLAIN.fullmatch(text):
         return None
     if _POINT_ZERO.fullmatch(text):
         return "ends with .0: a spreadsheet made a decimal number of it"
@@ -42,7 +44,7 @@ def fault_of_account_no(text: str) -> str | None:
     EPAY documents no form of it: digits, e-mail addresses, phone numbers with a `+` and the
     wallets' own numbers (P12345678, U1234567) pass.
     """
-    if not 0 < len(text) <= _LONGEST:
+    if not 0 < len(text) <= _LONGEST or _PLAIN.fullmatch(text):
         return None
     if _DECIMAL.fullmatch(text):
         return "is a decimal number: a spreadsheet made it of the account"

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.config.types import Amounts, Codes, Hosts, Names, Networks, Positive, Seconds
+from shared.config.urls import fault_of_http_url, fault_of_postgresql_url, fault_of_redis_url
 from shared.domain.backoff import DEFAULT_QUERY_BACKOFF, DEFAULT_SUBMIT_BACKOFF
 from shared.epay.callbacks import DEFAULT_EXCLUDED
 from shared.epay.config import fault_around
@@ -97,7 +98,7 @@ class Settings(BaseSettings):
     """The category for getLimit: EPAY documents BANK and CASH, and none for e-wallets."""
     epay_limit_cache_seconds: Positive = 300
     """How long each worker process uses one answer of getLimit."""
-    epay_max_per_second: Positive | None = None
+    epay_max_per_second: Annotated[float, Field(ge=0.001, le=1_000_000)] | None = None
     """The rate limit of requests to EPAY, over all processes; None: no limit."""
     epay_query_batch: Annotated[int, Field(ge=1, le=500)] = 32
     """Payouts in one `payouts.query` message, and concurrent queries of one process."""
@@ -117,7 +118,7 @@ class Settings(BaseSettings):
     """Whether each day's payouts are reconciled with EPAY."""
     books_after_seconds: Positive = 21_600
     """How long after the end of a day (UTC) its payouts are reconciled."""
-    books_sample: Annotated[int, Field(ge=1)] | None = None
+    books_sample: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     """Reconcile at most so many payouts of a day, spread over it; None: all."""
 
     epay_callback_excluded: Names = DEFAULT_EXCLUDED
@@ -135,7 +136,7 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = ()
     """Networks of the proxies in front of the webhook; their X-Forwarded-For is trusted."""
 
-    broker_visibility_timeout: Annotated[int, Field(ge=1)] = 120
+    broker_visibility_timeout: Annotated[int, Field(ge=1, le=31_536_000)] = 120
     broker_atomic_fetch: Literal["off", "on"] = "on"
     """Whether workers fetch messages by `worker.broker` ("on") or by kombu's own transport."""
     sweep_seconds: Positive = 5
@@ -173,17 +174,38 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: str) -> str:
-        if value and not value.startswith(
-            ("postgresql://", "postgres://", "postgresql+psycopg://")
-        ):
-            raise ValueError("must begin with postgresql://")
+        if value and (fault := fault_of_postgresql_url(value)):
+            raise ValueError(fault)
         return value
 
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
-        if value and not value.startswith(("redis", "sentinel://")):
-            raise ValueError("must begin with redis://, rediss:// or sentinel://")
+        if value and (fault := fault_of_redis_url(value)):
+            raise ValueError(fault)
+        return value
+
+    @field_validator("epay_notify_url")
+    @classmethod
+    def _is_callable(cls, value: str | None) -> str | None:
+        if value and (fault := fault_of_http_url(value)):
+            raise ValueError(fault)
+        return value
+
+    @field_validator("celery_result_backend")
+    @classmethod
+    def _is_backend(cls, value: str | None) -> str | None:
+        if not value:
+            return value
+        if value.startswith("redis") and (fault := fault_of_redis_url(value)):
+            raise ValueError(fault)
+        from celery.app.backends import by_url  # noqa: PLC0415 - `payouts` need not wait for it
+
+        try:
+            by_url(value)
+        except Exception:  # noqa: BLE001 - an unknown name is imported, which can raise anything
+            msg = "is not a result backend of Celery, for example redis://localhost:6379/1"
+            raise ValueError(msg) from None
         return value
 
     @model_validator(mode="after")

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork
 from pydantic_settings import NoDecode
 
 _TEN_YEARS = 315_360_000
+_LARGEST = Decimal(10) ** 16
+"""No payout has so large an amount."""
 _CURRENCY_LENGTHS = range(3, 9)
 
 
@@ -36,7 +38,7 @@ def _codes_in_one_word(value: frozenset[str]) -> frozenset[str]:
 
 
 def _some_positive_seconds(value: tuple[int, ...]) -> tuple[int, ...]:
-    if not value or min(value) < 1:
+    if not value or min(value) < 1 or max(value) > _TEN_YEARS:
         msg = "needs at least one number of seconds, each 1 or more, for example 30,60,120"
         raise ValueError(msg)
     return value
@@ -66,7 +68,7 @@ def _amount(currency: str, text: str) -> Decimal:
         amount = Decimal(text)
     except InvalidOperation:
         amount = Decimal(0)
-    if not right or not amount.is_finite() or amount <= 0:
+    if not right or not amount.is_finite() or not 0 < amount < _LARGEST:
         msg = "must be currencies with amounts above zero, for example USD:1000,EUR:900.50"
         raise ValueError(msg)
     return amount

@@ -24,10 +24,6 @@ _OPEN_BY_ACCOUNT = text(
 )
 _REDIS_TIMEOUT_SECONDS = 5
 _MIN_REDIS = (6, 2)
-_CLUSTER = (
-    "a cluster. Celery's Redis transport cannot use one; name a single Redis that is the broker's"
-    " own."
-)
 
 _DURABILITY = text(
     "SELECT current_setting('fsync') AS fsync,"
@@ -40,10 +36,6 @@ _DURABILITY = text(
 def check_settings(settings: Settings) -> list[str]:
     """Problems of the settings alone."""
     found = []
-    if settings.redis_url.startswith(("redis+cluster://", "rediss+cluster://")) or (
-        "," in settings.redis_url
-    ):
-        found.append(f"REDIS_URL names {_CLUSTER}")
     if settings.broker_visibility_timeout <= settings.longest_task:
         found.append(
             f"BROKER_VISIBILITY_TIMEOUT ({settings.broker_visibility_timeout} s) is not above the"
@@ -72,7 +64,10 @@ def check_redis(redis_url: str) -> list[str]:
             " lost. Set `maxmemory-policy noeviction`."
         )
     if info.get("cluster_enabled"):
-        found.append(f"Redis runs as {_CLUSTER}")
+        found.append(
+            "Redis runs as a cluster. Celery's Redis transport cannot use one; name a single Redis"
+            " that is the broker's own."
+        )
     return found
 
 

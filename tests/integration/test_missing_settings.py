@@ -72,6 +72,35 @@ def test_celery_names_a_wrong_setting(tmp_path: Path) -> None:
     assert "an-api-key" not in ended.err
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("REDIS_URL", "sentinel://127.0.0.1:26379/0", "name the master itself"),
+        ("REDIS_URL", "redis+cluster://127.0.0.1:7000/0", "name a single Redis"),
+        ("REDIS_URL", "redis://127.0.0.1:s3cret/0", "port that cannot exist"),
+        ("EPAY_API_KEY", "s3cret\n", "line break"),
+    ],
+)
+@pytest.mark.parametrize("program", ["worker", "beat", "webhook", "controls"])
+def test_a_setting_that_cannot_work_is_refused_in_words(
+    tmp_path: Path, program: str, name: str, value: str, words: str
+) -> None:
+    """By every process, with its name and without its value."""
+    command = {
+        "worker": ("celery", "-A", "worker", "worker"),
+        "beat": ("celery", "-A", "worker", "beat"),
+        "webhook": ("gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket",
+                    "webhook:create_app()"),
+        "controls": ("payouts", "controls"),
+    }[program]  # fmt: skip
+    ended = _start(tmp_path, *command, **SETTINGS | {name: value})
+    assert ended.code not in {0, None}
+    assert words in " ".join(ended.err.split())
+    assert name in ended.err
+    assert "Traceback" not in ended.err
+    assert "s3cret" not in ended.err
+
+
 def test_webhook_names_every_missing_setting_and_ends(tmp_path: Path) -> None:
     """gunicorn ends with an error; a webhook that starts over and over would look alive."""
     ended = _start(

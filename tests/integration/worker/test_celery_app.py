@@ -24,8 +24,6 @@ SETTINGS = {
         ("redis", "off", "redis"),
         ("rediss", "on", "worker.broker.channel:Transport"),
         ("rediss", "off", "rediss"),
-        ("sentinel", "on", "worker.broker.channel:SentinelTransport"),
-        ("sentinel", "off", "sentinel"),
     ],
 )
 def test_celery_finds_the_app_and_its_transport(

@@ -331,7 +331,6 @@ def test_a_failed_check_ends_the_worker(
             "Set `maxmemory-policy noeviction`.": {"REDIS_URL": evicting.url},
             "Run `payouts migrate`.": {"DATABASE_URL": empty_database_url},
             "Raise it, or lower EPAY_LEASE_SECONDS": {"BROKER_VISIBILITY_TIMEOUT": "4"},
-            "name a single Redis": {"REDIS_URL": "redis+cluster://127.0.0.1:7000/0"},
         }
         command = [str(PROGRAMS / "celery"), "-A", "worker", "worker", "-Q", "payouts"]
         started = {

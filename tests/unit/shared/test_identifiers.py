@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared import identifiers
 from shared.contract import InvalidRequest, parse_request
 from shared.identifiers import fault_of_account_no, fault_of_order_no, without_ruin
 from tests.support.factories import request_kwargs
@@ -97,6 +98,15 @@ def test_order_numbers_that_apps_use_are_taken(order_no: str) -> None:
     """Leading zeros, versions, dates with more to them."""
     assert fault_of_order_no(order_no) is None
     assert parse_request(request_kwargs(order_no)).merchant_order_no == order_no
+
+
+@given(st.from_regex(rf"\A{identifiers._PLAIN.pattern}\Z"))
+def test_what_is_not_looked_at_twice_is_right(text: str) -> None:
+    """The short cut for plain identifiers leaves out no rule."""
+    assert identifiers._fault(text) is None
+    assert identifiers._fault_of_copy(text) is None
+    assert not identifiers._POINT_ZERO.fullmatch(text)
+    assert not identifiers._DECIMAL.fullmatch(text)
 
 
 @given(st.text(string.printable, max_size=12))

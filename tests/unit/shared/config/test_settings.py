@@ -152,6 +152,37 @@ def test_a_file_is_read_and_the_environment_goes_first(
         ("DATABASE_URL", f"mysql://u:{API_KEY}@h/d"),
         ("DATABASE_URL", f"sqlite:///{API_KEY}"),
         ("REDIS_URL", f"amqp://u:{API_KEY}@h"),
+        ("DATABASE_URL", "postgresql://h:port/d"),
+        ("DATABASE_URL", "postgresql://h:0/d"),
+        ("DATABASE_URL", "postgresql://u:p@a:1,b:2/d"),
+        ("DATABASE_URL", "postgresql://h/d?no_such_option=1"),
+        ("REDIS_URL", "sentinel://h:26379"),
+        ("REDIS_URL", "redis+socket:///tmp/x"),
+        ("REDIS_URL", "redis+cluster://a:1"),
+        ("REDIS_URL", "rediss+cluster://a:1"),
+        ("REDIS_URL", "redis://a:1,redis://b:1"),
+        ("REDIS_URL", "redisfoo://h"),
+        ("REDIS_URL", "redis:/h"),
+        ("REDIS_URL", "redis://h:port/0"),
+        ("REDIS_URL", "redis://h:99999/0"),
+        ("REDIS_URL", "redis://[::1/0"),
+        ("REDIS_URL", "redis://h/main"),
+        ("REDIS_URL", "redis://h/0?socket_timeout=5"),
+        ("CELERY_RESULT_BACKEND", "nonsense"),
+        ("CELERY_RESULT_BACKEND", "foo://h"),
+        ("CELERY_RESULT_BACKEND", "redis://h:port/1"),
+        ("EPAY_NOTIFY_URL", "payouts.example.com/epay/callback"),
+        ("EPAY_NOTIFY_URL", "ftp://payouts.example.com/x"),
+        ("EPAY_NOTIFY_URL", "https:///x"),
+        ("CAP_PER_DAY", "USD:1E+1000000"),
+        ("EPAY_QUERY_BACKOFF", "99999999999999999"),
+        ("EPAY_SUBMIT_BACKOFF", "30,99999999999999999"),
+        ("EPAY_MAX_PER_SECOND", "1e-300"),
+        ("BOOKS_SAMPLE", "1000000000000000000000000000000"),
+        ("BROKER_VISIBILITY_TIMEOUT", "1000000000000000000000000000000"),
+        ("CALLBACK_HINTS_PER_MINUTE", "-1"),
+        ("CALLBACK_HINTS_PER_MINUTE", "10001"),
+        ("CALLBACK_HINTS_PER_MINUTE", "30/minute"),
         ("EPAY_CONNECT_TIMEOUT", "0"),
         ("EPAY_CONNECT_TIMEOUT", "-1"),
         ("EPAY_READ_TIMEOUT", "fast"),
@@ -265,6 +296,26 @@ def test_codes_that_are_not_separated_by_commas_are_refused(
 ) -> None:
     """`2001 2002` is one code, which EPAY never answers."""
     assert f"  {name}: " in failure(monkeypatch, **{name: codes})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DATABASE_URL", "postgres://u:p%2Fx@db.example.com:5432/d?sslmode=require"),
+        ("DATABASE_URL", "postgresql+psycopg:///d?host=/var/run/postgresql"),
+        ("REDIS_URL", "rediss://u:p@h:6380/1?ssl_cert_reqs=required"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://[::1]:6379"),
+        ("CELERY_RESULT_BACKEND", "db+postgresql://u@h/d"),
+        ("CELERY_RESULT_BACKEND", "rpc://"),
+    ],
+)
+def test_addresses_that_work_are_taken(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options, passwords, sockets and other backends of Celery."""
+    monkeypatch.setenv(name, text)
+    assert getattr(load(), name.lower()) == text
 
 
 def test_every_wrong_value_has_its_line_and_none_is_repeated(

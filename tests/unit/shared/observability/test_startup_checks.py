@@ -19,16 +19,6 @@ def test_safe_settings() -> None:
     assert startup_checks.check_settings(settings(redis_url="redis://127.0.0.1/0")) == []
 
 
-@pytest.mark.parametrize(
-    "url", ["redis+cluster://a:1", "rediss+cluster://a:1", "redis://a:1,redis://b:1"]
-)
-def test_cluster_url(url: str) -> None:
-    """A URL that names a cluster is refused."""
-    (found,) = startup_checks.check_settings(settings(redis_url=url))
-    assert "REDIS_URL names a cluster" in found
-    assert "name a single Redis" in found
-
-
 @pytest.mark.parametrize(("visibility", "safe"), [(60, False), (61, True)])
 def test_visibility(visibility: int, safe: bool) -> None:
     """A message must not come again while its task runs: visibility above the lease."""

@@ -1,0 +1,72 @@
+"""What makes an address unusable, in words that do not hold it: it may have a password. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+_NO_PORT = "has a host or port that cannot exist"
+
+
+def fault_of_redis_url(url: str) -> str | None:
+    """Why neither Celery nor our own clients can use the address of a Redis, or None."""
+    if url.startswith("sentinel://"):
+        return "sentinel:// is not supported: name the master itself, redis://host:6379/0"
+    if url.startswith(("redis+cluster://", "rediss+cluster://")) or "," in url:
+        return (
+            "names a cluster. Celery's Redis transport cannot use one; name a single Redis that is"
+            " the broker's own."
+        )
+    if not url.startswith(("redis://", "rediss://")):
+        return "must begin with redis:// or rediss://"
+    parts = _split(url)
+    return _NO_PORT if parts is None else _fault_of_redis_parts(parts)
+
+
+def _fault_of_redis_parts(parts: SplitResult) -> str | None:
+    database = parts.path.removeprefix("/")
+    if database and not (database.isascii() and database.isdigit()):
+        return "must end with the number of a database, for example /0"
+    if not all(name.startswith("ssl_") for name, _ in parse_qsl(parts.query, True)):
+        return "has an option after ? that is not one of TLS (ssl_...): Celery would not start"
+    return None
+
+
+def fault_of_postgresql_url(url: str) -> str | None:
+    """Why the address of a PostgreSQL cannot be used, or None."""
+    if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+        return "must begin with postgresql://"
+    if "," in url.partition("://")[2].rpartition("@")[2].partition("/")[0]:
+        return "names several hosts: name one"
+    if (parts := _split(url)) is None:
+        return _NO_PORT
+    return _fault_of_options(parts.query) if parts.query else None
+
+
+def _fault_of_options(query: str) -> str | None:
+    from psycopg import Error  # noqa: PLC0415 - few addresses have options
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+    try:
+        conninfo_to_dict(f"postgresql:///?{query}")
+    except Error:
+        return "has an option after ? that PostgreSQL does not know"
+    return None
+
+
+def fault_of_http_url(url: str) -> str | None:
+    """Why nobody can call the address, or None."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "must be an http or https URL with a host"
+    return None
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts, or None if the host or the port is none."""
+    try:
+        parts = urlsplit(url)
+        if parts.port == 0:
+            return None
+    except ValueError:
+        return None
+    return parts
