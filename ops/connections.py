@@ -37,6 +37,7 @@ def open_database(url: str, *, statement_timeout_seconds: int = 15) -> Iterator[
         UserError: a statement failed.
     """
     # the default prints on stdout, among the answers
+    structlog.reset_defaults()
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     engine = make_engine(url, pool_size=1, statement_timeout_seconds=statement_timeout_seconds)
     try:

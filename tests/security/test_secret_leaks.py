@@ -295,10 +295,11 @@ def _plant_in_callbacks(scene: Scene) -> None:
     url, number = scene.service.callback_url, scene.planted.number
 
     def fields(order_no: str, **changes: str) -> dict[str, str]:
+        order = scene.service.gateway.book.find(order_no)
         return {
             "epayAccount": ACCOUNT,
             "merchantOrderNo": order_no,
-            "epayOrderNo": "E1",
+            "epayOrderNo": order.epay_order_no if order else "E1",
             "amount": "10.50",
             "settlementCurrency": "USD",
             "status": "7",

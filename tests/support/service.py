@@ -160,10 +160,11 @@ class Service:
 
     def callback(self, order_no: str, **changes: str) -> dict[str, str]:
         """A rightly signed callback that says 7 (paid) of a payout for 10.50 USD."""
+        order = self.gateway.book.find(order_no)
         fields = {
             "epayAccount": ACCOUNT,
             "merchantOrderNo": order_no,
-            "epayOrderNo": "176000000000000000000001",
+            "epayOrderNo": order.epay_order_no if order else "176000000000000000000001",
             "amount": "10.50",
             "settlementCurrency": "USD",
             "fee": "0.10",

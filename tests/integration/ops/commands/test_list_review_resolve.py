@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+import structlog
 from click.testing import make_input_stream
 from sqlalchemy import Engine, text
 
@@ -29,7 +30,7 @@ from shared.domain.gateway import CreateOrder, OutcomeUnknown
 from shared.domain.payout import PayoutState, Transition
 from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
-from shared.storage import pauses
+from shared.storage import pauses, write_transitions
 from shared.storage.engine import make_engine
 from shared.storage.pauses import Scope
 from shared.storage.payout_store import PayoutStore
@@ -475,9 +476,10 @@ def test_show_asks_epay_now(run: Any, engine: Engine, gateway: Gateway) -> None:
 
 
 def test_a_reason_that_a_command_sets_is_logged_beside_its_answer(
-    run: Any, engine: Engine, gateway: Gateway
+    run: Any, engine: Engine, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On stderr: stdout stays JSON."""
+    monkeypatch.setattr(write_transitions, "log", structlog.get_logger())  # as in a new process
     unknown(engine, "order-1")
     shown_by_epay(gateway, "order-1")
     order = gateway.book.find("order-1")

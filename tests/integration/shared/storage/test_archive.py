@@ -30,7 +30,7 @@ def ended(world: World) -> World:
     freeze_clock(world)
     for nth in (1, 2, 3):
         world.ask(f"order-{nth}", notify=NOTIFY)
-        callback(world.context, callback_message(f"order-{nth}"))
+        callback(world.context, callback_message(f"order-{nth}", epay_order_no=None))
     notify(world.context)
     world.ask("order-open")
     return world
@@ -90,7 +90,7 @@ def test_a_late_contradiction_goes_on_where_the_journal_stands(
     ended: World, tmp_path: Path
 ) -> None:
     archived(ended, tmp_path)
-    callback(ended.context, callback_message("order-1", status="6"))
+    callback(ended.context, callback_message("order-1", status="6", epay_order_no=None))
     assert (ended.row("order-1").review_reason or "").startswith("contradiction")
     assert [event.sequence for event in ended.events("order-1")] == [3, 4]
     assert broken(ended) == []

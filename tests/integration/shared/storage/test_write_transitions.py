@@ -7,17 +7,25 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from shared.clock import utcnow
 from shared.domain import lifecycle, review
 from shared.domain.payout import PayoutState, Transition
 from shared.domain.transitions import make_transition
+from shared.storage import write_transitions
 from shared.storage.payout_store import PayoutStore
 from tests.support.factories import make_service_payout
 
 ACCOUNT_NO = "U1234567890"
 Write = Callable[[PayoutStore, PayoutState, Transition], object]
+
+
+@pytest.fixture(autouse=True)
+def fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test may have configured the logs, and the logger keeps its first configuration."""
+    monkeypatch.setattr(write_transitions, "log", structlog.get_logger())
 
 
 def queued(store: PayoutStore, order_no: str = "order-1") -> PayoutState:

@@ -53,7 +53,7 @@ def test_a_signed_callback_ends_a_payout(world: World) -> None:
     """What is verified and agrees with the row is believed; the app is told."""
     clock = freeze_clock(world)
     world.ask(notify=NOTIFY | {"on": ["final"]})
-    assert callback(world.context, callback_message()) == "succeeded"
+    assert callback(world.context, callback_message(epay_order_no=None)) == "succeeded"
     payout = world.row()
     assert (payout.status, payout.finished_at, payout.due_at) == ("succeeded", clock.now, None)
     assert (world.events()[-1].kind, world.events()[-1].actor) == ("callback_report", "epay")
