@@ -13,6 +13,8 @@ from ops.resolution import actions
 from shared.domain import absence_proof, lifecycle, reports, scheduling, transitions
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
+from tests.simulation import memory_store
 from tests.simulation.memory_store import MemoryStore
 from worker.jobs import query as query_job
 from worker.jobs import request as request_job
@@ -241,6 +243,21 @@ def _a_person_does_not_listen() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(actions, "_require_no_order", lambda *_, **_options: None)
 
 
+def _whoever_is_configured_sends() -> contextlib.AbstractContextManager[Any]:
+    """Law 10: a payout is sent and asked about by the account that happens to be configured."""
+    return mock.patch.object(Policy, "missing_account", lambda *_: None)
+
+
+def _a_number_per_spelling() -> contextlib.AbstractContextManager[Any]:
+    """Law 10: under another account, or another spelling of it, a number is a new payout."""
+
+    def standing_for(wanted: PayoutState, same_number: Any) -> PayoutState | None:
+        found = (one for one in same_number if one.epay_account == wanted.epay_account)
+        return next(found, None)
+
+    return mock.patch.object(memory_store, "standing_for", standing_for)
+
+
 BREAKS: dict[str, Break] = {
     "1-effect-before-intent": _effect_before_intent,
     "2-resend-after-read-timeout": _resend_after_read_timeout,
@@ -255,6 +272,8 @@ BREAKS: dict[str, Break] = {
     "8-message-after-the-commit": _message_after_the_commit,
     "8-messages-out-of-order": _messages_out_of_order,
     "9-request-within-a-transaction": _request_within_a_transaction,
+    "10-whoever-is-configured-sends": _whoever_is_configured_sends,
+    "10-a-number-per-spelling": _a_number_per_spelling,
     "clock-open-and-not-due": _an_open_payout_is_not_due,
     "clock-put-off-for-ever": _a_brake_after_the_claim_ends_it,
     "person-does-not-wait": _a_person_does_not_wait,

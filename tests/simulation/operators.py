@@ -12,7 +12,7 @@ from ops.resolution.actions import Action, Decision, NotAllowed, possible_action
 from ops.resolution.service import ResolutionService
 from shared.domain.payout import JournalEvent, PayoutState, Status
 from shared.domain.transitions import STATUS_OF_EPAY_CODE
-from tests.simulation.gateway import ACCOUNT, NOT_FOUND
+from tests.simulation.gateway import NOT_FOUND
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -79,10 +79,10 @@ class Person:
         world = self.world
         return ResolutionService(
             store=world.context.store,
-            ask=world.gateway.query,
+            ask=world.context.gateway.query,
             journal=self._journal,
-            account=ACCOUNT,
-            policy=world.policy,
+            account=world.context.account,
+            policy=world.context.policy,
             needs_approval=self.second_person,
             clock=lambda: world.now,
             jitter=lambda: 0.0,
