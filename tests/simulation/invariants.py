@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain import hash_chain
+from shared.domain.accounts import ConfiguredAccounts, account_key
 from shared.domain.notifications import Message
 from shared.domain.payout import SEALED, JournalEvent, PayoutState, Status, row_hash
 from shared.domain.policy import Policy
 from shared.domain.review import SECOND_ORDER, code_of
 from shared.domain.transitions import FINAL, STATUS_OF_EPAY_CODE, TRANSITIONS, status_from_epay
+from tests.simulation.elsewhere import HOME, AwayGateway
 from tests.simulation.gateway import SECOND, SimGateway
 from tests.simulation.memory_store import MemoryStore, sealed
 
@@ -32,6 +34,7 @@ class Invariants:
     store: MemoryStore
     gateway: SimGateway
     policy: Policy
+    away: Mapping[ConfiguredAccounts, AwayGateway] = field(default_factory=dict)
     ends: dict[int, Status] = field(default_factory=dict)
     looked_at: dict[int, int] = field(default_factory=dict)
     standing: dict[int, PayoutState] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class Invariants:
         for no, times in self.gateway.payments.items():
             if times > 1:
                 raise Violation(f"{no} was paid {times} times")
+        self._homes()
         self._caps()
         for payout in self.store.rows.values():
             if self.standing.get(payout.id) is not payout:
@@ -86,6 +90,20 @@ class Invariants:
             if row.status in FINAL and known != row.status.value:
                 raise Violation(f"{no} is {row.status}, the app says {known}")
 
+    def _homes(self) -> None:
+        """Law 10: one payout for a number; no account but its own was sent it."""
+        rows = list(self.store.rows.values())
+        if len({row.merchant_order_no for row in rows}) < len(rows):
+            raise Violation("a number has two payouts")
+        for row in rows:
+            no = row.merchant_order_no
+            for accounts, away in self.away.items():
+                is_its_own = accounts.find(row.epay_account, row.epay_gateway) is not None
+                if away.payments[no] > is_its_own:
+                    raise Violation(f"{no} was paid {away.payments[no]} times elsewhere")
+            if self.gateway.creates.get(no) and HOME.missing(row.epay_account, row.epay_gateway):
+                raise Violation(f"{no} is of another account, and was sent from ours")
+
     def _caps(self) -> None:
         """What no person released stays within the caps (what failed is no longer counted)."""
         unpaid = {Status.REJECTED, Status.FAILED, Status.CANCELLED}
@@ -104,6 +122,7 @@ class Invariants:
                 for one in sent
                 if one.first_sent_at
                 and row.first_sent_at
+                and account_key(one.epay_account) == account_key(row.epay_account)
                 and timedelta(0) <= row.first_sent_at - one.first_sent_at < timedelta(hours=24)
             ]
             if daily is not None and sum(window) > daily:
@@ -133,6 +152,7 @@ class Invariants:
         no = payout.merchant_order_no
         words = self.gateway.said[no] | self.gateway.said[f"{no} {payout.epay_order_no}"]
         said = {status_from_epay(status) for status in words}
+        said |= {Status.SUCCEEDED for away in self.away.values() if no in away.orders}
         if payout.status in _BY_EPAY and payout.status not in said:
             raise Violation(f"{no} is {payout.status}, EPAY said {said or 'nothing'}")
 
@@ -182,6 +202,7 @@ class Invariants:
         if self.gateway.mood.contradicts:
             return  # the gateway itself tells two stories
         paid = bool(self.gateway.payments.get(no))
+        paid = paid or any(away.payments[no] for away in self.away.values())
         if row.status in FINAL and paid is not (row.status is Status.SUCCEEDED):
             raise Violation(f"{no} is {row.status}, and was {'paid' if paid else 'never paid'}")
 

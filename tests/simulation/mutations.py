@@ -22,8 +22,9 @@ from shared.domain import (
 from shared.domain.absence_proof import Control
 from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Status, Transition
+from shared.domain.policy import Policy
 from shared.storage.outbox import QueueRefused
-from tests.simulation import rollback
+from tests.simulation import memory_store, rollback
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.rollback import SimDeployment
 from worker.jobs import query as query_job
@@ -353,6 +354,21 @@ def _the_identity_is_not_compared() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(SimDeployment, "go_back", go_back)
 
 
+def _whoever_is_configured_sends() -> contextlib.AbstractContextManager[Any]:
+    """Law 10: a payout is sent and asked about by the account that happens to be configured."""
+    return mock.patch.object(Policy, "missing_account", lambda *_: None)
+
+
+def _a_number_per_spelling() -> contextlib.AbstractContextManager[Any]:
+    """Law 10: under another account, or another spelling of it, a number is a new payout."""
+
+    def standing_for(wanted: PayoutState, same_number: Any) -> PayoutState | None:
+        found = (one for one in same_number if one.epay_account == wanted.epay_account)
+        return next(found, None)
+
+    return mock.patch.object(memory_store, "standing_for", standing_for)
+
+
 BREAKS: dict[str, Break] = {
     "1-effect-before-intent": _effect_before_intent,
     "2-resend-after-read-timeout": _resend_after_read_timeout,
@@ -375,6 +391,8 @@ BREAKS: dict[str, Break] = {
     "16-age-is-judged-on-one-path": _age_is_judged_on_one_path,
     "12-absence-needs-no-control": _absence_needs_no_control,
     "12-person-needs-no-control": _a_person_needs_no_control,
+    "10-whoever-is-configured-sends": _whoever_is_configured_sends,
+    "10-a-number-per-spelling": _a_number_per_spelling,
     "clock-open-and-not-due": _an_open_payout_is_not_due,
     "clock-put-off-for-ever": _a_brake_after_the_claim_ends_it,
     "person-does-not-wait": _a_person_does_not_wait,

@@ -12,7 +12,7 @@ from ops.resolution.actions import Action, Decision, NotAllowed, possible_action
 from ops.resolution.service import ResolutionService
 from shared.domain.payout import JournalEvent, PayoutState, Status
 from shared.domain.transitions import STATUS_OF_EPAY_CODE
-from tests.simulation.gateway import ACCOUNT, NOT_FOUND, SECOND
+from tests.simulation.gateway import NOT_FOUND, SECOND
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -84,10 +84,10 @@ class Person:
         world = self.world
         return ResolutionService(
             store=world.context.store,
-            ask=world.gateway.query,
+            ask=world.context.gateway.query,
             journal=self._journal,
-            account=ACCOUNT,
-            policy=world.policy,
+            account=world.context.account,
+            policy=world.context.policy,
             refusal_pause=world.refusal_pause,  # type: ignore[arg-type]
             needs_approval=self.second_person,
             clock=lambda: world.now,

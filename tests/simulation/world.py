@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -24,7 +24,8 @@ from shared.contract import (
     TASK_SWEEP,
 )
 from shared.domain import lifecycle, review
-from shared.domain.accounts import ConfiguredAccount
+from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts, account_key
+from shared.domain.backoff import DEFAULT_SUBMIT_BACKOFF
 from shared.domain.gateway import OrderAnswer
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
@@ -35,6 +36,7 @@ from shared.messaging.callback_message import CallbackMessage
 from shared.storage.outbox import QueueRefused
 from tests.simulation.broker import Delivery, SimBroker
 from tests.simulation.crash_points import BoundaryStore
+from tests.simulation.elsewhere import AWAY, HOME, RESPELLED, AwayGateway
 from tests.simulation.gateway import ACCOUNT, NOT_FOUND, REFUSED, SECOND, Mood, SimGateway
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.memory_store import MemoryStore
@@ -117,6 +119,7 @@ class World:
         )
         codes = self.choices.pick((4, 1, 1))
         self.policy = Policy(
+            submit_backoff=(*DEFAULT_SUBMIT_BACKOFF, 21_600),  # what waits elsewhere costs steps
             not_found_codes=frozenset() if codes == 1 else frozenset({NOT_FOUND}),
             refused_codes=frozenset() if codes == 2 else frozenset({REFUSED}),
             cap_per_payout=(_NO_CAP, {"USD": Decimal(10)})[self.choices.pick((5, 1))],
@@ -167,7 +170,11 @@ class World:
             clock=lambda: self.now,
             jitter=lambda: 0.0,
         )
-        self.invariants = Invariants(self.store, self.gateway, self.policy)
+        self.moves = not self.goes_back and self.choices.pick((1, 1)) == 1
+        self.accounts = HOME
+        self.away = {home: AwayGateway(home.accounts[0].account, self.pause) for home in AWAY}
+        self._configure(HOME)
+        self.invariants = Invariants(self.store, self.gateway, self.policy, self.away)
 
     def live(self) -> None:
         """Ask for some payouts, be wild for a while, then calm; everything must come to an end.
@@ -181,6 +188,8 @@ class World:
             self._step()
         self.say("--- calm ---")
         self.wild = False
+        if self.accounts is not HOME:
+            self._reconfigure(HOME)
         self.gateway.mood.faults = self.gateway.mood.second_number = False
         self.store.locked.clear()
         for _ in range(_CALM_STEPS):
@@ -251,6 +260,7 @@ class World:
                 (0.3 if self.loses_keys else 0.0, self._lose_key),
                 (0.5 if self.goes_back else 0.0, self._go_back),
                 (0.1 if self.deployment.paused else 0.0, self._recover),
+                (0.2 if self.moves else 0.0, self._move),
             ]
         chosen = self.choices.pick([weight for weight, _ in options])
         options[chosen][1]()
@@ -274,7 +284,7 @@ class World:
         self.say(f"the app asks for {no} again, amount {kwargs['amount']}")
 
     def _known(self, no: str) -> bool:
-        return self.store.find(ACCOUNT, no) is not None
+        return any(row.merchant_order_no == no for row in self.store.rows.values())
 
     def _deliver(self) -> None:
         nth = self.choices.between(0, min(len(self.broker.waiting), 4) - 1) if self.wild else 0
@@ -304,7 +314,9 @@ class World:
             self.runs = [one for one in self.runs if one is not run]
 
     def _crash(self) -> None:
-        process = self.choices.between(0, _AT_THE_DESK)
+        self._kill(self.choices.between(0, _AT_THE_DESK))
+
+    def _kill(self, process: int) -> None:
         dead = [run for run in self.runs if run.process == process]
         self.gateway.played["process died at a boundary"] += bool(dead)
         self.say(f"process {process} dies: {[(run.delivery.task, run.at) for run in dead]}")
@@ -313,10 +325,33 @@ class World:
             run.body.parent = greenlet.getcurrent()
             run.body.throw(Crash)
 
+    def _move(self) -> None:
+        """Somebody points the service at another account or gateway, or back; or spells it anew."""
+        others = [one for one in (HOME, RESPELLED, *AWAY) if one is not self.accounts]
+        self._reconfigure(others[self.choices.between(0, len(others) - 1)])
+
+    def _reconfigure(self, accounts: ConfiguredAccounts) -> None:
+        """Every process ends, and starts with other settings."""
+        for process in range(_AT_THE_DESK + 1):
+            self._kill(process)
+        self._configure(accounts)
+        self.gateway.played["account or gateway changed"] += 1
+        self.say(f"the service starts with {accounts.default}")
+
+    def _configure(self, accounts: ConfiguredAccounts) -> None:
+        self.accounts = accounts
+        self.context = replace(
+            self.context,
+            account=accounts.accounts[0].account,
+            policy=replace(self.policy, accounts=accounts),
+            gateway=self.away.get(accounts, self.gateway),
+        )
+
     def _callback(self) -> None:
         due = [nth for nth, (at, _) in enumerate(self.gateway.callbacks) if at <= self.now]
         nth = due[self.choices.between(0, len(due) - 1) if self.wild else 0]
-        verified = not self.wild or self.choices.pick((8, 1)) == 0
+        is_ours = account_key(self.context.account) == account_key(ACCOUNT)  # else no key fits
+        verified = is_ours and (not self.wild or self.choices.pick((8, 1)) == 0)
         verified = verified and not self.gateway.is_key_wrong()
         take = self.gateway.take_callback if verified else self.gateway.lose_callback
         self.gateway.played["callback that cannot be verified"] += not verified
@@ -351,14 +386,15 @@ class World:
     def _release(self) -> None:
         """A person lets a payout pass the caps."""
         for row in list(self.store.rows.values()):
-            if review.awaits_release(row):
+            is_ours = self.accounts.missing(row.epay_account, row.epay_gateway) is None
+            if is_ours and review.awaits_release(row):
                 self.store.update(row.id, self._released)
                 self.gateway.played["released by a person"] += 1
                 self.say(f"a person releases {row.merchant_order_no}")
 
     def _released(self, payout: PayoutState) -> Transition:
         decision = Decision(Action.RELEASE, "ann", "it is right")
-        return actions.decide(payout, decision, None, now=self.now, policy=self.policy)
+        return actions.decide(payout, decision, None, now=self.now, policy=self.context.policy)
 
     def _person(self) -> None:
         """Somebody acts on a payout, at the harness and not through the broker."""
@@ -441,7 +477,9 @@ class World:
         if self.gateway.underway or self.gateway.callbacks or self.deployment.paused:
             return False
         ended = all(
-            row.status in FINAL or (self._waits_for_a_person(row) and not self.people)
+            row.status in FINAL
+            or (self._waits_for_a_person(row) and not self.people)
+            or HOME.missing(row.epay_account, row.epay_gateway)
             for row in self.store.rows.values()
         )
         unsent = [row.message.queue for row in self.store.outbox if not row.sent]
@@ -515,7 +553,7 @@ class World:
     ) -> Iterator[list[tuple[int, OrderAnswer]]]:
         del max_wait
         for payout_id, no in orders.items():
-            yield [(payout_id, self.gateway.query(no))]
+            yield [(payout_id, self.context.gateway.query(no))]
 
     def _publish(self, task: str, kwargs: Mapping[str, Any]) -> None:
         assert task in {TASK_SUBMIT, TASK_QUERY}
