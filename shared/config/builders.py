@@ -50,6 +50,7 @@ def build_policy(settings: Settings) -> Policy:
         submit_backoff=settings.epay_submit_backoff,
         not_found_codes=settings.epay_not_found_codes,
         refused_codes=settings.epay_refused_codes,
+        duplicate_codes=settings.epay_duplicate_codes,
         cap_per_payout=settings.cap_per_payout,
         cap_per_day=settings.cap_per_day,
     )

@@ -33,7 +33,7 @@ from shared.domain.transitions import FINAL
 from shared.messaging.callback_message import CallbackMessage
 from tests.simulation.broker import Delivery, SimBroker
 from tests.simulation.crash_points import BoundaryStore
-from tests.simulation.gateway import ACCOUNT, NOT_FOUND, REFUSED, Mood, SimGateway
+from tests.simulation.gateway import ACCOUNT, DUPLICATE, NOT_FOUND, REFUSED, Mood, SimGateway
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.operators import Person
@@ -111,6 +111,7 @@ class World:
         self.policy = Policy(
             not_found_codes=frozenset() if codes == 1 else frozenset({NOT_FOUND}),
             refused_codes=frozenset() if codes == 2 else frozenset({REFUSED}),
+            duplicate_codes=frozenset({DUPLICATE}) if self.choices.pick((1, 1)) else frozenset(),
             cap_per_payout=(_NO_CAP, {"USD": Decimal(10)})[self.choices.pick((5, 1))],
             cap_per_day=(_NO_CAP, {"USD": Decimal(25)})[self.choices.pick((5, 1))],
         )
@@ -225,7 +226,7 @@ class World:
                 (0.4, self._ask_again),
                 (0.15, self._wipe),
                 (0.15, self._release),
-                (0.3 if self.people else 0.0, self._person),
+                (0.6 if self.people else 0.0, self._person),
                 (0.1, self._jump),
             ]
         chosen = self.choices.pick([weight for weight, _ in options])
