@@ -98,6 +98,12 @@ def _settings(settings: Settings) -> list[Finding]:
             " person (docs/protocol.md)"
         )
         found.append(Finding("settings", words, _WARN))
+    if settings.epay_refused_codes and not settings.epay_duplicate_codes:
+        words = (
+            "EPAY_DUPLICATE_CODES is empty: if EPAY_REFUSED_CODES names the code of a number that"
+            " EPAY has already, a paid payout ends rejected (docs/protocol.md)"
+        )
+        found.append(Finding("settings", words, _WARN))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -85,6 +86,8 @@ class Settings(BaseSettings):
     """EPAY's codes that mean "no such order" (law 3). None is documented: agree them with EPAY."""
     epay_refused_codes: Codes = frozenset()
     """EPAY's codes that are definite refusals of a create (law 4). None is documented."""
+    epay_duplicate_codes: Codes = frozenset()
+    """EPAY's codes that mean "this merchantOrderNo exists": EPAY has it, and is asked (law 4)."""
     epay_settle_seconds: Positive = 600
     epay_query_backoff: Seconds = DEFAULT_QUERY_BACKOFF
     epay_submit_backoff: Seconds = DEFAULT_SUBMIT_BACKOFF
@@ -210,13 +213,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _codes_mean_one_thing(self) -> Self:
-        both = self.epay_not_found_codes & self.epay_refused_codes
-        if both:
-            msg = f"EPAY_NOT_FOUND_CODES and EPAY_REFUSED_CODES both name {', '.join(sorted(both))}"
-            raise ValueError(msg)
-        if "1" in self.epay_not_found_codes | self.epay_refused_codes:
-            msg = "code 1 is EPAY's success: it can be neither a not-found nor a refused code"
-            raise ValueError(msg)
+        lists = {
+            name.upper(): getattr(self, name)
+            for name in ("epay_not_found_codes", "epay_refused_codes", "epay_duplicate_codes")
+        }
+        for (one, codes), (other, others) in combinations(lists.items(), 2):
+            if both := codes & others:
+                raise ValueError(f"{one} and {other} both name {', '.join(sorted(both))}")
+        for name, codes in lists.items():
+            if "1" in codes:
+                raise ValueError(f"{name} names code 1, which is EPAY's success")
         return self
 
     @model_validator(mode="after")

@@ -69,14 +69,16 @@ def record_absence(
 
 def next_useful_query(
     absences: tuple[str, ...], *, last_sent_at: datetime, visibility_delay: timedelta
-) -> datetime:
+) -> datetime | None:
     """The first moment at which "no such order" counts next, so that the proof ends in time.
 
-    Without a counted absence: the end of the visibility delay.
+    Without a counted absence: the end of the visibility delay. None: no more are needed.
     """
     end = last_sent_at + visibility_delay
     if not absences:
         return end
+    if len(absences) >= ANSWERS_NEEDED:
+        return None
     spaced = datetime.fromisoformat(absences[-1]) + visibility_delay / 2
     return spaced if len(absences) < ANSWERS_NEEDED - 1 else max(spaced, end)
 

@@ -264,7 +264,8 @@ def _apply_refusal(
     after = replace(payout, refusal=str(refused))
     if payout.status is Status.SUBMITTING:
         is_first_send = payout.first_sent_at == payout.last_sent_at
-        if is_first_send and refused.code in policy.refused_codes:
+        is_definite = refused.code in policy.refused_codes - policy.duplicate_codes
+        if is_first_send and is_definite:
             return finish(after, Status.REJECTED, now)
         # asked about at once: whether the refusal is about us shows by the control (law 12)
         after = replace(transition(after, Status.UNKNOWN), due_at=now)

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from shared.domain import backoff
 from shared.domain.accounts import ConfiguredAccounts
+from shared.domain.gateway import Refused
 from shared.domain.payout import PayoutState
 
 
@@ -30,6 +31,8 @@ class Policy:
     """EPAY's codes for "no such order" (law 3)."""
     refused_codes: frozenset[str] = frozenset()
     """EPAY's codes for a definite refusal of a create (law 4)."""
+    duplicate_codes: frozenset[str] = frozenset()
+    """EPAY's codes for a create whose number it has already: never a refusal (law 4)."""
     cap_per_payout: Mapping[str, Decimal] = field(default_factory=dict)
     """Currency -> the largest amount that is sent without a person's release."""
     cap_per_day: Mapping[str, Decimal] = field(default_factory=dict)
@@ -42,6 +45,11 @@ class Policy:
         if self.accounts is None:
             return None
         return self.accounts.missing(payout.epay_account, payout.epay_gateway)
+
+    def is_duplicate(self, refusal: str | None) -> bool:
+        """Whether EPAY refused the create since it has its number: then absence is no proof."""
+        begins = tuple(str(Refused(code, "")) for code in self.duplicate_codes)
+        return refusal is not None and refusal.startswith(begins)
 
     def within_caps(self, payout: PayoutState) -> bool:
         """Whether no cap can hold the payout, whatever else was sent."""

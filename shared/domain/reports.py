@@ -207,7 +207,7 @@ def _on_query_refused(
     after = schedule_next_query(configured, now, policy, jitter)
     is_absence = refused.code in policy.not_found_codes
     kind = "no_such_order" if is_absence else "query_refused"
-    if control is Control.REFUSED:
+    if control is Control.REFUSED and not policy.is_duplicate(after.refusal):
         # the create may have been refused for what is wrong with us: it is no ground to reject
         after = replace(after, refusal=None)
     if is_absence and control is Control.PASSED:
@@ -246,6 +246,10 @@ def _apply_absence(
     is_proven = absence_proof.absence_is_proven(
         absences, asked_at, last_sent_at=last_sent_at, visibility_delay=policy.visibility_delay
     )
+    if is_proven and policy.is_duplicate(after.refusal):
+        reason = f"{after.refusal}, and the query: {message}"
+        after = review.flag(after, review.CREATE_REFUSED, reason, now)
+        is_proven = False  # EPAY said that it has the order: a person decides
     if not is_proven or review.is_sticky(after):
         return after  # sticky: EPAY reported another order under this number, a person decides
     if after.refusal is not None:

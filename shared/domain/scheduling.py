@@ -47,7 +47,9 @@ def plan_absence_query(payout: PayoutState, now: datetime, policy: Policy) -> Pa
         last_sent_at=payout.last_sent_at,
         visibility_delay=policy.visibility_delay,
     )
-    return replace(payout, due_at=min(payout.due_at, useful_at)) if useful_at > now else payout
+    if useful_at is None or useful_at <= now:
+        return payout
+    return replace(payout, due_at=min(payout.due_at, useful_at))
 
 
 def on_overdue(payout: PayoutState, *, now: datetime, policy: Policy) -> Transition | None:

@@ -68,7 +68,7 @@ class Mood:
     second_number: bool = False
     """Now and then it names another order number of its own under ours, or none."""
     busy_until: datetime | None = None
-    """Until then most queries are answered with a code that says nothing."""
+    """Until then most queries of what has not ended are answered with a code that says nothing."""
     wrong_key: tuple[datetime, datetime] | None = None
     """In between our key is not EPAY's: every call is refused."""
     one_code: bool = True
@@ -270,7 +270,9 @@ class SimGateway:
     def _asked(self, no: str) -> OrderAnswer:
         if (refused := self._refuse_key()) is not None:
             return refused
-        busy = self.mood.busy_until is not None and self.clock() < self.mood.busy_until
+        ended = any(order.ended for order in self.orders[no])
+        until = self.mood.busy_until
+        busy = until is not None and self.clock() < until and not ended
         weights = (1, 1, 8) if busy else (12, 1, 1)
         fault = self.choices.pick(weights) if self.mood.faults or busy else 0
         if fault:

@@ -37,7 +37,15 @@ from shared.storage.outbox import QueueRefused
 from tests.simulation.broker import Delivery, SimBroker
 from tests.simulation.crash_points import BoundaryStore
 from tests.simulation.elsewhere import AWAY, HOME, RESPELLED, AwayGateway
-from tests.simulation.gateway import ACCOUNT, NOT_FOUND, REFUSED, SECOND, Mood, SimGateway
+from tests.simulation.gateway import (
+    ACCOUNT,
+    DUPLICATE,
+    NOT_FOUND,
+    REFUSED,
+    SECOND,
+    Mood,
+    SimGateway,
+)
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.operators import Person
@@ -122,6 +130,7 @@ class World:
             submit_backoff=(*DEFAULT_SUBMIT_BACKOFF, 21_600),  # what waits elsewhere costs steps
             not_found_codes=frozenset() if codes == 1 else frozenset({NOT_FOUND}),
             refused_codes=frozenset() if codes == 2 else frozenset({REFUSED}),
+            duplicate_codes=frozenset({DUPLICATE}) if self.choices.pick((1, 1)) else frozenset(),
             cap_per_payout=(_NO_CAP, {"USD": Decimal(10)})[self.choices.pick((5, 1))],
             cap_per_day=(_NO_CAP, {"USD": Decimal(25)})[self.choices.pick((5, 1))],
             review_after=timedelta(hours=(72, 2)[self.choices.pick((9, 1))]),
@@ -255,7 +264,7 @@ class World:
                 (0.4, self._ask_again),
                 (0.15, self._wipe),
                 (0.15, self._release),
-                (0.5 if self.people else 0.0, self._person),
+                (0.6 if self.people else 0.0, self._person),
                 (0.1, self._jump),
                 (0.3 if self.loses_keys else 0.0, self._lose_key),
                 (0.5 if self.goes_back else 0.0, self._go_back),

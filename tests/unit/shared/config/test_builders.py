@@ -52,6 +52,7 @@ OTHER_POLICY: dict[str, object] = {
     "epay_base_url": "https://other.example/capi/openapi",
     "epay_former_hosts": ("old.example",),
     "epay_not_found_codes": frozenset({"a"}),
+    "epay_duplicate_codes": frozenset({"c"}),
     "epay_refused_codes": frozenset({"b"}),
     "epay_settle_seconds": 61,
     "epay_lease_seconds": 90,

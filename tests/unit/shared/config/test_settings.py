@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
@@ -42,6 +43,7 @@ CASES: list[tuple[str, object, str, object]] = [
     ("EPAY_PROXY_URL", None, "http://u:p@proxy:3128", "http://u:p@proxy:3128"),
     ("EPAY_NOT_FOUND_CODES", frozenset(), "404, 405 ,,406", frozenset({"404", "405", "406"})),
     ("EPAY_REFUSED_CODES", frozenset(), "0012", frozenset({"0012"})),
+    ("EPAY_DUPLICATE_CODES", frozenset(), "2004", frozenset({"2004"})),
     ("EPAY_SETTLE_SECONDS", 600, "900", 900),
     (
         "EPAY_QUERY_BACKOFF",
@@ -97,7 +99,7 @@ OF_THE_DESIGN = {
     "EPAY_SETTLE_SECONDS", "EPAY_QUERY_BACKOFF", "EPAY_LEASE_SECONDS",
     "EPAY_RESEND_HORIZON_SECONDS", "BROKER_VISIBILITY_TIMEOUT", "EPAY_CONNECT_TIMEOUT",
     "EPAY_READ_TIMEOUT", "SWEEP_SECONDS", "EPAY_SIGN_NESTED", "EPAY_CHECK_LIMITS",
-    "EPAY_REVIEW_AFTER",
+    "EPAY_REVIEW_AFTER", "EPAY_DUPLICATE_CODES",
 }  # fmt: skip
 WORKER = ("database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key")
 
@@ -334,16 +336,21 @@ def test_every_wrong_value_has_its_line_and_none_is_repeated(
     assert len(said.splitlines()) == 5
 
 
-@pytest.mark.parametrize("name", ["EPAY_NOT_FOUND_CODES", "EPAY_REFUSED_CODES"])
+CODE_LISTS = ["EPAY_NOT_FOUND_CODES", "EPAY_REFUSED_CODES", "EPAY_DUPLICATE_CODES"]
+
+
+@pytest.mark.parametrize("name", CODE_LISTS)
 def test_success_is_no_failure(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code 1 as "not found" would have payouts sent twice."""
-    assert "code 1 is EPAY's success" in failure(monkeypatch, **{name: "404,1"})
+    said = failure(monkeypatch, **{name: "404,1"})
+    assert f"{name} names code 1, which is EPAY's success" in said
 
 
-def test_a_code_means_one_thing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not found or refused."""
-    said = failure(monkeypatch, EPAY_NOT_FOUND_CODES="8,9,7", EPAY_REFUSED_CODES="9,8")
-    assert "both name 8, 9" in said
+@pytest.mark.parametrize(("one", "other"), [*itertools.combinations(CODE_LISTS, 2)])
+def test_a_code_means_one_thing(one: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not found, refused or a duplicate."""
+    said = failure(monkeypatch, **{one: "8,9,7", other: "9,8"})
+    assert f"{one} and {other} both name 8, 9" in said
 
 
 @pytest.mark.parametrize(("lease", "total"), [("30", "30"), ("30", "31")])

@@ -271,6 +271,17 @@ def test_the_proof_ends_with_the_settle_time() -> None:
     assert until_resolved(unknown()) == 631
 
 
+def test_what_is_proven_and_cannot_be_resolved_backs_off() -> None:
+    """Past the horizon a person decides; queries do not go on at the pace of a proof."""
+    policy = replace(POLICY, resend_horizon=timedelta(seconds=60))
+    payout = absent_at(unknown(policy), 10, 310, 610, policy=policy)
+    assert payout.status is Status.UNKNOWN
+    assert payout.due_at is not None
+    for _ in range(5):
+        payout = queried(payout, ABSENT, payout.due_at or T0, policy=policy)
+    assert payout.due_at - after_send(610) > timedelta(hours=2)
+
+
 def test_an_unknown_payout_is_asked_about_as_the_settle_time_ends() -> None:
     """Whatever kept answers away until then; jitter does not move it."""
     payout = queried(unknown(), LOST, after_send(590))

@@ -149,3 +149,28 @@ def test_a_late_refusal_without_codes_calls_a_person() -> None:
     payout = created(lapsed.after, VAGUE, now=after_send(61), policy=NO_CODES)
     assert payout.review_reason == "create_refused: EPAY code 500: busy"
     assert payout.first_sent_at == T0
+
+
+DUPLICATE = Refused(code="409", message="merchantOrderNo exists")
+KNOWN = replace(POLICY, duplicate_codes=frozenset({"409"}))
+
+
+def test_a_duplicate_is_asked_about_and_never_rejected() -> None:
+    """EPAY says that it has the order: neither absence nor another list makes that an end."""
+    both = replace(KNOWN, refused_codes=frozenset({"409"}))
+    for policy in (KNOWN, both):
+        payout = created(accepted(policy), DUPLICATE, policy=policy)
+        assert payout.status is Status.UNKNOWN
+        for at in (10, 310, 610, 910):
+            payout = queried(payout, ABSENT, after_send(at), policy=policy)
+        assert payout.status is Status.UNKNOWN
+        assert payout.review_reason is not None
+        assert payout.review_reason.startswith("create_refused: EPAY code 409: merchantOrderNo")
+    paid = queried(payout, make_report("7"), after_send(1000), policy=KNOWN)
+    assert (paid.status, paid.review_reason) == (Status.SUCCEEDED, None)
+
+
+def test_a_refused_create_is_asked_about_at_once() -> None:
+    """Whether the refusal is about us shows only while we are still refused."""
+    payout = created(accepted(), VAGUE, now=after_send(1))
+    assert payout.due_at == after_send(1)
