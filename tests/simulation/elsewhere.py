@@ -29,7 +29,7 @@ class AwayGateway:
     orders: dict[str, CreateOrder] = field(default_factory=dict)
     payments: Counter[str] = field(default_factory=Counter)
 
-    def create(self, order: CreateOrder) -> OrderAnswer:
+    def create(self, order: CreateOrder, **_: object) -> OrderAnswer:
         self.pause(f"create {order.merchant_order_no} elsewhere")
         self.orders.setdefault(order.merchant_order_no, order)
         self.payments[order.merchant_order_no] += 1
