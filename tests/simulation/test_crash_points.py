@@ -60,6 +60,8 @@ POINTS = [
     Point("callback", "update_by_order_no: after the commit", Status.SUCCEEDED, 1),
     Point("sweep", "expire_leases: before the commit", Status.SUBMITTING, 1),
     Point("sweep", "expire_leases: after the commit", Status.UNKNOWN, 1),
+    Point("sweep", "flag_overdue: before the commit", Status.UNKNOWN, 1),
+    Point("sweep", "flag_overdue: after the commit", Status.UNKNOWN, 1),
     Point("sweep", "claim_due: before the commit", Status.UNKNOWN, 1),
     Point("sweep", "claim_due: after the commit", Status.UNKNOWN, 1),
     Point("sweep", "publish payouts.query: before", Status.UNKNOWN, 1),

@@ -13,7 +13,7 @@ from tests.support.tcp_proxy import Proxy
 WEBHOOK_SECONDS = 15
 """Two tries of a publish, 5 s each: a third one would take that long."""
 SILENCE_NOTICED = 60.0
-"""1 s of BRPOP and at most two health checks of 10 s, and the way back; TCP takes minutes."""
+"""1 s of a wait and at most two health checks of 10 s, and the way back; TCP takes minutes."""
 
 
 def test_flushall(drill: Drill) -> None:
@@ -68,10 +68,10 @@ def test_lost_publish_reply(drill: Drill) -> None:
 
 
 def test_message_lost_on_its_way(drill: Drill) -> None:
-    """A hint is popped and lost: the sweep repairs it. A request is not lost: it comes again."""
+    """What ends a wait is lost, and what a fetch took: both come again, for several queues too."""
     hinted = drill.ask(3, QUERIED)
-    drill.proxy.lose_reply(b"BRPOP", b"payouts.query")
-    drill.until(lambda: drill.proxy.lost, 60, "a lost query message")
+    drill.proxy.lose_reply(b"BLMOVE", b"payouts.query")
+    drill.until(lambda: drill.proxy.lost, 60, "a lost end of a wait for a query")
     began = time.monotonic()
     drill.proxy.lose_reply(b"EVALSHA", b"payouts.unacked")
     drill.until(lambda: len(drill.proxy.lost) == 2, 60, "a lost answer")
