@@ -226,7 +226,7 @@ class World:
                 (0.4, self._ask_again),
                 (0.15, self._wipe),
                 (0.15, self._release),
-                (0.6 if self.people else 0.0, self._person),
+                (1.0 if self.people else 0.0, self._person),
                 (0.1, self._jump),
             ]
         chosen = self.choices.pick([weight for weight, _ in options])
