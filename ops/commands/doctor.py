@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import redis
+from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from typer import Exit, Option
 
 from ops.commands.options import Json, parse_duration
 from ops.console import age, as_json, counted, say, when
-from ops.gateway import gateway
 from shared.clock import utcnow
 from shared.config.builders import build_accounts, build_epay_config, name_policy
 from shared.config.settings import Settings, SettingsError, load
@@ -25,7 +26,8 @@ from shared.contract import (
     QUEUE_RECONCILE,
     QUEUE_SUBMIT,
 )
-from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
+from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused
+from shared.epay.client import EpayClient
 from shared.messaging.owner import refuse_other_owner
 from shared.observability import health, startup_checks
 from shared.storage import migrate, pauses
@@ -33,6 +35,7 @@ from shared.storage.engine import make_engine
 from shared.storage.policy_record import describe_differences, policy_differences
 
 _HARMLESS_ORDER = "payouts-doctor-0"
+_BROKEN_KEY = SecretStr("payouts-doctor: wrong on purpose")
 _REDIS_TIMEOUT_SECONDS = 5
 
 _OK, _WARN, _FAIL = "ok  ", "WARN", "FAIL"
@@ -66,7 +69,7 @@ def doctor(
     """Check settings, servers, queues, schema, clock, sweep, pauses and gateway.
 
     FAIL says what to do, and the exit code is 1; WARN is no failure, but you must know of it. The
-    gateway is queried for an order that does not exist.
+    gateway is queried for an order that does not exist, once with a wrong signature on purpose.
     """
     settings = load()
     findings = [
@@ -260,29 +263,65 @@ def _policy(settings: Settings, engine: Engine) -> list[Finding]:
 
 
 def _gateway(settings: Settings) -> list[Finding]:
-    """Query an order that does not exist: harmless, and it checks the authentication."""
+    """Query an order that does not exist, then once more with a signature that must be wrong.
+
+    Harmless. If EPAY's answers differ, it accepted the first signature: the key is proven.
+    """
     try:
-        with gateway(settings) as client:
-            answer = client.query(_HARMLESS_ORDER)
+        answer, broken = _ask(settings), _ask(settings, api_key=_BROKEN_KEY)
     except SettingsError:
         return []
-    words, mark = "answers, authentication OK", _OK
     match answer:
         case NeverSent(reason) | OutcomeUnknown(reason):
-            words, mark = f"no usable answer: {reason}", _FAIL
-        case Refused(code, message) if code in settings.epay_not_found_codes:
-            words += (
-                f" (code {code}: {message}). A query holds no nested value: the first payout shows"
-                f" whether EPAY_SIGN_NESTED={settings.epay_sign_nested} is right"
-            )
-        case Refused(code, message):
+            return [Finding("gateway", f"no usable answer: {reason}", _FAIL)]
+        case Refused(code, message) if answer == broken:
             words = (
-                f"answers code {code}: {message}. If that means `no such order`, add the code to"
-                " EPAY_NOT_FOUND_CODES; if it means a wrong signature, check EPAY_API_KEY and"
-                " EPAY_SIGN_NESTED"
+                f"answers code {code} ({message}) to our signature and to one that is wrong on"
+                " purpose: EPAY_API_KEY or EPAY_ACCOUNT is wrong. Do not add this code to"
+                " EPAY_NOT_FOUND_CODES"
             )
-            mark = _FAIL if settings.epay_not_found_codes else _WARN
-    return [Finding("gateway", words, mark)]
+            return [Finding("gateway", words, _FAIL)]
+    return [_proven(settings, answer), *_wrong_signature(settings, broken)]
+
+
+def _ask(settings: Settings, **changes: Any) -> OrderAnswer:
+    client = EpayClient(replace(build_epay_config(settings), **changes))
+    try:
+        return client.query(_HARMLESS_ORDER)
+    finally:
+        client.close()
+
+
+def _proven(settings: Settings, answer: OrderAnswer) -> Finding:
+    """The key is right; what the code of the answer means is known or not."""
+    words = "answers, authentication OK: a wrong signature gets another answer"
+    if not isinstance(answer, Refused):
+        return Finding("gateway", words)
+    words += f". It has code {answer.code}: {answer.message}"
+    if answer.code in settings.epay_not_found_codes:
+        words += (
+            ". A query holds no nested value: the first payout shows whether"
+            f" EPAY_SIGN_NESTED={settings.epay_sign_nested} is right"
+        )
+        return Finding("gateway", words)
+    words += ". If that means `no such order`, add the code to EPAY_NOT_FOUND_CODES"
+    return Finding("gateway", words, _FAIL if settings.epay_not_found_codes else _WARN)
+
+
+def _wrong_signature(settings: Settings, broken: OrderAnswer) -> list[Finding]:
+    """A wrong signature must not be answered with a code that judges payouts."""
+    if not isinstance(broken, Refused):
+        return []
+    words = f"a wrong signature gets code {broken.code}, which is in "
+    if broken.code in settings.epay_refused_codes:
+        words += "EPAY_REFUSED_CODES: remove it, or a wrong key ends payouts as rejected"
+        return [Finding("gateway", words, _FAIL)]
+    if broken.code in settings.epay_duplicate_codes:
+        return [Finding("gateway", f"{words}EPAY_DUPLICATE_CODES: remove it", _FAIL)]
+    if broken.code in settings.epay_not_found_codes:
+        words += "EPAY_NOT_FOUND_CODES: only law 12 tells a wrong key from an unknown order"
+        return [Finding("gateway", words, _WARN)]
+    return []
 
 
 def _found(what: str, unsafe: Sequence[str], fine: str) -> list[Finding]:

@@ -264,7 +264,7 @@ class World:
                 (0.4, self._ask_again),
                 (0.15, self._wipe),
                 (0.15, self._release),
-                (0.6 if self.people else 0.0, self._person),
+                (1.0 if self.people else 0.0, self._person),
                 (0.1, self._jump),
                 (0.3 if self.loses_keys else 0.0, self._lose_key),
                 (0.5 if self.goes_back else 0.0, self._go_back),

@@ -99,8 +99,45 @@ def test_doctor_names_every_failure(
     assert ran.code == 1
     assert "FAIL redis: does not answer" in ran.out
     assert "payouts migrate" in ran.out
-    assert "EPAY_SIGN_NESTED" in ran.out
-    assert "wrong" not in ran.out.replace("a wrong signature", "")
+    assert "EPAY_API_KEY or EPAY_ACCOUNT is wrong" in ran.out
+
+
+def test_doctor_tells_a_wrong_key_from_a_code_that_is_not_known(
+    payouts: Any, engine: Engine, database_url: str, redis_url: str, gateway: Gateway
+) -> None:
+    """On the first day no code is configured: a wrong key fails, and its code is not suggested."""
+    PayoutStore(engine).claim_due(utcnow(), utcnow(), 1)
+    environment = service(database_url, redis_url, gateway)
+    right = payouts("doctor", **environment)
+    assert right.code == 0
+    assert "authentication OK" in right.out
+    assert "add the code to EPAY_NOT_FOUND_CODES" in right.out
+    wrong = payouts("doctor", **(environment | {"EPAY_API_KEY": "sk-mistyped"}))
+    assert wrong.code == 1
+    assert "Do not add this code to EPAY_NOT_FOUND_CODES" in wrong.out
+    assert "sk-mistyped" not in wrong.out
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("EPAY_REFUSED_CODES", 1), ("EPAY_DUPLICATE_CODES", 1), ("EPAY_NOT_FOUND_CODES", 0)],
+)
+def test_doctor_finds_the_code_of_a_wrong_signature_in_a_list(
+    payouts: Any,
+    engine: Engine,
+    database_url: str,
+    redis_url: str,
+    gateway: Gateway,
+    name: str,
+    code: int,
+) -> None:
+    """Where it would judge payouts."""
+    PayoutStore(engine).claim_due(utcnow(), utcnow(), 1)
+    lists = {"EPAY_NOT_FOUND_CODES": "2001", "EPAY_REFUSED_CODES": "", "EPAY_DUPLICATE_CODES": ""}
+    lists[name] = f"{lists[name]},2002"
+    ran = payouts("doctor", **service(database_url, redis_url, gateway), **lists)
+    assert f"a wrong signature gets code 2002, which is in {name}" in ran.out
+    assert ran.code == code
 
 
 def test_doctor_misses_the_sweep(

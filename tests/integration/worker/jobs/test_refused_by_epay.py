@@ -129,6 +129,33 @@ def test_a_wrong_key_for_twenty_minutes(world: World, clock: Clock, keys: _Keys)
     assert pauses.active(world.engine) == []
 
 
+@pytest.mark.parametrize("pauses_first", [True, False])
+def test_the_change_of_key(world: World, clock: Clock, keys: _Keys, pauses_first: bool) -> None:
+    """As docs/operations.md has it, and with its first step forgotten: nothing is rejected."""
+    put_control(world)
+    world.ask("taken", remark="sandbox:accept_then_close")
+    world.ask("lost", remark="sandbox:drop_before_accepting")
+    until_epay_says(world, "7", "taken")
+    if pauses_first:
+        pauses.pause(world.engine, Scope(), "Ann", "change of key", clock.now)
+    keys.use("the new key")
+    world.ask("meanwhile")
+    live(world, clock, 120)
+    world.gateway.config.__dict__["api_key"] = "the new key"  # changed at EPAY
+    live(world, clock, 60)
+    if pauses_first:
+        pauses.resume(world.engine, Scope(), "Ann", "changed", clock.now)
+        pauses.wake_waiting(world.engine, Scope(), clock.now)
+    orders = ("taken", "lost", "meanwhile")
+    live(world, clock, 2000, 20)
+    for no in orders:
+        until_epay_says(world, "7", no)
+    live(world, clock, 7200, 60)
+    assert {no: world.row(no).status for no in orders} == dict.fromkeys(orders, Status.SUCCEEDED)
+    assert {no: of_ledger(world, no)["payments"] for no in orders} == dict.fromkeys(orders, 1)
+    assert pauses.active(world.engine) == []
+
+
 def test_sending_pauses_and_goes_on_by_itself(world: World, clock: Clock, keys: _Keys) -> None:
     """Paused with EPAY's words when the control is refused; lifted when it is shown again."""
     put_control(world)
