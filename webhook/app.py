@@ -9,6 +9,7 @@ from http import HTTPStatus
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
+from shared.config.accounts import account_settings
 from shared.config.settings import Settings, SettingsError, load
 from shared.messaging.celery_config import make_celery
 from shared.observability.logging import configure_logging
@@ -36,6 +37,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     try:
         settings = settings or load()
         settings.need("redis_url", "epay_account", "epay_api_key")
+        account_settings(settings)
     except SettingsError as error:
         print(f"The webhook cannot start: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(_GUNICORN_HALT) from None

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.clock import utcnow
-from shared.domain.accounts import ConfiguredAccounts
+from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts
 from shared.domain.gateway import OrderAnswer
 from shared.domain.notifications import Message
+from shared.domain.payout import PayoutState
 from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.storage.payout_store import PayoutStore
@@ -20,6 +21,16 @@ from worker.database_retry import DatabaseRetry
 from worker.send_guard.guard import SendGuard
 
 Answers = Iterator[list[tuple[int, OrderAnswer]]]
+
+
+@dataclass(frozen=True)
+class AccountAccess:
+    """How payouts of one account are sent, queried and judged."""
+
+    gateway: EpayClient
+    query_many: Callable[[Mapping[int, str], timedelta], Answers]
+    """Queries orders at EPAY concurrently; see `QueryPool.__call__`."""
+    policy: Policy
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ class Context:
     """Waits in place while PostgreSQL is unavailable."""
     send_guard: SendGuard
     """Decides whether a payout may be sent now."""
+    others: Mapping[ConfiguredAccount, AccountAccess] = field(default_factory=dict)
+    """The accounts beside the one of `gateway`, `query_many` and `policy` (law 10)."""
     sweep_batch: int = 500
     query_batch: int = 32
     books_after: timedelta = timedelta(hours=6)
@@ -55,6 +68,19 @@ class Context:
     def accounts(self) -> ConfiguredAccounts:
         """The accounts that this process serves (law 10)."""
         return self.policy.accounts or ConfiguredAccounts.one(self.account)
+
+    def access(self, account: ConfiguredAccount | None) -> AccountAccess:
+        """How payouts of an account are sent and queried; None: the account of `gateway`."""
+        own = AccountAccess(self.gateway, self.query_many, self.policy)
+        return own if account is None else self.others.get(account, own)
+
+    def access_of(self, payout: PayoutState) -> AccountAccess:
+        """How a payout is sent and queried; ask `Policy.missing_account` before."""
+        return self.access(self.accounts.find(payout.epay_account, payout.epay_gateway))
+
+    def policy_of(self, payout: PayoutState) -> Policy:
+        """The policy of a payout's account."""
+        return self.access_of(payout).policy if self.others else self.policy
 
 
 class QueryPool:

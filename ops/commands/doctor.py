@@ -14,6 +14,7 @@ from ops.commands.options import Json
 from ops.console import as_json, counted, say, when
 from ops.gateway import gateway
 from shared.clock import utcnow
+from shared.config.accounts import account_settings
 from shared.config.builders import build_accounts, build_epay_config
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import QUEUE_NOTIFY, QUEUE_PARKED, QUEUE_PAYOUTS, QUEUE_RECONCILE
@@ -68,7 +69,8 @@ def _settings(settings: Settings) -> list[Finding]:
     needed = ("database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key")
     try:
         settings.need(*needed)
-        build_epay_config(settings)
+        for one in account_settings(settings):
+            build_epay_config(one)
     except SettingsError as error:
         return [Finding("settings", str(error), _FAIL)]
     found = _found("settings", startup_checks.check_settings(settings), "complete and consistent")
@@ -131,7 +133,7 @@ def _database(settings: Settings) -> list[Finding]:
 
 
 def _accounts(settings: Settings, engine: Engine) -> list[Finding]:
-    if not settings.epay_account:
+    if not (settings.epay_account or settings.epay_accounts_file):
         return []
     waiting = startup_checks.unconfigured_accounts(engine, build_accounts(settings))
     return _found("accounts", waiting, "every open payout belongs to a configured account")
@@ -186,7 +188,16 @@ def _pauses(engine: Engine) -> list[Finding]:
 def _gateway(settings: Settings) -> list[Finding]:
     """Query an order that does not exist: harmless, and it checks the authentication."""
     try:
-        with gateway(settings) as client:
+        every = account_settings(settings)
+    except SettingsError:
+        return []
+    return [found for one in every for found in _gateway_of(one, several=len(every) > 1)]
+
+
+def _gateway_of(settings: Settings, *, several: bool) -> list[Finding]:
+    what = f"gateway of {settings.epay_account}" if several else "gateway"
+    try:
+        with gateway(settings.model_copy(update={"epay_accounts_file": None})) as client:
             answer = client.query(_HARMLESS_ORDER)
     except SettingsError:
         return []
@@ -206,7 +217,7 @@ def _gateway(settings: Settings) -> list[Finding]:
                 " EPAY_SIGN_NESTED"
             )
             mark = _FAIL if settings.epay_not_found_codes else _WARN
-    return [Finding("gateway", words, mark)]
+    return [Finding(what, words, mark)]
 
 
 def _found(what: str, unsafe: Sequence[str], fine: str) -> list[Finding]:

@@ -92,7 +92,7 @@ def resolve(
     settings = load()
     with database(settings) as engine:
         payout = _only(find(settings, engine, merchant_order_no, epay_account))
-        with resolution_service(settings, engine, f"{action} is refused") as service:
+        with resolution_service(settings, engine, f"{action} is refused", payout) as service:
             if action == APPROVE:
                 proposal = open_proposal(events_of(engine, payout.id))
                 if proposal is not None:

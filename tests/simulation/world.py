@@ -144,7 +144,7 @@ class World:
             clock=lambda: self.now,
             jitter=lambda: 0.0,
         )
-        self.moves = self.choices.pick((1, 1)) == 1
+        self.moves = self.choices.pick((4, 1)) == 1
         self.accounts = HOME
         self.away = {home: AwayGateway(home.accounts[0].account, self.pause) for home in AWAY}
         self._configure(HOME)

@@ -11,11 +11,12 @@ from itertools import takewhile
 import structlog
 
 from shared.domain import daily_reconciliation as comparing
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.daily_reconciliation import Comparison
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown
 from shared.domain.payout import PayoutState, Transition
 from shared.storage.daily_reconciliation import DayProgress, ReconciliationStore
-from worker.context import Context, chunked
+from worker.context import AccountAccess, Context, chunked
 
 _BUDGET = timedelta(seconds=8)
 """After this a tick starts no other chunk; the next tick continues."""
@@ -35,23 +36,28 @@ class _Tick:
     ctx: Context
     store: ReconciliationStore
     began: datetime
+    access: AccountAccess
 
 
 def reconcile_day(ctx: Context) -> int:
-    """Reconcile the next payouts of the oldest unfinished day; returns how many.
+    """Reconcile the next payouts of each account's oldest unfinished day; returns how many.
 
     The cursor moves by compare-and-set and a difference is recorded once, so a chunk that runs
     twice, in two ticks or after a crash, changes nothing.
     """
+    return sum(_reconcile_account(ctx, account) for account in ctx.accounts.accounts)
+
+
+def _reconcile_account(ctx: Context, account: ConfiguredAccount) -> int:
     began = ctx.clock()
-    store = ReconciliationStore(ctx.store.engine, ctx.accounts.accounts[0])
+    store = ReconciliationStore(ctx.store.engine, account)
     day = store.open_day(began, ctx.books_after)
     if day is None:
         return 0
     until = began + _BUDGET + ctx.policy.lease
     if not store.claim(began, until):
         return 0
-    tick = _Tick(ctx, store, began)
+    tick = _Tick(ctx, store, began, ctx.access(account))
     progress: DayProgress | None = store.begin(day, began)
     compared, next_at = 0, began
     while progress is not None and progress.finished_at is None:
@@ -98,7 +104,7 @@ def _reconcile_chunk(
     asked_at = ctx.clock()
     answers: dict[int, OrderAnswer] = {}
     max_wait = max(ctx.total_timeout, ctx.policy.lease - _BUDGET)  # at most as long as any task
-    for wave in ctx.query_many(orders, max_wait):
+    for wave in tick.access.query_many(orders, max_wait):
         answers.update(wave)
     if not any(map(comparing.epay_answered, answers.values())):
         if ctx.clock() - progress.started_at < _MAX_OUTAGE:
@@ -125,7 +131,7 @@ def _record(
             answers[payout.id],
             asked_at=asked_at,
             now=now,
-            policy=ctx.policy,
+            policy=ctx.policy_of(payout),
             jitter=ctx.jitter(),
         )
         return transition

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 from shared.domain import reports, scheduling
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState, Transition
 from worker.context import Context
@@ -29,12 +31,17 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
         if accounts and accounts.missing(claimed.epay_account, claimed.epay_gateway)
     ]
     _hold_elsewhere(ctx, elsewhere)
-    orders = {one.id: one.merchant_order_no for one in polled if one.id not in elsewhere}
-    asked_at = ctx.clock()
-    answered = 0
-    for wave in ctx.query_many(orders, ctx.policy.lease) if orders else ():
-        record(ctx, dict(wave), asked_at)
-        answered += len(wave)
+    homes: defaultdict[ConfiguredAccount | None, dict[int, str]] = defaultdict(dict)
+    for one in polled:
+        if one.id not in elsewhere:
+            home = ctx.accounts.find(one.epay_account, one.epay_gateway)
+            homes[home][one.id] = one.merchant_order_no
+    answered, ends_at = 0, ctx.clock() + ctx.policy.lease
+    for home, orders in homes.items():
+        asked_at = ctx.clock()
+        for wave in ctx.access(home).query_many(orders, ends_at - asked_at):
+            record(ctx, dict(wave), asked_at)
+            answered += len(wave)
     return answered
 
 
@@ -59,7 +66,7 @@ def record(ctx: Context, answers: dict[int, OrderAnswer], asked_at: datetime) ->
             answers[payout.id],
             asked_at=asked_at,
             now=now,
-            policy=ctx.policy,
+            policy=ctx.policy_of(payout),
             jitter=ctx.jitter(),
         )
 

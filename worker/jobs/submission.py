@@ -52,7 +52,7 @@ def submit_claimed(ctx: Context, payout: PayoutState, permit: Permit) -> PayoutS
 
     def decide(fresh: PayoutState) -> Transition:
         return lifecycle.on_create_answer(
-            fresh, answer, claim_id=claim_id, now=now, policy=ctx.policy, jitter=jitter
+            fresh, answer, claim_id=claim_id, now=now, policy=ctx.policy_of(fresh), jitter=jitter
         )
 
     def record() -> PayoutState | None:
@@ -96,10 +96,10 @@ def _claim(ctx: Context, payout: PayoutState, claim_id: str) -> PayoutState:
         if fresh.due_at != payout.due_at:
             return None
         return lifecycle.claim_for_submission(
-            fresh, claim_id=claim_id, now=now, policy=ctx.policy, sent_today=sent_today
+            fresh, claim_id=claim_id, now=now, policy=ctx.policy_of(fresh), sent_today=sent_today
         )
 
-    if payout.currency in ctx.policy.cap_per_day:
+    if payout.currency in ctx.policy_of(payout).cap_per_day:
         found = ctx.store.update_within_cap(payout, now - _CAP_WINDOW, decide)
     else:
         found = ctx.store.update(payout.id, decide)
@@ -118,7 +118,7 @@ def _create(ctx: Context, payout: PayoutState, permit: Permit) -> OrderAnswer:
         return NeverSent(reason)
     if payout.due_at is None or ctx.clock() + ctx.total_timeout >= payout.due_at:
         return NeverSent("the lease was nearly over before anything was sent")
-    answer = ctx.gateway.create(
+    answer = ctx.access_of(payout).gateway.create(
         CreateOrder(
             merchant_order_no=payout.merchant_order_no,
             amount=decimal_text(payout.amount),
