@@ -10,8 +10,17 @@ from sqlalchemy import Engine
 from ops.errors import Forbidden
 from ops.resolution.actions import NotAllowed
 from ops.resolution.service import ResolutionService
-from shared.config.builders import build_cipher, build_epay_config, build_policy, name_policy
+from shared.config.accounts import account_settings, default_settings, one_settings
+from shared.config.builders import (
+    build_accounts,
+    build_cipher,
+    build_epay_config,
+    build_policy,
+    name_policy,
+    settings_of,
+)
 from shared.config.settings import Settings
+from shared.domain.payout import PayoutState
 from shared.epay.client import EpayClient
 from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
@@ -26,7 +35,7 @@ def gateway(settings: Settings) -> Iterator[EpayClient]:
     Raises:
         SettingsError: a setting of the gateway is missing or unsafe.
     """
-    client = EpayClient(build_epay_config(settings))
+    client = EpayClient(build_epay_config(one_settings(settings)))
     try:
         yield client
     finally:
@@ -35,12 +44,13 @@ def gateway(settings: Settings) -> Iterator[EpayClient]:
 
 @contextmanager
 def resolution_service(
-    settings: Settings, engine: Engine, refused: str
+    settings: Settings, engine: Engine, refused: str, payout: PayoutState
 ) -> Iterator[ResolutionService]:
     """The actions of people on payouts.
 
     Args:
         refused: begins the error's text, for example "reject is refused".
+        payout: whose account is asked.
 
     Raises:
         SettingsError: a setting of the gateway is missing or unsafe.
@@ -51,14 +61,17 @@ def resolution_service(
             f"{refused}: {describe_differences(differing)}. Run the command with the settings of"
             " the service."
         )
-    with gateway(settings) as client:
+    own = settings_of(settings, payout.epay_account, payout.epay_gateway)
+    accounts = build_accounts(settings)
+    settings = own or default_settings(settings) or account_settings(settings)[0]
+    with gateway(settings.model_copy(update={"epay_accounts_file": None})) as client:
         try:
             yield ResolutionService(
                 store=PayoutStore(engine, build_cipher(settings)),
                 ask=client.query,
                 journal=lambda payout_id: events_of(engine, payout_id),
                 account=settings.epay_account,
-                policy=build_policy(settings),
+                policy=build_policy(settings, accounts),
                 refusal_pause=RefusalPause(engine, settings.epay_account),
                 needs_approval=settings.resolve_second_person,
             )

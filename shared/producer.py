@@ -55,7 +55,7 @@ class Producer:
         *,
         account: str,
         publish: Publish,
-        gateway: str | None = None,
+        accounts: ConfiguredAccounts | None = None,
         cipher: AccountCipher = NO_ENCRYPTION,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
@@ -63,10 +63,10 @@ class Producer:
 
         Args:
             publish: publishes the message for a payout's id; its errors are logged, not raised.
-            gateway: of the account, by `shared.domain.accounts.gateway_of`; None: the workers
-                record theirs when they take the payout.
+            accounts: the accounts that may be requested, with their gateways; None: `account`
+                alone, whose gateway the workers record when they take the payout.
         """
-        self._accounts = ConfiguredAccounts.one(account, gateway)
+        self._accounts = accounts or ConfiguredAccounts.one(account)
         self._publish = publish
         self._cipher = cipher
         self._clock = clock
@@ -87,7 +87,7 @@ class Producer:
         app = celery or make_celery("payouts-producer", settings)
         return cls(
             account=settings.epay_account,
-            gateway=build_accounts(settings).accounts[0].gateway,
+            accounts=build_accounts(settings),
             publish=lambda payout_id: publish_submit(app, payout_id),
             cipher=build_cipher(settings),
         )

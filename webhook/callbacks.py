@@ -6,14 +6,16 @@ EPAY repeats the callback. docs/webhook.md lists the checks in their order and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 from flask import Blueprint, Request, Response, request
 from pydantic import ValidationError
 from werkzeug.exceptions import MethodNotAllowed
 
+from shared.config.accounts import account_settings
 from shared.config.settings import ACTED_ON, Settings
+from shared.domain.accounts import account_key
 from shared.epay import callbacks
 from shared.messaging.callback_message import CallbackMessage
 from shared.redis_client import RedisUnavailable
@@ -48,12 +50,9 @@ class CallbackReceiver:
         unverified_budget: UnverifiedCallbackBudget,
         sources: SourcePolicy,
     ) -> None:
-        keys = (settings.epay_api_key, settings.epay_api_key_previous)
-        self._keys = [key.get_secret_value() for key in keys if key and key.get_secret_value()]
-        self._nested = settings.epay_sign_nested
+        self._accounts = account_settings(settings)
         self._excluded = settings.epay_callback_excluded
         self._parse_message = settings.epay_callback_parse_message
-        self._account = settings.epay_account
         self._publisher = publisher
         self._unverified_budget = unverified_budget
         self._source_policy = sources
@@ -83,13 +82,24 @@ class CallbackReceiver:
             message = CallbackMessage.of(callbacks.parse(fields), verified=False)
         except ValidationError as error:
             raise Refused(MALFORMED, "no order number, or a field is too long") from error
-        verified = _fields_are_unambiguous(fields) and callbacks.verify(
-            fields, self._keys, self._nested, self._excluded, self._parse_message
+        verified = _fields_are_unambiguous(fields) and any(
+            callbacks.verify(
+                fields, _keys(one), one.epay_sign_nested, self._excluded, self._parse_message
+            )
+            for one in self._signers(message.epay_account)
         )
         return message.model_copy(update={"verified": True}) if verified else message
 
+    def _named(self, account: str | None) -> list[Settings]:
+        key = account_key(account or "")
+        return [one for one in self._accounts if account_key(one.epay_account) == key]
+
+    def _signers(self, account: str | None) -> Sequence[Settings]:
+        """Who may have signed it: the account that it names; the only one, whatever it names."""
+        return self._accounts if len(self._accounts) == 1 else self._named(account)
+
     def _accept(self, message: CallbackMessage) -> Answer:
-        if message.epay_account != self._account:
+        if not self._named(message.epay_account):
             # The worker compares it with the payout (law 6) and records the mismatch. If it were
             # refused here, EPAY would repeat it for hours.
             log.warning("callback_for_another_account", merchant_order_no=message.merchant_order_no)
@@ -114,6 +124,11 @@ class CallbackReceiver:
         except RedisUnavailable:
             return BROKER_AWAY
         return BAD_SIGNATURE
+
+
+def _keys(settings: Settings) -> list[str]:
+    keys = (settings.epay_api_key, settings.epay_api_key_previous)
+    return [key.get_secret_value() for key in keys if key and key.get_secret_value()]
 
 
 def _fields_are_unambiguous(fields: Mapping[str, str]) -> bool:

@@ -13,7 +13,14 @@ from celery import signals
 from kombu.exceptions import OperationalError
 
 from shared import contract
-from shared.config.builders import build_cipher, build_epay_config, build_policy
+from shared.config.accounts import account_settings
+from shared.config.builders import (
+    build_account,
+    build_accounts,
+    build_cipher,
+    build_epay_config,
+    build_policy,
+)
 from shared.config.settings import Settings, load
 from shared.domain.notifications import Message
 from shared.epay.client import EpayClient
@@ -28,7 +35,7 @@ from shared.storage.payout_store import PayoutStore
 from worker.broker.peek import lease_of
 from worker.broker.shared_unacked import start_restoring
 from worker.celery import app
-from worker.context import Context, QueryPool
+from worker.context import AccountAccess, Context, QueryPool
 from worker.database_retry import DatabaseRetry
 from worker.deployment import make_watch
 from worker.log_filters import install_log_filters
@@ -43,7 +50,8 @@ class WorkerRuntime:
     """The long-lived parts of a worker process."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = EpayClient(build_epay_config(settings))
+        accounts = build_accounts(settings)
+        every = {build_account(one): one for one in account_settings(settings)}
         self._redis = RedisClient(settings.redis_url)
         self._engine = make_engine(settings.database_url, pool_size=settings.db_pool_size)
         autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -57,26 +65,39 @@ class WorkerRuntime:
         )
         rate_limiter = make_rate_limiter(settings, self._redis)
         acquire = make_acquire(rate_limiter)
-        self._query_pool = QueryPool(self._client, settings.epay_query_batch, acquire)
+        self._clients = {home: EpayClient(build_epay_config(one)) for home, one in every.items()}
+        self._query_pools = {
+            home: QueryPool(client, settings.epay_query_batch, acquire)
+            for home, client in self._clients.items()
+        }
+        access = {
+            home: AccountAccess(
+                client, self._query_pools[home], build_policy(every[home], accounts)
+            )
+            for home, client in self._clients.items()
+        }
+        default = accounts.default or accounts.accounts[0]
+        own = access.pop(default)
         self.context = Context(
-            account=settings.epay_account,
-            policy=policy,
+            account=default.account,
+            policy=own.policy,
             total_timeout=timedelta(seconds=settings.total_timeout),
             store=PayoutStore(
                 self._engine,
                 build_cipher(settings),
                 group_commit=settings.db_group_commit == "on",
             ),
-            gateway=self._client,
-            query_many=self._query_pool,
+            gateway=own.gateway,
+            query_many=own.query_many,
+            others=access,
             publish=publish,
             publish_outcome=publish_outcome,
             oldest_submit=self._oldest_submit,
             database_retry=DatabaseRetry(settings.database_wait),
             send_guard=make_send_guard(
-                settings, watch.pauses, self._redis, self._client.limit, rate_limiter
+                settings, watch.pauses, self._redis, own.gateway.limit, rate_limiter
             ),
-            refusal_pause=RefusalPause(self._engine, settings.epay_account),
+            refusal_pause=RefusalPause(self._engine, default.account),
             witness=witness,
             watch_database=lambda now: watch.sweep(witness, now),
             sweep_batch=settings.sweep_batch,
@@ -92,8 +113,10 @@ class WorkerRuntime:
 
     def close(self) -> None:
         """Let go of connections and threads."""
-        self._query_pool.close()
-        self._client.close()
+        for pool in self._query_pools.values():
+            pool.close()
+        for client in self._clients.values():
+            client.close()
         self._redis.close()
         self._engine.dispose()
 

@@ -7,7 +7,8 @@ from typing import Any
 from celery import Celery
 
 from shared import contract
-from shared.config.builders import build_cipher, build_epay_config
+from shared.config.accounts import account_settings
+from shared.config.builders import build_accounts, build_cipher, build_epay_config
 from shared.config.settings import Settings, SettingsError, load
 from shared.messaging.celery_config import make_celery
 
@@ -77,7 +78,9 @@ def _make_app() -> Celery:
         settings = load().need(
             "database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key"
         )
-        build_epay_config(settings)
+        for one in account_settings(settings):
+            build_epay_config(one)
+        build_accounts(settings)
         build_cipher(settings)
     except SettingsError as error:
         raise SystemExit(f"The payout worker cannot start: {error}") from None

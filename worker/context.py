@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.clock import utcnow
-from shared.domain.accounts import ConfiguredAccounts
+from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts
 from shared.domain.gateway import OrderAnswer
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState
@@ -23,6 +23,16 @@ from worker.database_retry import DatabaseRetry
 from worker.send_guard.guard import SendGuard
 
 Answers = Iterator[list[tuple[int, OrderAnswer]]]
+
+
+@dataclass(frozen=True)
+class AccountAccess:
+    """How payouts of one account are sent, queried and judged."""
+
+    gateway: EpayClient
+    query_many: Callable[[Mapping[int, str], timedelta], Answers]
+    """Queries orders at EPAY concurrently; see `QueryPool.__call__`."""
+    policy: Policy
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,8 @@ class Context:
     """Decides whether a payout may be sent now."""
     refusal_pause: RefusalPause
     """Stops new sends while EPAY refuses an order that it must know (law 12)."""
+    others: Mapping[ConfiguredAccount, AccountAccess] = field(default_factory=dict)
+    """The accounts beside the one of `gateway`, `query_many` and `policy` (law 10)."""
     witness: Callable[[PayoutState], Doubt | None] = lambda _: None
     """Marks a claimed payout as sent; says whether it may have been sent before (law 11)."""
     watch_database: Callable[[datetime], None] = lambda _: None
@@ -68,6 +80,19 @@ class Context:
     def accounts(self) -> ConfiguredAccounts:
         """The accounts that this process serves (law 10)."""
         return self.policy.accounts or ConfiguredAccounts.one(self.account)
+
+    def access(self, account: ConfiguredAccount | None) -> AccountAccess:
+        """How payouts of an account are sent and queried; None: the account of `gateway`."""
+        own = AccountAccess(self.gateway, self.query_many, self.policy)
+        return own if account is None else self.others.get(account, own)
+
+    def access_of(self, payout: PayoutState) -> AccountAccess:
+        """How a payout is sent and queried; ask `Policy.missing_account` before."""
+        return self.access(self.accounts.find(payout.epay_account, payout.epay_gateway))
+
+    def policy_of(self, payout: PayoutState) -> Policy:
+        """The policy of a payout's account."""
+        return self.access_of(payout).policy if self.others else self.policy
 
 
 class QueryPool:

@@ -16,6 +16,7 @@ from typer import Exit, Option
 from ops.commands.options import Json, parse_duration
 from ops.console import age, as_json, counted, say, when
 from shared.clock import utcnow
+from shared.config.accounts import account_settings
 from shared.config.builders import build_accounts, build_epay_config, name_policy
 from shared.config.settings import Settings, SettingsError, load
 from shared.contract import (
@@ -91,7 +92,8 @@ def _settings(settings: Settings) -> list[Finding]:
     needed = ("database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key")
     try:
         settings.need(*needed)
-        build_epay_config(settings)
+        for one in account_settings(settings):
+            build_epay_config(one)
     except SettingsError as error:
         return [Finding("settings", str(error), _FAIL)]
     found = _found("settings", startup_checks.check_settings(settings), "complete and consistent")
@@ -165,7 +167,7 @@ def _database(settings: Settings, max_review_age: timedelta | None) -> list[Find
 
 
 def _accounts(settings: Settings, engine: Engine) -> list[Finding]:
-    if not settings.epay_account:
+    if not (settings.epay_account or settings.epay_accounts_file):
         return []
     waiting = startup_checks.unconfigured_accounts(engine, build_accounts(settings))
     return _found("accounts", waiting, "every open payout belongs to a configured account")
@@ -268,20 +270,29 @@ def _gateway(settings: Settings) -> list[Finding]:
     Harmless. If EPAY's answers differ, it accepted the first signature: the key is proven.
     """
     try:
+        every = account_settings(settings)
+    except SettingsError:
+        return []
+    return [found for one in every for found in _gateway_of(one, several=len(every) > 1)]
+
+
+def _gateway_of(settings: Settings, *, several: bool) -> list[Finding]:
+    what = f"gateway of {settings.epay_account}" if several else "gateway"
+    try:
         answer, broken = _ask(settings), _ask(settings, api_key=_BROKEN_KEY)
     except SettingsError:
         return []
     match answer:
         case NeverSent(reason) | OutcomeUnknown(reason):
-            return [Finding("gateway", f"no usable answer: {reason}", _FAIL)]
+            return [Finding(what, f"no usable answer: {reason}", _FAIL)]
         case Refused(code, message) if answer == broken:
             words = (
                 f"answers code {code} ({message}) to our signature and to one that is wrong on"
                 " purpose: EPAY_API_KEY or EPAY_ACCOUNT is wrong. Do not add this code to"
                 " EPAY_NOT_FOUND_CODES"
             )
-            return [Finding("gateway", words, _FAIL)]
-    return [_proven(settings, answer), *_wrong_signature(settings, broken)]
+            return [Finding(what, words, _FAIL)]
+    return [_proven(what, settings, answer), *_wrong_signature(what, settings, broken)]
 
 
 def _ask(settings: Settings, **changes: Any) -> OrderAnswer:
@@ -292,35 +303,35 @@ def _ask(settings: Settings, **changes: Any) -> OrderAnswer:
         client.close()
 
 
-def _proven(settings: Settings, answer: OrderAnswer) -> Finding:
+def _proven(what: str, settings: Settings, answer: OrderAnswer) -> Finding:
     """The key is right; what the code of the answer means is known or not."""
     words = "answers, authentication OK: a wrong signature gets another answer"
     if not isinstance(answer, Refused):
-        return Finding("gateway", words)
+        return Finding(what, words)
     words += f". It has code {answer.code}: {answer.message}"
     if answer.code in settings.epay_not_found_codes:
         words += (
             ". A query holds no nested value: the first payout shows whether"
             f" EPAY_SIGN_NESTED={settings.epay_sign_nested} is right"
         )
-        return Finding("gateway", words)
+        return Finding(what, words)
     words += ". If that means `no such order`, add the code to EPAY_NOT_FOUND_CODES"
-    return Finding("gateway", words, _FAIL if settings.epay_not_found_codes else _WARN)
+    return Finding(what, words, _FAIL if settings.epay_not_found_codes else _WARN)
 
 
-def _wrong_signature(settings: Settings, broken: OrderAnswer) -> list[Finding]:
+def _wrong_signature(what: str, settings: Settings, broken: OrderAnswer) -> list[Finding]:
     """A wrong signature must not be answered with a code that judges payouts."""
     if not isinstance(broken, Refused):
         return []
     words = f"a wrong signature gets code {broken.code}, which is in "
     if broken.code in settings.epay_refused_codes:
         words += "EPAY_REFUSED_CODES: remove it, or a wrong key ends payouts as rejected"
-        return [Finding("gateway", words, _FAIL)]
+        return [Finding(what, words, _FAIL)]
     if broken.code in settings.epay_duplicate_codes:
-        return [Finding("gateway", f"{words}EPAY_DUPLICATE_CODES: remove it", _FAIL)]
+        return [Finding(what, f"{words}EPAY_DUPLICATE_CODES: remove it", _FAIL)]
     if broken.code in settings.epay_not_found_codes:
         words += "EPAY_NOT_FOUND_CODES: only law 12 tells a wrong key from an unknown order"
-        return [Finding("gateway", words, _WARN)]
+        return [Finding(what, words, _WARN)]
     return []
 
 

@@ -18,7 +18,8 @@ from ops.daily_reconciliation.totals import DayTotals
 from ops.errors import UserError
 from ops.gateway import gateway
 from shared.clock import utcnow
-from shared.config.builders import build_accounts, build_cipher, build_policy
+from shared.config.accounts import one_settings
+from shared.config.builders import build_account, build_accounts, build_cipher, build_policy
 from shared.config.settings import load
 from shared.domain.daily_reconciliation import Verdict
 from shared.storage.daily_reconciliation import ReconciliationStore
@@ -65,7 +66,7 @@ def report(
     settings = load().need("database_url", "epay_account")
     to = err if csv == "-" else out
     with database(settings) as engine:
-        store = ReconciliationStore(engine, build_accounts(settings).accounts[0])
+        store = ReconciliationStore(engine, build_account(one_settings(settings)))
         totals, daily = store.totals(wanted), store.find(wanted)
         if ours_only:
             if json:
@@ -78,7 +79,7 @@ def report(
             comparison = DayComparison(
                 days=store,
                 store=PayoutStore(engine, build_cipher(settings)),
-                policy=build_policy(settings),
+                policy=build_policy(one_settings(settings), build_accounts(settings)),
                 query=epay.query,
                 at_once=settings.epay_query_batch,
                 record=record,

@@ -155,7 +155,7 @@ def _resolve_one(
     verb = APPROVE if decision is None else decision.action.verb
     with database(settings) as engine:
         payout = _only(find(settings, engine, merchant_order_no, epay_account))
-        with resolution_service(settings, engine, f"{verb} is refused") as service:
+        with resolution_service(settings, engine, f"{verb} is refused", payout) as service:
             if decision is None:
                 proposal = open_proposal(events_of(engine, payout.id))
                 if proposal is not None:

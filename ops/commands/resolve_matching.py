@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -86,8 +87,17 @@ def resolve_matching(
         if not selected:
             say("No payout matches.")
             return
-        with resolution_service(settings, engine, f"{verb} is refused") as service:
-            _describe(service, selected, verb)
+        with ExitStack() as stack:
+            services: dict[tuple[str, str | None], ResolutionService] = {}
+
+            def service_of(payout: PayoutState) -> ResolutionService:
+                home = payout.epay_account, payout.epay_gateway
+                if home not in services:
+                    opened = resolution_service(settings, engine, f"{verb} is refused", payout)
+                    services[home] = stack.enter_context(opened)
+                return services[home]
+
+            _describe(service_of(selected[0][0]), selected, verb)
             if asks and not confirm("Continue?"):
                 say("Nothing was done.")
                 raise Exit(1)
@@ -95,9 +105,9 @@ def resolve_matching(
             try:
                 for payout, chosen in progress(selected, verb):
                     if verb == APPROVE:
-                        act = partial(service.approve, payout, name, reason, seen=chosen)
+                        act = partial(service_of(payout).approve, payout, name, reason, seen=chosen)
                     else:
-                        act = partial(service.act, payout, chosen)
+                        act = partial(service_of(payout).act, payout, chosen)
                     summary.take(payout, act)
             finally:
                 summary.say(len(selected))

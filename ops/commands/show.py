@@ -54,8 +54,11 @@ def show(
     with database(settings) as engine:
         found = find(settings, engine, merchant_order_no, epay_account)
         if refresh:
-            with resolution_service(settings, engine, "EPAY was not queried") as service:
-                answers = [service.refresh(detail.payout)[1] for detail in found]
+            for payout in (detail.payout for detail in found):
+                with resolution_service(
+                    settings, engine, "EPAY was not queried", payout
+                ) as service:
+                    answers.append(service.refresh(payout)[1])
             found = find(settings, engine, merchant_order_no, epay_account)
         in_force = pauses.active(engine)
     for answer in answers:

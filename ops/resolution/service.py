@@ -256,7 +256,8 @@ class ResolutionService:
             return Control.MISSING
         sent_before = asked_at - self.policy.visibility_delay
         accounts = self.policy.accounts or ConfiguredAccounts.one(self.account)
-        known = self.store.newest_ended(accounts.accounts[0], sent_before, [payout.id])
+        home = accounts.find(payout.epay_account, payout.epay_gateway)
+        known = self.store.newest_ended(home, sent_before, [payout.id]) if home else None
         if known is None:
             return Control.MISSING
         shown = self.ask(known.merchant_order_no)

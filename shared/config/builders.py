@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
+from shared.config.accounts import account_settings, default_settings
 from shared.config.settings import Settings, SettingsError
-from shared.domain.accounts import ConfiguredAccounts, gateway_of
+from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts, gateway_of
 from shared.domain.policy import Policy
 from shared.epay.config import EpayConfig
 from shared.storage.encryption import AccountCipher, CipherError
@@ -42,8 +43,8 @@ def build_epay_config(settings: Settings) -> EpayConfig:
         raise SettingsError(str(error)) from error
 
 
-def build_accounts(settings: Settings) -> ConfiguredAccounts:
-    """The account that is configured, at the gateway of EPAY_BASE_URL.
+def build_account(settings: Settings) -> ConfiguredAccount:
+    """The account of these settings, at the gateway of EPAY_BASE_URL.
 
     Raises:
         SettingsError: EPAY_BASE_URL has a port that is no number.
@@ -52,11 +53,43 @@ def build_accounts(settings: Settings) -> ConfiguredAccounts:
         gateway = gateway_of(settings.epay_base_url) or None
     except ValueError as error:
         raise SettingsError("EPAY_BASE_URL has a port that is no number") from error
-    return ConfiguredAccounts.one(settings.epay_account, gateway, settings.epay_former_hosts)
+    return ConfiguredAccount(settings.epay_account, gateway, settings.epay_former_hosts)
 
 
-def build_policy(settings: Settings) -> Policy:
-    """The settings that the lifecycle decides by."""
+def build_accounts(settings: Settings) -> ConfiguredAccounts:
+    """All configured accounts, and the one of a request that names none.
+
+    Raises:
+        SettingsError: EPAY_ACCOUNTS_FILE, or an account, is invalid.
+    """
+    default = default_settings(settings)
+    return ConfiguredAccounts(
+        tuple(map(build_account, account_settings(settings))),
+        None if default is None else build_account(default),
+    )
+
+
+def settings_of(settings: Settings, epay_account: str, epay_gateway: str | None) -> Settings | None:
+    """The settings with which a payout is sent and queried; None: it is not configured here.
+
+    Raises:
+        SettingsError: as for `build_accounts`.
+    """
+    every = {build_account(one): one for one in account_settings(settings)}
+    found = ConfiguredAccounts(tuple(every)).find(epay_account, epay_gateway)
+    return None if found is None else every[found]
+
+
+def build_policy(settings: Settings, accounts: ConfiguredAccounts | None = None) -> Policy:
+    """The settings that the lifecycle decides by.
+
+    Args:
+        settings: of one account, if there are several.
+        accounts: all accounts; None: they are read from `settings`.
+
+    Raises:
+        SettingsError: as for `build_accounts`.
+    """
     return Policy(
         lease=timedelta(seconds=settings.epay_lease_seconds),
         visibility_delay=timedelta(seconds=settings.epay_settle_seconds),
@@ -69,7 +102,7 @@ def build_policy(settings: Settings) -> Policy:
         duplicate_codes=settings.epay_duplicate_codes,
         cap_per_payout=settings.cap_per_payout,
         cap_per_day=settings.cap_per_day,
-        accounts=build_accounts(settings),
+        accounts=accounts or build_accounts(settings),
     )
 
 

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     epay_base_url: str = ""
     """Ends in /capi/openapi (docs/epay-gateway.md section 1)."""
     epay_account: str = ""
+    epay_accounts_file: str | None = None
+    """A TOML file with several accounts; see `shared.config.accounts`."""
     epay_former_hosts: Hosts = ()
     """Hosts (host or host:port) under which the gateway of EPAY_BASE_URL was reached before."""
     epay_api_key: SecretStr = SecretStr("")
@@ -260,13 +262,16 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: one line for each missing setting.
         """
-        missing = [name for name in names if not _is_set(getattr(self, name))]
+        in_file = _OF_AN_ACCOUNT if self.epay_accounts_file else set()
+        missing = [n for n in names if n not in in_file and not _is_set(getattr(self, n))]
         if missing:
             lines = "\n".join(f"  {name.upper()}: {_HINTS[name]}" for name in missing)
             raise SettingsError(f"not set in the environment or .env:\n{lines}")
         return self
 
 
+_OF_AN_ACCOUNT = {"epay_base_url", "epay_account", "epay_api_key"}
+"""What EPAY_ACCOUNTS_FILE names for each account instead."""
 _HINTS = {
     "database_url": "where PostgreSQL is, for example postgresql://payouts:secret@localhost/payouts",
     "redis_url": "where the broker is, for example redis://localhost:6379/0",

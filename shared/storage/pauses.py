@@ -7,7 +7,7 @@ Pauses are lifted, never deleted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, RowMapping, func, select, text
@@ -214,6 +214,10 @@ class RefusalPause:
 
     engine: Engine
     epay_account: str
+
+    def of(self, epay_account: str) -> RefusalPause:
+        """The same for another account."""
+        return replace(self, epay_account=epay_account)
 
     def begin(self, reason: str, now: datetime) -> bool:
         """Stop new sends of the account; False: they are stopped already."""

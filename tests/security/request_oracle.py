@@ -147,7 +147,7 @@ CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "remark": lambda value: value is None or (is_text(value, 255) and value != ""),
     "extend_fields": lambda value: value is None or is_extend(value),
     "epay_account": lambda value: (
-        value in {None, ACCOUNT} if isinstance(value, str | None) else False
+        value is None or (isinstance(value, str) and value.lower() == ACCOUNT)
     ),
     "notify": lambda value: value is None or is_notify(value),
 }

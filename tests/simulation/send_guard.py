@@ -34,6 +34,9 @@ class SimRefusalPause:
         ended, self.in_force = self.in_force, False
         return ended
 
+    def of(self, _account: str) -> SimRefusalPause:
+        return self
+
     def claim_probe(self, now: datetime) -> bool:
         if not self.in_force or (self.probed_at and now - self.probed_at < _PROBE_EVERY):
             return False

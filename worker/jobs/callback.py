@@ -17,7 +17,9 @@ def callback(ctx: Context, message: CallbackMessage) -> str | None:
 
     def decide(payout: PayoutState) -> Transition | None:
         if message.verified:
-            return reports.on_callback(payout, report, now=now, policy=ctx.policy, jitter=jitter)
+            return reports.on_callback(
+                payout, report, now=now, policy=ctx.policy_of(payout), jitter=jitter
+            )
         return reports.on_unverified_callback(payout, now=now, detail=_claims(message))
 
     account = message.epay_account or ctx.account

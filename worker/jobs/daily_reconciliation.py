@@ -11,11 +11,12 @@ from itertools import takewhile
 import structlog
 
 from shared.domain import daily_reconciliation as comparing
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.daily_reconciliation import Comparison
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown
 from shared.domain.payout import PayoutState, Transition
 from shared.storage.daily_reconciliation import DayProgress, ReconciliationStore
-from worker.context import Context, chunked
+from worker.context import AccountAccess, Context, chunked
 from worker.jobs.query import control_of
 
 _BUDGET = timedelta(seconds=8)
@@ -36,23 +37,28 @@ class _Tick:
     ctx: Context
     store: ReconciliationStore
     began: datetime
+    access: AccountAccess
 
 
 def reconcile_day(ctx: Context) -> int:
-    """Reconcile the next payouts of the oldest unfinished day; returns how many.
+    """Reconcile the next payouts of each account's oldest unfinished day; returns how many.
 
     The cursor moves by compare-and-set and a difference is recorded once, so a chunk that runs
     twice, in two ticks or after a crash, changes nothing.
     """
+    return sum(_reconcile_account(ctx, account) for account in ctx.accounts.accounts)
+
+
+def _reconcile_account(ctx: Context, account: ConfiguredAccount) -> int:
     began = ctx.clock()
-    store = ReconciliationStore(ctx.store.engine, ctx.accounts.accounts[0])
+    store = ReconciliationStore(ctx.store.engine, account)
     day = store.open_day(began, ctx.books_after)
     if day is None:
         return 0
     until = began + _BUDGET + ctx.policy.lease
     if not store.claim(began, until):
         return 0
-    tick = _Tick(ctx, store, began)
+    tick = _Tick(ctx, store, began, ctx.access(account))
     progress: DayProgress | None = store.begin(day, began)
     compared, next_at = 0, began
     while progress is not None and progress.finished_at is None:
@@ -99,7 +105,7 @@ def _reconcile_chunk(
     asked_at = ctx.clock()
     answers: dict[int, OrderAnswer] = {}
     max_wait = max(ctx.total_timeout, ctx.policy.lease - _BUDGET)  # at most as long as any task
-    for wave in ctx.query_many(orders, max_wait):
+    for wave in tick.access.query_many(orders, max_wait):
         answers.update(wave)
     if not any(map(comparing.epay_answered, answers.values())):
         if ctx.clock() - progress.started_at < _MAX_OUTAGE:
@@ -108,16 +114,17 @@ def _reconcile_chunk(
     ids = list(takewhile(answers.__contains__, orders))
     if not ids:
         return progress  # the first was not answered in time: the cursor cannot pass it
-    verdicts = _record(ctx, {payout_id: answers[payout_id] for payout_id in ids}, asked_at)
+    verdicts = _record(tick, {payout_id: answers[payout_id] for payout_id in ids}, asked_at)
     counts = Counter(compared.verdict for compared in verdicts.values())
     return tick.store.advance(progress.day, progress.last_id, ids[-1], counts)
 
 
 def _record(
-    ctx: Context, answers: Mapping[int, OrderAnswer], asked_at: datetime
+    tick: _Tick, answers: Mapping[int, OrderAnswer], asked_at: datetime
 ) -> dict[int, Comparison]:
     """Compare the answers with the current rows, and record differences."""
-    control = control_of(ctx, answers, asked_at)
+    ctx = tick.ctx
+    control = control_of(ctx, tick.store.account, answers, asked_at)
     now = ctx.clock()
     found: dict[int, Comparison] = {}
 
@@ -127,7 +134,7 @@ def _record(
             answers[payout.id],
             asked_at=asked_at,
             now=now,
-            policy=ctx.policy,
+            policy=ctx.policy_of(payout),
             jitter=ctx.jitter(),
             control=control,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -9,6 +10,7 @@ import structlog
 
 from shared.domain import reports, scheduling
 from shared.domain.absence_proof import Control, describe_refusal, judge_control
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Transition
 from worker.context import Context
@@ -23,7 +25,8 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
     database connection is held meanwhile (law 9). Without any payout it only asks the control.
     """
     if not payout_ids:
-        check_control(ctx, ctx.clock(), ())
+        for account in ctx.accounts.accounts:
+            check_control(ctx, account, ctx.clock(), ())
         return 0
     polled = [
         claimed
@@ -37,12 +40,17 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
         if accounts and accounts.missing(claimed.epay_account, claimed.epay_gateway)
     ]
     _hold_elsewhere(ctx, elsewhere)
-    orders = {one.id: one.merchant_order_no for one in polled if one.id not in elsewhere}
-    asked_at = ctx.clock()
-    answered = 0
-    for wave in ctx.query_many(orders, ctx.policy.lease) if orders else ():
-        record(ctx, dict(wave), asked_at, orders)
-        answered += len(wave)
+    homes: defaultdict[ConfiguredAccount, dict[int, str]] = defaultdict(dict)
+    for one in polled:
+        if one.id not in elsewhere:
+            home = ctx.accounts.find(one.epay_account, one.epay_gateway)
+            homes[home or ctx.accounts.accounts[0]][one.id] = one.merchant_order_no
+    answered, ends_at = 0, ctx.clock() + ctx.policy.lease
+    for account, orders in homes.items():
+        asked_at = ctx.clock()
+        for wave in ctx.access(account).query_many(orders, ends_at - asked_at):
+            record(ctx, account, dict(wave), asked_at, orders)
+            answered += len(wave)
     return answered
 
 
@@ -59,12 +67,13 @@ def _hold_elsewhere(ctx: Context, payout_ids: Sequence[int]) -> None:
 
 def record(
     ctx: Context,
+    account: ConfiguredAccount,
     answers: dict[int, OrderAnswer],
     asked_at: datetime,
     orders: Mapping[int, str],
 ) -> list[PayoutState]:
     """Record EPAY's answers, by payout id, to queries of `orders` that began at `asked_at`."""
-    control = control_of(ctx, answers, asked_at)
+    control = control_of(ctx, account, answers, asked_at)
     now = ctx.clock()
 
     def decide(payout: PayoutState) -> Transition | None:
@@ -75,7 +84,7 @@ def record(
             answers[payout.id],
             asked_at=asked_at,
             now=now,
-            policy=ctx.policy,
+            policy=ctx.policy_of(payout),
             jitter=ctx.jitter(),
             control=control,
         )
@@ -83,31 +92,40 @@ def record(
     return ctx.store.update_many(list(answers), decide)
 
 
-def control_of(ctx: Context, answers: Mapping[int, OrderAnswer], asked_at: datetime) -> Control:
+def control_of(
+    ctx: Context,
+    account: ConfiguredAccount,
+    answers: Mapping[int, OrderAnswer],
+    asked_at: datetime,
+) -> Control:
     """The control of a wave of answers (law 12); it costs a query only if EPAY refused one."""
     refused = [one for one, answer in answers.items() if isinstance(answer, Refused)]
-    return check_control(ctx, asked_at, refused) if refused else Control.MISSING
+    return check_control(ctx, account, asked_at, refused) if refused else Control.MISSING
 
 
-def check_control(ctx: Context, asked_at: datetime, without: Collection[int]) -> Control:
+def check_control(
+    ctx: Context, account: ConfiguredAccount, asked_at: datetime, without: Collection[int]
+) -> Control:
     """Ask EPAY for an order that it must know, after the wave that began at `asked_at` (law 12).
 
     If EPAY refuses that one too, new sends pause until it shows it.
 
     Args:
+        account: of the wave.
         without: the payouts of the wave that EPAY refused, which do not serve.
     """
     sent_before = asked_at - ctx.policy.visibility_delay
-    known = ctx.store.newest_ended(ctx.accounts.accounts[0], sent_before, list(without))
+    known = ctx.store.newest_ended(account, sent_before, list(without))
     if known is None:
         return Control.MISSING
     left = max(timedelta(0), asked_at + ctx.policy.lease - ctx.clock())
-    waves = ctx.query_many({known.id: known.merchant_order_no}, left)
+    waves = ctx.access(account).query_many({known.id: known.merchant_order_no}, left)
     answer = next((answer for wave in waves for _, answer in wave), None)
     control = judge_control(known, answer)
+    pause = ctx.refusal_pause.of(account.account)
     if control is Control.REFUSED and isinstance(answer, Report | Refused):
-        if ctx.refusal_pause.begin(describe_refusal(known, answer), ctx.clock()):
-            log.warning("sending_paused", reason="refused_by_epay", account=ctx.account)
-    elif control is Control.PASSED and ctx.refusal_pause.end(ctx.clock()):
-        log.info("sending_resumed", account=ctx.account)
+        if pause.begin(describe_refusal(known, answer), ctx.clock()):
+            log.warning("sending_paused", reason="refused_by_epay", account=account.account)
+    elif control is Control.PASSED and pause.end(ctx.clock()):
+        log.info("sending_resumed", account=account.account)
     return control

@@ -59,7 +59,7 @@ def request(
 
 def _permit(ctx: Context, wanted: PayoutState) -> Permit | None:
     """The permit to send the payout at once; None if a cap or the send guard may hold it back."""
-    if not ctx.policy.within_caps(wanted):
+    if not ctx.policy_of(wanted).within_caps(wanted):
         return None
     checked = ctx.send_guard.check(wanted, max_wait=_NO_WAIT)
     return None if isinstance(checked, Defer | Reject) else checked
@@ -73,7 +73,7 @@ def _accept(ctx: Context, wanted: PayoutState, claim_id: str, permit: Permit | N
     now = ctx.clock()
     if permit is None:
         return lifecycle.accept_queued(wanted, now=now, due_at=now + ctx.policy.lease)
-    return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy)
+    return lifecycle.accept(wanted, claim_id=claim_id, now=now, policy=ctx.policy_of(wanted))
 
 
 def _refuse(

@@ -60,7 +60,12 @@ def submit_claimed(ctx: Context, payout: PayoutState, permit: Permit) -> PayoutS
         if isinstance(outcome, Doubt):
             return lifecycle.on_doubt(fresh, outcome, claim_id=claim_id, now=now)
         return lifecycle.on_create_answer(
-            fresh, outcome, claim_id=claim_id, now=now, policy=ctx.policy, jitter=jitter
+            fresh,
+            outcome,
+            claim_id=claim_id,
+            now=now,
+            policy=ctx.policy_of(fresh),
+            jitter=jitter,
         )
 
     def record() -> PayoutState | None:
@@ -105,10 +110,10 @@ def _claim(ctx: Context, payout: PayoutState, claim_id: str) -> PayoutState:
         if fresh.due_at != payout.due_at:
             return None
         return lifecycle.claim_for_submission(
-            fresh, claim_id=claim_id, now=now, policy=ctx.policy, sent_today=sent_today
+            fresh, claim_id=claim_id, now=now, policy=ctx.policy_of(fresh), sent_today=sent_today
         )
 
-    if payout.currency in ctx.policy.cap_per_day:
+    if payout.currency in ctx.policy_of(payout).cap_per_day:
         found = ctx.store.update_within_cap(payout, now - _CAP_WINDOW, decide)
     else:
         found = ctx.store.update(payout.id, decide)
@@ -130,7 +135,7 @@ def _create(ctx: Context, payout: PayoutState, permit: Permit) -> OrderAnswer:
     lease_ends = payout.due_at
     if lease_ends is None or ctx.clock() + ctx.total_timeout >= lease_ends:
         return NeverSent("the lease was nearly over before anything was sent")
-    answer = ctx.gateway.create(
+    answer = ctx.access_of(payout).gateway.create(
         CreateOrder(
             merchant_order_no=payout.merchant_order_no,
             amount=decimal_text(payout.amount),

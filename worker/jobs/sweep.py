@@ -40,6 +40,6 @@ def sweep(ctx: Context) -> dict[str, int]:
         ctx.publish(TASK_SUBMIT, {"payout_id": payout_id, "lease": lease})
     for batch in chunked(polled, ctx.query_batch):
         ctx.publish(TASK_QUERY, {"payout_ids": batch, "lease": lease})
-    if ctx.refusal_pause.claim_probe(now):
+    if any(ctx.refusal_pause.of(one.account).claim_probe(now) for one in ctx.accounts.accounts):
         ctx.publish(TASK_QUERY, {"payout_ids": [], "lease": lease})
     return dict(Counter(lapsed=len(expired), submit=len(queued), query=len(polled)))

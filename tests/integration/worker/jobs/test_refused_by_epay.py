@@ -165,7 +165,9 @@ def test_sending_pauses_and_goes_on_by_itself(world: World, clock: Clock, keys: 
     [standing] = pauses.active(world.engine)
     assert (standing.scope, standing.code) == (Scope(ACCOUNT), REFUSED_BY_EPAY)
     assert "control-0, an order that it must know" in standing.reason
-    assert check_control(world.context, clock.now, ()) is Control.REFUSED
+    assert (
+        check_control(world.context, ConfiguredAccount(ACCOUNT), clock.now, ()) is Control.REFUSED
+    )
     assert len(pauses.active(world.engine)) == 1
     keys.use("TESTKEY123")
     sweep(world.context)
@@ -185,10 +187,10 @@ def test_a_person_s_pause_and_the_automatic_one_stand_side_by_side(
     put_control(world)
     pauses.pause(world.engine, Scope(ACCOUNT), "Ann", "year's end", clock.now)
     keys.use("a wrong key")
-    check_control(world.context, clock.now, ())
+    check_control(world.context, ConfiguredAccount(ACCOUNT), clock.now, ())
     assert len(pauses.active(world.engine)) == 2
     keys.use("TESTKEY123")
-    assert check_control(world.context, clock.now, ()) is Control.PASSED
+    assert check_control(world.context, ConfiguredAccount(ACCOUNT), clock.now, ()) is Control.PASSED
     assert [one.set_by for one in pauses.active(world.engine)] == ["Ann"]
 
 

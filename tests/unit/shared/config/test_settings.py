@@ -30,6 +30,7 @@ CASES: list[tuple[str, object, str, object]] = [
     ("EPAY_ACCOUNT", "", "shop@example.com", "shop@example.com"),
     ("EPAY_API_KEY", SecretStr(""), API_KEY, SecretStr(API_KEY)),
     ("EPAY_API_KEY_PREVIOUS", None, API_KEY, SecretStr(API_KEY)),
+    ("EPAY_ACCOUNTS_FILE", None, "/etc/a.toml", "/etc/a.toml"),
     ("EPAY_FORMER_HOSTS", (), "Old.example, b:8443", ("old.example", "b:8443")),
     ("EPAY_NOTIFY_URL", None, "https://us/epay/callback", "https://us/epay/callback"),
     ("EPAY_SUCCESS_URL_METHOD", None, "GET", "GET"),

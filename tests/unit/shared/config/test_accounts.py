@@ -1,0 +1,115 @@
+"""EPAY_ACCOUNTS_FILE: several accounts, and its errors in words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from shared.config.accounts import account_settings, default_settings, one_settings
+from shared.config.builders import build_accounts, build_policy, settings_of
+from shared.config.settings import Settings, SettingsError
+from tests.support.factories import API_KEY, make_settings
+
+TWO = """
+[[account]]
+account = "shop@example.com"
+base_url = "https://api.example/capi/openapi"
+api_key = "first"
+not_found_codes = ["2001"]
+
+[[account]]
+account = "Second@example.com"
+base_url = "https://api.example/capi/openapi"
+api_key_file = "{key}"
+former_hosts = ["old.example"]
+cap_per_payout = {{USD = "1000"}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "accounts.toml"
+
+
+def settings_with(file: Path, text: str, **changes: object) -> Settings:
+    key = file.parent / "key"
+    key.write_text("second\n")
+    file.write_text(text.format(key=key))
+    return make_settings(epay_accounts_file=str(file), **changes)
+
+
+def test_without_the_file_there_is_the_one_account() -> None:
+    settings = make_settings()
+    assert account_settings(settings) == (settings,)
+    assert default_settings(settings) is one_settings(settings) is settings
+
+
+def test_each_account_has_settings_of_its_own(file: Path) -> None:
+    """What it leaves out is the environment's; its key never is."""
+    settings = settings_with(file, TWO, epay_account="", epay_read_timeout=7)
+    first, second = account_settings(settings)
+    assert first.epay_api_key.get_secret_value() == "first"
+    assert second.epay_api_key.get_secret_value() == "second"
+    assert (first.epay_read_timeout, second.epay_read_timeout) == (7, 7)
+    accounts = build_accounts(settings)
+    assert accounts.default is None
+    assert [one.gateway for one in accounts.accounts] == ["api.example", "api.example"]
+    assert build_policy(first, accounts).not_found_codes == {"2001"}
+    assert build_policy(second, accounts).cap_per_payout == {"USD": Decimal(1000)}
+    assert settings_of(settings, "SECOND@example.com", "old.example") == second
+    assert settings_of(settings, "third@example.com", "api.example") is None
+    with pytest.raises(SettingsError, match="name one of them in EPAY_ACCOUNT"):
+        one_settings(settings)
+
+
+def test_the_account_of_the_environment_is_the_default(file: Path) -> None:
+    settings = settings_with(file, TWO, epay_account="SECOND@example.com")
+    assert one_settings(settings).epay_account == "Second@example.com"
+    default = build_accounts(settings).default
+    assert default is not None
+    assert default.account == "Second@example.com"
+
+
+def test_a_program_that_needs_an_account_has_it_by_the_file(file: Path) -> None:
+    bare = Settings(epay_accounts_file=str(file))
+    assert bare.need("epay_account", "epay_api_key", "epay_base_url") is bare
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "must hold tables"),
+        ("account = 1", "must hold tables"),
+        ("[[account]", "is not TOML"),
+        ('[[account]]\naccount = "a@x.com"\nbase_url = "https://x"', "account 1: api_key or"),
+        ('[[account]]\nbase_url = "https://x"\napi_key = "k"\naccount = ""', "account is missing"),
+        ("[[account]]\napikey = 'k'", "account 1: unknown apikey"),
+        ("[[account]]\nfee = 1\napi_key_file = '/none'", "unknown fee"),
+        ("[[account]]\napi_key_file = '/no/such/file'", "api_key_file cannot be read"),
+        ("[[account]]\napi_key = 'k'\nsign_nested = 'x'", "account 1: sign_nested"),
+        (TWO.replace("Second", "SHOP"), "twice"),
+        ("[[account]]\napi_key = 'k'\nbase_url = 'https://x:y'", "no number"),
+    ],
+)
+def test_an_error_is_said_in_words(file: Path, text: str, words: str) -> None:
+    settings = settings_with(file, text)
+    with pytest.raises(SettingsError, match=words) as caught:
+        account_settings(settings)
+    assert API_KEY not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(file: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        account_settings(make_settings(epay_accounts_file=str(file)))
+
+
+def test_what_cannot_work_is_refused(file: Path) -> None:
+    with pytest.raises(SettingsError, match="is not in EPAY_ACCOUNTS_FILE"):
+        default_settings(settings_with(file, TWO, epay_account="third@example.com"))
+    with pytest.raises(SettingsError, match="EPAY_CHECK_LIMITS"):
+        account_settings(settings_with(file, TWO, epay_check_limits="on"))
+    both = settings_with(file, TWO, epay_api_key_previous=SecretStr("old"))
+    assert [one.epay_api_key_previous for one in account_settings(both)] == [None, None]
