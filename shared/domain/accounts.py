@@ -1,7 +1,7 @@
 """The account and gateway of a payout, and whether they are configured here (law 10). Pure.
 
 An account that is not configured here is never sent to, asked about or judged: see
-`shared.domain.scheduling.hold_if_not_configured`.
+`shared.domain.holds.hold_if_not_configured`.
 """
 
 from __future__ import annotations

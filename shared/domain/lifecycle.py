@@ -7,6 +7,7 @@ the statuses in docs/lifecycle.md. The rest of the lifecycle is in the modules b
 
 - `reports`: what EPAY says about an order (create reports, query answers, callbacks, absence);
 - `scheduling`: when EPAY is queried next, and when an unsent payout is sent again;
+- `holds`: what keeps a queued payout from being sent;
 - `policy`: the settings that decide;
 - `transitions`: the statuses, the allowed moves and `make_transition`;
 - `review`: why a person must look at a payout;
@@ -16,25 +17,20 @@ the statuses in docs/lifecycle.md. The rest of the lifecycle is in the modules b
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
-from shared.domain import backoff, review
+from shared.domain import holds, review
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
-from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.domain.reports import record_report
 from shared.domain.scheduling import (
-    hold_if_not_configured,
     mark_unknown,
-    postpone_to_tomorrow,
     requeue_unsent,
 )
 from shared.domain.transitions import finish, make_transition, transition
 from shared.domain.witness import Doubt
-
-_UNREADABLE_DELAY = timedelta(minutes=10)
-"""Until an account number that could not be decrypted is tried again."""
 
 
 def accept(payout: PayoutState, *, claim_id: str, now: datetime, policy: Policy) -> Transition:
@@ -72,12 +68,7 @@ def claim_for_submission(
     """
     if payout.status is not Status.QUEUED:
         return None
-    held = (
-        hold_if_not_configured(payout, now=now, policy=policy)
-        or _hold_if_not_sendable(payout, now, policy)
-        or _hold_if_unreadable(payout, now)
-        or _hold_if_above_cap(payout, now, policy, sent_today)
-    )
+    held = holds.find_hold(payout, now=now, policy=policy, sent_today=sent_today)
     if held is not None:
         return held
     claimed = _claim(payout, claim_id, now, policy)
@@ -202,53 +193,6 @@ def _with_gateway(payout: PayoutState, policy: Policy) -> PayoutState:
         return payout
     found = policy.accounts.find(payout.epay_account, None)
     return payout if found is None else replace(payout, epay_gateway=found.gateway)
-
-
-def _hold_if_not_sendable(payout: PayoutState, now: datetime, policy: Policy) -> Transition | None:
-    """Hold a payout past the resend horizon (law 3), or in review for a reason of money."""
-    if review.is_sticky(payout) or review.awaits_release(payout):
-        return Transition(payout, postpone_to_tomorrow(payout, now))
-    if payout.first_sent_at is None or now - payout.first_sent_at <= policy.resend_horizon:
-        return None
-    reason = f"first sent {payout.first_sent_at:%F %T} UTC, too long ago to send again"
-    return _hold(payout, review.RESEND_HORIZON, reason, now)
-
-
-def _hold_if_unreadable(payout: PayoutState, now: datetime) -> Transition | None:
-    """Law 15: hold a payout whose account number cannot be decrypted, until the key is back."""
-    if not isinstance(payout.account_no, UnreadableAccount):
-        return None
-    reason = "no key of ACCOUNT_ENCRYPTION_KEYS decrypts its account number"
-    return _hold(payout, review.UNREADABLE, reason, now, delay=_UNREADABLE_DELAY)
-
-
-def _hold_if_above_cap(
-    payout: PayoutState, now: datetime, policy: Policy, sent_today: Decimal
-) -> Transition | None:
-    """Hold a payout above our own caps, unless it was sent before or a person released it."""
-    if payout.first_sent_at is not None or payout.released_at is not None:
-        return None
-    single = policy.cap_per_payout.get(payout.currency)
-    if single is not None and payout.amount > single:
-        reason = f"the cap for one payout is {single} {payout.currency}"
-        return _hold(payout, review.ABOVE_CAP, reason, now)
-    daily = policy.cap_per_day.get(payout.currency)
-    if daily is not None and sent_today + payout.amount > daily:
-        reason = f"{sent_today} of {daily} {payout.currency} were sent in the last 24 hours"
-        return _hold(payout, review.ABOVE_DAY_CAP, reason, now)
-    return None
-
-
-def _hold(
-    payout: PayoutState, code: str, reason: str, now: datetime, delay: timedelta = backoff.DAILY
-) -> Transition:
-    postponed = replace(payout, due_at=now + delay)
-    held = review.flag(postponed, code, reason, now)
-    if review.same_reason(held, payout):
-        return Transition(payout, postponed)
-    return make_transition(
-        payout, held, kind="held", actor="worker", now=now, detail={"reason": reason}
-    )
 
 
 def _apply_refusal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from shared.domain import absence_proof, backoff, review
 from shared.domain.payout import PayoutState, Status, Transition
@@ -90,28 +90,3 @@ def requeue_unsent(
     if now - payout.created_at >= policy.review_after:
         return review.flag(queued, review.UNSENT, "EPAY could not be reached", now)
     return queued
-
-
-def postpone_to_tomorrow(payout: PayoutState, now: datetime) -> PayoutState:
-    """Set `due_at` a day ahead: a person must act before the payout is sent."""
-    return replace(payout, due_at=now + backoff.DAILY)
-
-
-def hold_if_not_configured(
-    payout: PayoutState, *, now: datetime, policy: Policy
-) -> Transition | None:
-    """Hold an open payout whose account or gateway is not configured here, in review (law 10).
-
-    It is looked at again after the last step of `submit_backoff`, and clears its own flag then.
-    None: it is configured, or is final, or a worker has it.
-    """
-    reason = policy.missing_account(payout)
-    if reason is None or not (is_polled(payout) or payout.status is Status.QUEUED):
-        return None
-    waiting = replace(payout, due_at=now + timedelta(seconds=policy.submit_backoff[-1]))
-    held = review.flag(waiting, review.ACCOUNT_NOT_CONFIGURED, reason, now)
-    if review.same_reason(held, payout):
-        return Transition(payout, waiting)
-    return make_transition(
-        payout, held, kind="held", actor="worker", now=now, detail={"reason": reason}
-    )

@@ -1,19 +1,88 @@
-"""Why an unknown payout is still unknown when its visibility delay is over. Pure."""
+"""What a query does that no report answers: absence, refusal, silence (laws 3 and 12). Pure."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from shared.domain import review
+from shared.domain import absence_proof, review
 from shared.domain.absence_proof import Control
 from shared.domain.gateway import Failure, Refused
-from shared.domain.payout import PayoutState, Status
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
+from shared.domain.scheduling import plan_absence_query, schedule_next_query
+from shared.domain.transitions import finish, make_transition, transition
 
 _OF_CONTROL = {
     Control.REFUSED: ", and it refuses an order that it must know too",
     Control.UNANSWERED: ", and no answer about an order that it must know",
 }
+
+
+def on_query_refused(
+    payout: PayoutState,
+    refused: Refused,
+    control: Control,
+    asked_at: datetime,
+    now: datetime,
+    policy: Policy,
+    jitter: float,
+) -> Transition:
+    """EPAY refused the query: only a "no such order" with a control counts (laws 3 and 12)."""
+    configured = review.clear_code(payout, review.ACCOUNT_NOT_CONFIGURED)
+    after = schedule_next_query(configured, now, policy, jitter)
+    is_absence = refused.code in policy.not_found_codes
+    kind = "no_such_order" if is_absence else "query_refused"
+    if control is Control.REFUSED and not policy.is_duplicate(after.refusal):
+        # the create may have been refused for what is wrong with us: it is no ground to reject
+        after = replace(after, refusal=None)
+    if is_absence and control is Control.PASSED:
+        after = _apply_absence(after, str(refused), asked_at, now, policy)
+    else:
+        after = flag_unresolved(
+            after, refused, control=control, asked_at=asked_at, now=now, policy=policy
+        )
+    detail = {
+        "code": refused.code,
+        "message": refused.message,
+        "asked_at": asked_at.isoformat(),
+        "control": control.value,
+    }
+    return make_transition(payout, after, kind=kind, actor="query", now=now, detail=detail)
+
+
+def _apply_absence(
+    payout: PayoutState, message: str, asked_at: datetime, now: datetime, policy: Policy
+) -> PayoutState:
+    """Law 3: count a "no such order"; once absence is proven, reject or queue the payout again."""
+    if payout.status is not Status.UNKNOWN:
+        return review.flag(payout, review.VANISHED, message, now)
+    if review.code_of(payout.review_reason or "") in review.ABOUT_QUERIES:
+        payout = review.clear_review(payout)  # EPAY answers again, and its answer counts
+    last_sent_at = payout.last_sent_at
+    if last_sent_at is None:
+        return payout
+    absences = absence_proof.record_absence(
+        payout.absences,
+        asked_at,
+        last_sent_at=last_sent_at,
+        visibility_delay=policy.visibility_delay,
+    )
+    after = plan_absence_query(replace(payout, absences=absences), now, policy)
+    is_proven = absence_proof.absence_is_proven(
+        absences, asked_at, last_sent_at=last_sent_at, visibility_delay=policy.visibility_delay
+    )
+    if is_proven and policy.is_duplicate(after.refusal):
+        reason = f"{after.refusal}, and the query: {message}"
+        after = review.flag(after, review.CREATE_REFUSED, reason, now)
+        is_proven = False  # EPAY said that it has the order: a person decides
+    if not is_proven or review.is_sticky(after):
+        return after  # sticky: EPAY reported another order under this number, a person decides
+    if after.refusal is not None:
+        return finish(after, Status.REJECTED, now)
+    if now - (payout.first_sent_at or last_sent_at) > policy.resend_horizon:
+        return review.flag(after, review.RESEND_HORIZON, message, now)
+    return replace(review.clear_if_resolved(transition(after, Status.QUEUED)), due_at=now)
 
 
 def flag_unresolved(

@@ -12,6 +12,7 @@ from unittest import mock
 from ops.resolution import actions
 from shared.domain import (
     absence_proof,
+    holds,
     lifecycle,
     notifications,
     reports,
@@ -289,7 +290,7 @@ def _a_person_does_not_listen() -> contextlib.AbstractContextManager[Any]:
 def _what_cannot_be_decrypted_is_sent() -> contextlib.AbstractContextManager[Any]:
     """Law 15: an account number that no key opens is taken for a number."""
     stack = contextlib.ExitStack()
-    stack.enter_context(mock.patch.object(lifecycle, "_hold_if_unreadable", lambda *_: None))
+    stack.enter_context(mock.patch.object(holds, "_hold_if_unreadable", lambda *_: None))
     stack.enter_context(mock.patch.object(submission, "UnreadableAccount", bytes))
     return stack
 

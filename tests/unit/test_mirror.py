@@ -19,6 +19,7 @@ PURE_ROOMS = ("shared/domain", "shared/epay", "shared/config", "ops/batch", "ops
 """Each module in these needs no server, and so has a unit test."""
 TESTED_ELSEWHERE = {
     "shared/domain/gateway.py": "values without behaviour",
+    "shared/domain/holds.py": "shared/domain/test_lifecycle_caps_and_limits.py",
     "shared/domain/notifications.py": "shared/domain/test_lifecycle_law_8.py",
     "shared/domain/payout.py": "shared/domain/test_lifecycle_law_7.py",
     "shared/domain/policy.py": "values without behaviour",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from shared.domain import reports, scheduling
+from shared.domain import holds, reports, scheduling
 from shared.domain.absence_proof import Control, describe_refusal, judge_control
 from shared.domain.accounts import ConfiguredAccount
 from shared.domain.gateway import OrderAnswer, Refused, Report
@@ -59,7 +59,7 @@ def _hold_elsewhere(ctx: Context, payout_ids: Sequence[int]) -> None:
     now = ctx.clock()
 
     def decide(payout: PayoutState) -> Transition | None:
-        return scheduling.hold_if_not_configured(payout, now=now, policy=ctx.policy)
+        return holds.hold_if_not_configured(payout, now=now, policy=ctx.policy)
 
     if payout_ids:
         ctx.store.update_many(payout_ids, decide)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import structlog
 
-from shared.domain import lifecycle, scheduling
+from shared.domain import holds, lifecycle
 from shared.domain.gateway import CreateOrder, NeverSent, OrderAnswer
 from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
 from shared.domain.witness import Doubt
@@ -85,7 +85,7 @@ def _hold_if_not_configured(ctx: Context, payout: PayoutState) -> PayoutState:
     def decide(fresh: PayoutState) -> Transition | None:
         if fresh.due_at != payout.due_at:
             return None
-        return scheduling.hold_if_not_configured(fresh, now=now, policy=ctx.policy)
+        return holds.hold_if_not_configured(fresh, now=now, policy=ctx.policy)
 
     return ctx.store.update(payout.id, decide) or payout
 

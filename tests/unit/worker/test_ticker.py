@@ -78,7 +78,8 @@ def test_the_wall_clock_has_no_say(
     monkeypatch.setattr(time, "time", lambda: wall() + hours * 3600)
     clock[0] += 1
     scheduler.tick()
-    assert scheduler.published == ["often", "seldom", "often"]
+    assert sorted(scheduler.published[:2]) == ["often", "seldom"]  # a set gives Celery their order
+    assert scheduler.published[2:] == ["often"]
 
 
 def test_without_entries_it_looks_again_later(

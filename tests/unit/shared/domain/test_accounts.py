@@ -19,8 +19,8 @@ from shared.domain.accounts import (
 )
 from shared.domain.daily_reconciliation import Verdict
 from shared.domain.gateway import OrderAnswer
+from shared.domain.holds import hold_if_not_configured
 from shared.domain.payout import PayoutState, Status
-from shared.domain.scheduling import hold_if_not_configured
 from tests.support.factories import (
     ABSENT,
     DEFINITE,
