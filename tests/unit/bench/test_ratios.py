@@ -38,7 +38,7 @@ def test_floor_and_ours_send_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         )
     )
 
-    def post(path: str, body: bytes) -> OutcomeUnknown:
+    def post(path: str, body: bytes, **_: object) -> OutcomeUnknown:
         sent.append(body)
         return OutcomeUnknown(path)
 
