@@ -11,7 +11,7 @@ def fault_of_redis_url(url: str) -> str | None:
     """Why neither Celery nor our own clients can use the address of a Redis, or None."""
     if url.startswith("sentinel://"):
         return "sentinel:// is not supported: name the master itself, redis://host:6379/0"
-    if url.startswith(("redis+cluster://", "rediss+cluster://")) or "," in url:
+    if url.startswith(("redis+cluster://", "rediss+cluster://")) or _names_several_hosts(url):
         return (
             "names a cluster. Celery's Redis transport cannot use one; name a single Redis that is"
             " the broker's own."
@@ -35,7 +35,7 @@ def fault_of_postgresql_url(url: str) -> str | None:
     """Why the address of a PostgreSQL cannot be used, or None."""
     if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
         return "must begin with postgresql://"
-    if "," in url.partition("://")[2].rpartition("@")[2].partition("/")[0]:
+    if _names_several_hosts(url):
         return "names several hosts: name one"
     if (parts := _split(url)) is None:
         return _NO_PORT
@@ -59,6 +59,11 @@ def fault_of_http_url(url: str) -> str | None:
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         return "must be an http or https URL with a host"
     return None
+
+
+def _names_several_hosts(url: str) -> bool:
+    """A password may have a comma."""
+    return "," in url.partition("://")[2].rpartition("@")[2].partition("/")[0]
 
 
 def _split(url: str) -> SplitResult | None:
