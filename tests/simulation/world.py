@@ -117,6 +117,7 @@ class World:
             cap_per_day=(_NO_CAP, {"USD": Decimal(25)})[self.choices.pick((5, 1))],
         )
         self.people = self.choices.pick((1, 1)) == 1
+        self.moves = not self.people and codes == 0
         self.second_person = self.choices.pick((1, 1)) == 1
         gate_shuts = self.choices.pick((1, 1)) == 1
         self.database_faults = self.choices.pick((2, 1)) == 1
@@ -144,7 +145,6 @@ class World:
             clock=lambda: self.now,
             jitter=lambda: 0.0,
         )
-        self.moves = self.choices.pick((4, 1)) == 1
         self.accounts = HOME
         self.away = {home: AwayGateway(home.accounts[0].account, self.pause) for home in AWAY}
         self._configure(HOME)
