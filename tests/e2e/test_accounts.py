@@ -187,3 +187,40 @@ def test_the_spelling_of_the_account_is_mended(running: Service, tmp_path: Path)
     for order in (*orders, *OLD):
         running.wait_for_status(order, "succeeded")
         assert running.ledger_of(order)["payments"] == 1
+
+
+def test_two_accounts_side_by_side(
+    running: Service, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    """EPAY_ACCOUNTS_FILE: a payout goes to the account that its request names, and no other."""
+    second = start_gateway(account="second@epay.com", api_key="SECONDKEY", callback_scale=0.02)
+    file = tmp_path / "accounts.toml"
+    file.write_text(f"""
+[[account]]
+account = "{ACCOUNT}"
+api_key = "{API_KEY}"
+
+[[account]]
+account = "second@epay.com"
+base_url = "{second.base_url}"
+api_key = "SECONDKEY"
+""")
+    kept = {name: value for name, value in running.environment.items() if "API_KEY" not in name}
+    running.environment = kept | {"EPAY_ACCOUNTS_FILE": str(file)}
+    running.start_webhook()
+    running.start_worker()
+    running.ask("both", epay_account=ACCOUNT)
+    running.ask("second", epay_account="Second@epay.com", remark="sandbox:pending=600")
+    running.ask("second-queried", epay_account="second@epay.com", remark=LOST)
+    running.wait_for_status("second", "pending_withdrawal")
+    second.report("second", "7")
+    for order in ("both", "second", "second-queried", *OLD):
+        running.wait_for_status(order, "succeeded")
+    kinds = [event.kind for event in running.events("second")]
+    assert "callback_report" in kinds, "verified by the key of the account that it names"
+    assert heard_of(second) == {"second", "second-queried"}
+    assert heard_of(running.gateway) == {"both", "done", *OLD}
+    code, printed = command(running, "doctor")
+    assert "gateway of second@epay.com: answers" in printed, (code, printed)
+    printed = command(running, "show", "second-queried", "--refresh")[1]
+    assert "status 7 (succeeded)" in printed

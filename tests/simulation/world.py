@@ -179,7 +179,7 @@ class World:
             clock=lambda: self.now,
             jitter=lambda: 0.0,
         )
-        self.moves = not self.goes_back and self.choices.pick((4, 1)) == 1
+        self.moves = not self.people and not self.goes_back and codes == 0
         self.accounts = HOME
         self.away = {home: AwayGateway(home.accounts[0].account, self.pause) for home in AWAY}
         self._configure(HOME)
