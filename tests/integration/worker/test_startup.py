@@ -241,6 +241,17 @@ def test_passed_checks_log_the_servers_and_versions(
     assert passed["postgresql"]
 
 
+def test_another_deployments_redis_ends_the_worker(broker: LocalRedis, database_url: str) -> None:
+    """F2: the first worker owns it; one of another account does not start."""
+    with redis.Redis.from_url(broker.url) as client:
+        client.flushdb()
+        given = {"redis_url": broker.url, "database_url": database_url}
+        startup.run_startup_checks(settings(**given, epay_account="shop@example.com"))
+        with pytest.raises(SystemExit, match="belongs to another deployment"):
+            startup.run_startup_checks(settings(**given, epay_account="staging@example.com"))
+        client.flushdb()
+
+
 def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not answer is waited for, and that is told once for each."""
     away = iter([redis.ConnectionError(), redis.TimeoutError(), redis.ConnectionError()])
