@@ -145,7 +145,11 @@ class World:
         gate_shuts = self.choices.pick((1, 1)) == 1
         self.goes_back = not self.people and self.choices.pick((1, 1)) == 1
         self.deployment = SimDeployment(
-            self.store, lambda: self.now, self.pause, self.policy, self.gateway.query
+            self.store,
+            lambda: self.now,
+            self.pause if self.goes_back else lambda _: None,
+            self.policy,
+            self.gateway.query,
         )
         self.database_faults = self.choices.pick((2, 1)) == 1
         self.refusal_pause = SimRefusalPause(self.gateway.played)

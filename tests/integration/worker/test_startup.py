@@ -264,6 +264,21 @@ def test_a_worker_records_the_policy_that_it_runs(
     assert API_KEY not in str(row)
 
 
+def test_another_deployments_redis_ends_the_worker(
+    broker: LocalRedis, database_url: str, empty_database_url: str
+) -> None:
+    """F2: the first worker owns it; one of another account and database does not start."""
+    migrate.upgrade(empty_database_url)
+    with redis.Redis.from_url(broker.url) as client:
+        client.flushdb()
+        here = {"redis_url": broker.url, "database_url": database_url}
+        startup.run_startup_checks(settings(**here, epay_account="shop@example.com"))
+        there = here | {"database_url": empty_database_url}
+        with pytest.raises(SystemExit, match="belongs to another deployment"):
+            startup.run_startup_checks(settings(**there, epay_account="staging@example.com"))
+        client.flushdb()
+
+
 def test_worker_waits_for_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not answer is waited for, and that is told once for each."""
     away = iter([redis.ConnectionError(), redis.TimeoutError(), redis.ConnectionError()])

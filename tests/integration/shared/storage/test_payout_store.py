@@ -105,6 +105,17 @@ def test_a_step_is_taken_only_from_what_it_was_made_of(store: PayoutStore) -> No
     assert store.find("shop@epay.com", "o-1") == first.after
 
 
+def test_a_step_is_not_taken_by_another_payout_of_the_same_id(store: PayoutStore) -> None:
+    """Law 11: after a restore an id may be given again; the journal tells the two apart."""
+    payout = accepted(store)
+    stale = replace(payout, journal_hash="0" * 64)
+    step = succeeded(stale)
+    assert step.before is not None
+    assert step.before.sequence == payout.sequence
+    assert store.apply(step) is None
+    assert store.find(payout.epay_account, payout.merchant_order_no) == payout
+
+
 def test_row_event_and_message_come_together(store: PayoutStore) -> None:
     """Law 7 and 8: one commit holds the end, its event and its message."""
     payout = accepted(store)
