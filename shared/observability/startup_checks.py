@@ -42,6 +42,13 @@ def check_settings(settings: Settings) -> list[str]:
             f" longest task ({settings.longest_task:g} s): its message would be redelivered while"
             " it runs. Raise it, or lower EPAY_LEASE_SECONDS or EPAY_TOTAL_TIMEOUT."
         )
+    least = settings.total_timeout + settings.epay_lease_seconds
+    if settings.epay_settle_seconds < least:
+        found.append(
+            f"EPAY_SETTLE_SECONDS ({settings.epay_settle_seconds:g} s) must be at least the total"
+            f" timeout and the lease together ({least:g} s): what is still on its way to EPAY would"
+            " be taken for an order that does not exist, and sent twice. Raise it."
+        )
     return found
 
 

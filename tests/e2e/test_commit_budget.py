@@ -74,7 +74,13 @@ def test_three_commits_two_messages_one_request(
     Counted over the whole life of a worker: a backend reports its last numbers when it ends.
     """
     service: Service = make_service(
-        {"EPAY_READ_TIMEOUT": "30", "EPAY_LEASE_SECONDS": "90"}, pay_after=1.5
+        {
+            "EPAY_READ_TIMEOUT": "30",
+            "EPAY_TOTAL_TIMEOUT": "35",
+            "EPAY_LEASE_SECONDS": "90",
+            "EPAY_SETTLE_SECONDS": "125",
+        },
+        pay_after=1.5,
     )
     service.start_webhook()
     sessions, commits = _sessions_and_commits(postgres, service.database_url)

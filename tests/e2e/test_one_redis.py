@@ -24,6 +24,7 @@ SETTINGS = {
     "EPAY_LEASE_SECONDS": "2",
     "EPAY_CONNECT_TIMEOUT": "0.3",
     "EPAY_READ_TIMEOUT": "1",
+    "EPAY_TOTAL_TIMEOUT": "1.5",
 }
 ROUND = 10
 """Seconds between two searches of a worker for overdue messages: `unacked_restore_interval`."""

@@ -71,6 +71,8 @@ def test_callback_never_comes(full_service: Service) -> None:
 
 def test_never_arrived_is_sent_again(full_service: Service) -> None:
     """A create that EPAY provably does not have is sent again, and paid once."""
+    full_service.ask("control-1")  # law 12: EPAY must show an order that it ended
+    full_service.wait_for_status("control-1", "succeeded")
     full_service.ask("lost-1", remark="sandbox:drop_before_accepting")
     full_service.wait_for_status("lost-1", "succeeded", timeout=60)
     ledger = full_service.ledger_of("lost-1")

@@ -10,7 +10,12 @@ from tests.support.service import OUTCOME_QUEUE, OUTCOME_TASK, Outcomes, Service
 N = 50
 SLOW = 3.0
 """Of a gateway that takes 8 at a time: five more turns, 15 s, for the signal to come in."""
-PATIENT = {"EPAY_READ_TIMEOUT": "30", "EPAY_LEASE_SECONDS": "90"}
+PATIENT = {
+    "EPAY_READ_TIMEOUT": "30",
+    "EPAY_TOTAL_TIMEOUT": "35",
+    "EPAY_LEASE_SECONDS": "90",
+    "EPAY_SETTLE_SECONDS": "125",
+}
 """A slow machine makes no answer late."""
 
 

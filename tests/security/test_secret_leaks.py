@@ -175,7 +175,7 @@ def scene(
         "LOG_FORMAT": request.param,
         "EPAY_API_KEY": KEY,
         "EPAY_API_KEY_PREVIOUS": PREVIOUS,
-        "EPAY_SETTLE_SECONDS": "1",
+        "EPAY_SETTLE_SECONDS": "9",
         "DB_PATIENCE_SECONDS": "1",
         "NOTIFY_SECONDS": "0.5",
         "BROKER_VISIBILITY_TIMEOUT": "30",

@@ -39,11 +39,12 @@ QUEUES = ("payouts", "payouts.submit", "payouts.bulk", "payouts.reconcile", "pay
 SHORT = {
     "EPAY_NOT_FOUND_CODES": NOT_FOUND,
     "EPAY_REFUSED_CODES": REFUSED,
-    "EPAY_SETTLE_SECONDS": "2",
+    "EPAY_SETTLE_SECONDS": "9",
     "EPAY_QUERY_BACKOFF": "1,1,2",
     "EPAY_LEASE_SECONDS": "6",
     "EPAY_CONNECT_TIMEOUT": "1",
     "EPAY_READ_TIMEOUT": "2",
+    "EPAY_TOTAL_TIMEOUT": "3",
     "BREAKER_PAUSE_SECONDS": "0.2",
     "BREAKER_LONGEST_PAUSE_SECONDS": "0.5",
     "SWEEP_SECONDS": "0.5",

@@ -19,6 +19,16 @@ def test_safe_settings() -> None:
     assert startup_checks.check_settings(settings(redis_url="redis://127.0.0.1/0")) == []
 
 
+@pytest.mark.parametrize(("settle", "safe"), [(1, False), (99, False), (100, True)])
+def test_settle_time_outlives_a_send(settle: int, safe: bool) -> None:
+    """Absence must not be proven while the request itself may still be on its way."""
+    found = startup_checks.check_settings(
+        settings(epay_settle_seconds=settle, epay_total_timeout=40, epay_lease_seconds=60)
+    )
+    assert (found == []) is safe
+    assert safe or "the total timeout and the lease together (100 s)" in found[0]
+
+
 @pytest.mark.parametrize(("visibility", "safe"), [(60, False), (61, True)])
 def test_visibility(visibility: int, safe: bool) -> None:
     """A message must not come again while its task runs: visibility above the lease."""
