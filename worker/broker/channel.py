@@ -126,8 +126,11 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
         Raises:
             Empty: always; a wait brings no message.
         """
-        wait.read()
-        self._fetch_next = True
+        if wait.sent_at is None:  # Redis closed the idle connection
+            wait.close()
+        else:
+            wait.read()
+            self._fetch_next = True
         raise Empty
 
     def _poll_error(self, type: str, **options: Any) -> None:  # noqa: A002 - kombu's name

@@ -30,8 +30,8 @@ def sweep(ctx: Context) -> dict[str, int]:
         lambda payout: scheduling.on_overdue(payout, now=now, policy=ctx.policy),
     )
     until = now + ctx.policy.lease
-    waits_since = ctx.oldest_submit()
-    are_taken = waits_since is None or waits_since > now
+    oldest = ctx.oldest_submit()
+    are_taken = oldest is None or oldest > now
     due = ctx.store.claim_due(now, until, ctx.sweep_batch, ctx.sweep_spacing, with_queued=are_taken)
     lease = until.isoformat()
     queued = [claim.id for claim in due if claim.status is Status.QUEUED]

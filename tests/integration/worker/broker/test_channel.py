@@ -351,6 +351,27 @@ def test_a_wait_that_ends_while_no_hand_is_free_is_read(redis_url: str) -> None:
         one.until(lambda: one.texts == ["second"], "the second")
 
 
+def test_an_idle_wait_that_redis_closes_is_opened_again(
+    redis_url: str, client: redis.Redis
+) -> None:
+    """A worker that is busy for longer than Redis keeps idle connections notices nothing."""
+    names = ("payouts.submit", QUEUE)
+    with taker(redis_url, names, hands=1) as one:
+        one.until(lambda: len(one.channel._waits) == 2, "it to wait")
+        publish(redis_url, "first")
+        one.until(lambda: len(one.held) == 1, "the first")
+        waits = one.channel._waits.values()
+        one.until(lambda: all(wait.sent_at is None for wait in waits), "the waits to be over")
+        for wait in waits:
+            host, port = wait.client.connection._sock.getsockname()
+            client.client_kill(f"{host}:{port}")
+        for _ in range(5):
+            one.look()
+        one.until(lambda: one.done() or one.channel._is_waiting, "it to wait again")
+        publish(redis_url, "second", queue=names[0])
+        one.until(lambda: one.texts == ["second"], "the second")
+
+
 def test_a_queue_that_nobody_consumes_any_more_is_not_waited_for(
     redis_url: str, client: redis.Redis
 ) -> None:
