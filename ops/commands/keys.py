@@ -8,7 +8,7 @@ from ops.errors import UserError
 from shared.config.builders import build_cipher
 from shared.config.settings import load
 from shared.storage import encryption
-from shared.storage.payout_store import PayoutStore
+from shared.storage.reencryption import reencrypt_accounts
 
 _BATCH = 500
 
@@ -25,9 +25,9 @@ def rotate_keys() -> None:
     """
     settings = load()
     with database(settings) as engine:
-        store = PayoutStore(engine, build_cipher(settings))
+        cipher = build_cipher(settings)
         last = changed = kept = 0
-        while (done := store.reencrypt_accounts(last, _BATCH)).last_id != last:
+        while (done := reencrypt_accounts(engine, cipher, last, _BATCH)).last_id != last:
             last, changed, kept = done.last_id, changed + done.changed, kept + done.kept
     say(f"Encrypted with the current key: {counted(changed, 'account number')}.")
     if kept:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from ops.wording.gateway_answers import WHY_NO_CONTROL
+from ops.wording.gateway_answers import WHY_NO_CONTROL, answer_detail
 from shared.domain import review
 from shared.domain.absence_proof import Control
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
@@ -131,7 +131,7 @@ def decide(
         kind=decision.action.value.replace("-", "_"),
         actor=actor_of(decision),
         now=now,
-        detail=detail_of(payout, decision) | _answer_detail(answer),
+        detail=detail_of(payout, decision) | answer_detail(answer),
     )
 
 
@@ -346,15 +346,3 @@ def detail_of(payout: PayoutState, decision: Decision) -> dict[str, Any]:
         "code": decision.code,
         "proposed_by": decision.proposed_by,
     }
-
-
-def _answer_detail(answer: OrderAnswer | None) -> dict[str, Any]:
-    match answer:
-        case None:
-            return {}
-        case Report(status=status, epay_order_no=epay_order_no):
-            return {"epay_status": status, "epay_order_no": epay_order_no}
-        case Refused(code, message):
-            return {"epay_code": code, "epay_message": message}
-        case NeverSent(reason) | OutcomeUnknown(reason):
-            return {"epay": reason}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ops.console import exact
 from shared.domain.absence_proof import Control
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused, Report
@@ -33,3 +35,16 @@ WHY_NO_CONTROL = {
     Control.UNANSWERED: "EPAY did not answer about a payout that it must know: try again",
 }
 """Why a person's action is refused, by how the control of law 12 came out."""
+
+
+def answer_detail(answer: OrderAnswer | None) -> dict[str, Any]:
+    """What the event of a person's action keeps of EPAY's answer."""
+    match answer:
+        case None:
+            return {}
+        case Report(status=status, epay_order_no=epay_order_no):
+            return {"epay_status": status, "epay_order_no": epay_order_no}
+        case Refused(code, message):
+            return {"epay_code": code, "epay_message": message}
+        case NeverSent(reason) | OutcomeUnknown(reason):
+            return {"epay": reason}

@@ -19,13 +19,13 @@ from shared.domain.accounts import ConfiguredAccount, account_key
 from shared.domain.cap_usage import start_of_hour
 from shared.domain.intake import standing_for
 from shared.domain.notifications import Message
-from shared.domain.payout import PayoutState, Status, Transition, UnreadableAccount
+from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage import outbox, refused_requests
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.engine import autocommit_cursor
 from shared.storage.group_commit import GroupCommit
 from shared.storage.refused_requests import Refusal
-from shared.storage.row_mapping import dumps, open_account, payout_from_row
+from shared.storage.row_mapping import payout_from_row
 from shared.storage.statements import (
     BY_IDS,
     BY_NUMBER,
@@ -38,9 +38,7 @@ from shared.storage.statements import (
     NEWEST_ENDED,
     OVERDUE,
     PAYOUT,
-    REENCRYPT,
     SENT_SINCE,
-    STORED_ACCOUNTS,
     SUM_HOURS,
     UNMATCHED_EVENT,
     WITHOUT_GATEWAY,
@@ -74,16 +72,6 @@ class ClaimedKey(NamedTuple):
     status: Status
     epay_account: str
     epay_gateway: str | None
-
-
-class Reencrypted(NamedTuple):
-    """What `PayoutStore.reencrypt_accounts` did."""
-
-    last_id: int
-    """The last payout read; the one that it began after if there are no more."""
-    changed: int
-    kept: int
-    """Account numbers that still need an older key."""
 
 
 class PayoutStore:
@@ -300,30 +288,6 @@ class PayoutStore:
         """See `shared.storage.outbox.relay_outbox`."""
         skipped = set() if refused is None else refused
         return outbox.relay_outbox(self.engine, publish, now, limit, skipped)
-
-    def reencrypt_accounts(self, after_id: int, limit: int) -> Reencrypted:
-        """Encrypt the account numbers of the next payouts with the current key.
-
-        One that no key decrypts is kept as it is, and so is one whose last event seals it so.
-        """
-        with self.engine.begin() as connection:
-            found = connection.execute(STORED_ACCOUNTS, {"last": after_id, "limit": limit}).all()
-            cipher = self._cipher
-            old = [row for row in found if not cipher.is_current(row.account_no)]
-            opened = {row.id: open_account(row.account_no, cipher) for row in old}
-            kept = {
-                row.id
-                for row in old
-                if row.is_sealed or isinstance(opened[row.id], UnreadableAccount)
-            }
-            rows = [
-                {"id": row.id, "account_no": cipher.encrypt(opened[row.id])}
-                for row in old
-                if row.id not in kept
-            ]
-            if rows:
-                connection.execute(REENCRYPT, {"rows": dumps(rows)})
-        return Reencrypted(found[-1].id if found else after_id, len(rows), len(kept))
 
     def _update(
         self, wanted: Select[Any], values: dict[str, Any], decide: Decide

@@ -14,6 +14,7 @@ from shared.observability.logging import mask
 from shared.storage import encryption, journal_audit
 from shared.storage.encryption import AccountCipher, new_key
 from shared.storage.payout_store import PayoutStore
+from shared.storage.reencryption import reencrypt_accounts
 from tests.integration.conftest import World
 from tests.support.factories import request_kwargs
 from tests.support.jobs import (
@@ -69,10 +70,14 @@ def test_a_change_of_key_loses_nothing(world: World) -> None:
     both = locked(world, NEW, OLD)
     both.ask("new")
     assert {both.row(no).account_no for no in ("plain", "old", "new")} == {"U1234567890"}
-    last, changed, kept = both.context.store.reencrypt_accounts(0, 2)
+    last, changed, kept = reencrypt_accounts(both.engine, AccountCipher([NEW, OLD]), 0, 2)
     assert (changed, kept) == (2, 0)
-    assert both.context.store.reencrypt_accounts(last, 2) == (last + 1, 0, 0)
-    assert both.context.store.reencrypt_accounts(last + 1, 2) == (last + 1, 0, 0)
+    assert reencrypt_accounts(both.engine, AccountCipher([NEW, OLD]), last, 2) == (last + 1, 0, 0)
+    assert reencrypt_accounts(both.engine, AccountCipher([NEW, OLD]), last + 1, 2) == (
+        last + 1,
+        0,
+        0,
+    )
     only_new = locked(world, NEW)
     assert {only_new.row(no).account_no for no in ("plain", "old", "new")} == {"U1234567890"}
     assert all(value.startswith("fernet:") for value in stored(world))
@@ -131,7 +136,7 @@ def test_a_change_of_key_passes_over_what_it_cannot_open(world: World) -> None:
     put_unknown(locked(world, OLD), "sealed")
     callback(locked(world, NEW).context, callback_message("sealed"))
     both = locked(world, NEW, OLD)
-    assert both.context.store.reencrypt_accounts(0, 10)[1:] == (1, 2)
+    assert reencrypt_accounts(both.engine, AccountCipher([NEW, OLD]), 0, 10)[1:] == (1, 2)
     assert locked(world, NEW).row("old").account_no == "U1234567890"
     assert list(journal_audit.audit_chains(world.engine, AccountCipher([NEW, OLD])))[1:] == [
         None,
