@@ -197,7 +197,7 @@ def _gateway(settings: Settings) -> list[Finding]:
 def _gateway_of(settings: Settings, *, several: bool) -> list[Finding]:
     what = f"gateway of {settings.epay_account}" if several else "gateway"
     try:
-        with gateway(settings.model_copy(update={"epay_accounts_file": None})) as client:
+        with gateway(settings) as client:
             answer = client.query(_HARMLESS_ORDER)
     except SettingsError:
         return []
