@@ -64,7 +64,7 @@ def resolution_service(
     own = settings_of(settings, payout.epay_account, payout.epay_gateway)
     accounts = build_accounts(settings)
     settings = own or default_settings(settings) or account_settings(settings)[0]
-    with gateway(settings.model_copy(update={"epay_accounts_file": None})) as client:
+    with gateway(settings) as client:
         try:
             yield ResolutionService(
                 store=PayoutStore(engine, build_cipher(settings)),

@@ -111,6 +111,7 @@ def running(
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
             "EPAY_BASE_URL": f"{gateway_url}/capi/openapi",
+            "EPAY_ACCOUNTS_FILE": "none",  # one in .env would name real accounts
             "EPAY_ACCOUNT": ACCOUNT,
             "EPAY_API_KEY": API_KEY,
             "EPAY_NOTIFY_URL": f"{webhook_url}/epay/callback",

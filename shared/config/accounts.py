@@ -99,6 +99,7 @@ def _settings_of(settings: Settings, entry: dict[str, Any], where: str) -> Setti
     if unknown := set(entry) - set(_SETTING_OF) - set(_KEY_FILES):
         raise SettingsError(f"{where}: unknown {', '.join(sorted(unknown))}")
     values: dict[str, Any] = {"epay_api_key": "", "epay_api_key_previous": None}
+    values["epay_accounts_file"] = None  # these are the settings of one account
     values |= {_SETTING_OF[name]: value for name, value in entry.items() if name in _SETTING_OF}
     for name, key in _KEY_FILES.items():
         if name in entry:

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     """Ends in /capi/openapi (docs/epay-gateway.md section 1)."""
     epay_account: str = ""
     epay_accounts_file: str | None = None
-    """A TOML file with several accounts; see `shared.config.accounts`."""
+    """A TOML file of accounts (`shared.config.accounts`); `none` outweighs one in .env."""
     epay_former_hosts: Hosts = ()
     """Hosts (host or host:port) under which the gateway of EPAY_BASE_URL was reached before."""
     epay_api_key: SecretStr = SecretStr("")
@@ -175,6 +175,11 @@ class Settings(BaseSettings):
         if unsafe := value & ACTED_ON:
             raise ValueError(f"the signature must cover {', '.join(sorted(unsafe))}: we act on it")
         return value
+
+    @field_validator("epay_accounts_file")
+    @classmethod
+    def _none_is_no_file(cls, value: str | None) -> str | None:
+        return None if value == "none" else value
 
     @field_validator("database_url")
     @classmethod

@@ -29,11 +29,15 @@ from devstack.wait import wait_for
 from shared.clock import utcnow
 from shared.config.builders import name_policy
 from shared.config.settings import Settings
+from shared.domain import lifecycle
 from shared.observability import health, startup_checks
-from shared.storage import migrate
+from shared.storage import journal_audit, migrate
+from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import make_engine
+from shared.storage.payout_store import PayoutStore
 from shared.storage.policy_record import fingerprint
 from tests.support.drill import TIMES
+from tests.support.factories import make_service_payout
 from tests.support.service import ACCOUNT, API_KEY, PROGRAMS, bare_environment
 from worker import startup
 
@@ -361,3 +365,33 @@ def test_a_failed_check_ends_the_worker(
             assert " ready." not in said
             assert "Traceback" not in said
             assert os.fspath(PROGRAMS) not in said
+
+
+def test_what_is_not_configured_is_named_and_the_rest_adopts_its_gateway(
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open payouts of earlier releases have no gateway; another account's stay as they are."""
+    store, now = PayoutStore(engine), utcnow()
+    for order_no, account in (("ours", "Shop@Example.com"), ("theirs", "sandbox@example.com")):
+        payout = make_service_payout(order_no, now, epay_account=account)
+        store.insert([lifecycle.accept_queued(payout, now=now)])
+    monkeypatch.setattr(startup_checks, "check_redis", lambda _: [])
+    monkeypatch.setattr(startup_checks, "describe_redis", lambda _: "Redis 8.0.0")
+    monkeypatch.setattr(startup, "log", structlog.get_logger())
+    wanted = settings(
+        database_url=database_url,
+        epay_account="shop@example.com",
+        epay_base_url="https://gateway.example/capi/openapi",
+    )
+    for _ in range(2):
+        with capture_logs() as logs:
+            startup.run_startup_checks(wanted)
+        [warning] = [entry for entry in logs if entry["event"] == "account_not_configured"]
+        assert warning["words"].startswith("open payouts that wait: 1; the account sandbox@")
+    ours = store.find("Shop@Example.com", "ours")
+    theirs = store.find("sandbox@example.com", "theirs")
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.epay_gateway, ours.sequence) == ("gateway.example", 2)
+    assert (theirs.epay_gateway, theirs.sequence) == (None, 1)
+    assert not [found for found in journal_audit.audit_chains(engine, NO_ENCRYPTION) if found]

@@ -24,10 +24,12 @@ from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.storage import migrate, payout_store
+from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import is_transient, make_engine
 from shared.storage.payout_store import _CAP_LOCK, PayoutStore
 from shared.storage.statements import CAP_LOCK
 from shared.storage.tables import metadata
+from shared.storage.write_transitions import insert_transitions
 from tests.support.factories import make_report, make_service_payout
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -385,3 +387,45 @@ def test_a_claim_waits_a_bounded_time_for_the_cap(
 def locks_waited_for(connection: Connection) -> int:
     asked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     return int(connection.execute(asked).scalar_one())
+
+
+@pytest.mark.parametrize("again", ["SHOP@epay.com ", "other@epay.com"])
+def test_a_number_is_one_payout_whatever_the_account(store: PayoutStore, again: str) -> None:
+    """A request that names no account finds the payout of any (law 10), earlier releases' too."""
+    for number, scope in (("o-1", ""), ("o-2", "shop@epay.com"), ("o-3", None)):
+        assert accepted(store, number, order_scope=scope)
+        repeated = new(number, epay_account=again, order_scope="")
+        step = lifecycle.accept(repeated, claim_id="d", now=NOW, policy=POLICY)
+        assert store.insert([step]) == [None]
+        standing = store.find_standing(repeated)
+        assert standing is not None
+        assert standing.epay_account == "shop@epay.com"
+
+
+def test_a_named_account_has_numbers_of_its_own(store: PayoutStore) -> None:
+    """But not under another spelling of the same account."""
+    accepted(store, "o-1", order_scope="")
+    other = new("o-1", epay_account="other@epay.com", order_scope="other@epay.com")
+    assert store.find_standing(other) is None
+    step = lifecycle.accept(other, claim_id="d", now=NOW, policy=POLICY)
+    assert store.insert([step])[0] is not None
+    spelled = new("o-1", epay_account="Shop@epay.com", order_scope="shop@epay.com")
+    step = lifecycle.accept(spelled, claim_id="e", now=NOW, policy=POLICY)
+    assert store.insert([step]) == [None]
+
+
+def test_the_index_holds_what_two_transactions_do_at_once(engine: Engine) -> None:
+    """Neither sees the other's row: the unique index on number and scope refuses the second."""
+    one, other = PayoutStore(engine), engine.connect()
+    with other, other.begin():
+        insert_transitions(
+            other.execute, [lifecycle.accept_queued(new(order_scope=""), now=NOW)], NO_ENCRYPTION
+        )
+        with ThreadPoolExecutor(1) as pool:
+            late = new(epay_account="other@epay.com", order_scope="")
+            step = lifecycle.accept(late, claim_id="d", now=NOW, policy=POLICY)
+            waiting = pool.submit(one.insert, [step])
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.5)
+            other.commit()
+            assert waiting.result(timeout=30) == [None]

@@ -12,6 +12,7 @@ from shared.config.accounts import account_settings, default_settings, one_setti
 from shared.config.builders import build_accounts, build_policy, settings_of
 from shared.config.settings import Settings, SettingsError
 from tests.support.factories import API_KEY, make_settings
+from tests.support.paths import ROOT
 
 TWO = """
 [[account]]
@@ -39,6 +40,14 @@ def settings_with(file: Path, text: str, **changes: object) -> Settings:
     key.write_text("second\n")
     file.write_text(text.format(key=key))
     return make_settings(epay_accounts_file=str(file), **changes)
+
+
+def test_none_outweighs_a_file_in_the_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo and the sandbox's compose file say so: they must never reach a real account."""
+    monkeypatch.setenv("EPAY_ACCOUNTS_FILE", "none")
+    assert Settings().epay_accounts_file is None
+    sandbox = (ROOT / "compose.sandbox.env").read_text(encoding="utf-8").splitlines()
+    assert "EPAY_ACCOUNTS_FILE=none" in sandbox
 
 
 def test_without_the_file_there_is_the_one_account() -> None:
