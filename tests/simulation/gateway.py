@@ -160,7 +160,7 @@ class SimGateway:
         self.creates[order.merchant_order_no] += 1
         if self.orders[order.merchant_order_no] and self.mood.refuses_duplicates:
             return Refused(DUPLICATE, "duplicate merchantOrderNo")
-        fault = self.choices.pick((12, 1, 1, 3, 1, 1, 1, 3, 1)) if self.mood.faults else 0
+        fault = self.choices.pick((8, 1, 1, 3, 1, 1, 1, 5, 1)) if self.mood.faults else 0
         if fault:
             self.played[f"create: {_CREATE_FAULTS[fault]}"] += 1
         match fault:
@@ -197,7 +197,7 @@ class SimGateway:
         lag = timedelta(0)
         end = "7"
         if self.mood.faults:
-            lag = timedelta(seconds=(0, 40, 235)[self.choices.pick((5, 1, 2))])
+            lag = timedelta(seconds=(0, 40, 235)[self.choices.pick((4, 1, 4))])
             self.played["order visible late"] += bool(lag)
             end = _ENDS[self.choices.pick((6, 2, 1, 1, 1))]
         slow = 4 if self.mood.busy_until else 1
