@@ -10,9 +10,11 @@ from sqlalchemy import Engine
 from ops.errors import Forbidden
 from ops.resolution.actions import NotAllowed
 from ops.resolution.service import ResolutionService
+from shared.clock import utcnow
 from shared.config.builders import build_cipher, build_epay_config, build_policy
 from shared.config.settings import Settings
 from shared.epay.client import EpayClient
+from shared.storage import deployment
 from shared.storage.payout_store import PayoutStore
 from shared.storage.queries import events_of
 
@@ -53,6 +55,7 @@ def resolution_service(
                 account=settings.epay_account,
                 policy=build_policy(settings),
                 needs_approval=settings.resolve_second_person,
+                is_forgetful=lambda: deployment.may_have_forgotten(engine, utcnow()),
             )
         except NotAllowed as error:
             raise Forbidden(f"{refused}: {error}") from error

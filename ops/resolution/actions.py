@@ -91,12 +91,14 @@ def decide(
     now: datetime,
     policy: Policy,
     asked_at: datetime | None = None,
+    forgetful: bool = False,
 ) -> Transition:
     """The transition of the action.
 
     Args:
         answer: EPAY's fresh answer; the actions of `ASKS_EPAY` need one.
         asked_at: when EPAY was queried; default: now.
+        forgetful: the database went back in time, and may have forgotten a send (law 11).
 
     Raises:
         NotAllowed: a law forbids it, or EPAY could not be queried.
@@ -110,7 +112,9 @@ def decide(
         )
     if isinstance(answer, Refused):
         answer = redact_refusal(answer, payout.account_no)
-    after = _ACTIONS[decision.action](_Case(payout, decision, answer, asked_at or now, now, policy))
+    after = _ACTIONS[decision.action](
+        _Case(payout, decision, answer, asked_at or now, now, policy, forgetful)
+    )
     return make_transition(
         payout,
         after,
@@ -131,6 +135,7 @@ class _Case:
     asked_at: datetime
     now: datetime
     policy: Policy
+    forgetful: bool
 
 
 def _resend(case: _Case) -> PayoutState:
@@ -157,7 +162,8 @@ def _reject(case: _Case) -> PayoutState:
     payout = case.payout
     if payout.status not in {Status.QUEUED, Status.UNKNOWN}:
         raise NotAllowed(f"it is {payout.status}: EPAY has it, or it is final")
-    if payout.first_sent_at is not None or isinstance(case.answer, Report):
+    was_sent = payout.first_sent_at is not None or case.forgetful
+    if was_sent or isinstance(case.answer, Report):
         _require_no_order(case)
     _require_visibility_delay(case)
     return review.clear_review(finish(payout, Status.REJECTED, case.now))

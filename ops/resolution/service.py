@@ -62,6 +62,8 @@ class ResolutionService:
     policy: Policy
     needs_approval: bool = False
     """Whether an action on an unknown outcome waits for another person's approval."""
+    is_forgetful: Callable[[], bool] = lambda: False
+    """Whether the database went back in time, and may have forgotten a send (law 11)."""
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
 
@@ -207,6 +209,7 @@ class ResolutionService:
         """Record the action if the payout is unchanged since; `back` becomes its `due_at`."""
         now = self.clock()
         may_propose = self.needs_approval and decision.proposed_by is None
+        forgetful = self.is_forgetful()
         proposes = may_propose and approval.is_needed(standing, decision.action)
 
         def decide(fresh: PayoutState) -> Transition:
@@ -215,7 +218,13 @@ class ResolutionService:
                 raise ConcurrentChange(_CONCURRENT_CHANGE)
             released = fresh if answer is None else replace(fresh, due_at=back)
             step = actions.decide(
-                released, decision, answer, asked_at=asked_at, now=now, policy=self.policy
+                released,
+                decision,
+                answer,
+                asked_at=asked_at,
+                now=now,
+                policy=self.policy,
+                forgetful=forgetful,
             )
             return approval.proposal(released, decision, now=now) if proposes else step
 
