@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from ops.errors import Forbidden
 from ops.resolution.actions import NotAllowed
 from ops.resolution.service import ResolutionService
+from shared.clock import utcnow
 from shared.config.accounts import account_settings, default_settings, one_settings
 from shared.config.builders import (
     build_accounts,
@@ -22,6 +23,7 @@ from shared.config.builders import (
 from shared.config.settings import Settings
 from shared.domain.payout import PayoutState
 from shared.epay.client import EpayClient
+from shared.storage import deployment
 from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
 from shared.storage.policy_record import describe_differences, policy_differences
@@ -74,6 +76,7 @@ def resolution_service(
                 policy=build_policy(settings, accounts),
                 refusal_pause=RefusalPause(engine, settings.epay_account),
                 needs_approval=settings.resolve_second_person,
+                is_forgetful=lambda: deployment.may_have_forgotten(engine, utcnow()),
             )
         except NotAllowed as error:
             raise Forbidden(f"{refused}: {error}") from error

@@ -100,6 +100,7 @@ def decide(
     policy: Policy,
     asked_at: datetime | None = None,
     control: Control = Control.MISSING,
+    forgetful: bool = False,
 ) -> Transition:
     """The transition of the action.
 
@@ -107,6 +108,7 @@ def decide(
         answer: EPAY's fresh answer; the actions of `ASKS_EPAY` need one.
         asked_at: when EPAY was queried; default: now.
         control: how EPAY answered just after about an order that it must know (law 12).
+        forgetful: the database went back in time, and may have forgotten a send (law 11).
 
     Raises:
         NotAllowed: a law forbids it, or EPAY could not be queried.
@@ -123,7 +125,7 @@ def decide(
         )
     if isinstance(answer, Refused):
         answer = redact_refusal(answer, payout.account_no)
-    case = _Case(payout, decision, answer, asked_at or now, now, policy, control)
+    case = _Case(payout, decision, answer, asked_at or now, now, policy, control, forgetful)
     after = _ACTIONS[decision.action](case)
     return make_transition(
         payout,
@@ -146,6 +148,7 @@ class _Case:
     now: datetime
     policy: Policy
     control: Control
+    forgetful: bool
 
 
 def _resend(case: _Case) -> PayoutState:
@@ -173,7 +176,8 @@ def _reject(case: _Case) -> PayoutState:
     payout = case.payout
     if payout.status not in {Status.QUEUED, Status.UNKNOWN}:
         raise NotAllowed(f"it is {payout.status}: EPAY has it, or it is final")
-    if payout.first_sent_at is not None or isinstance(case.answer, Report):
+    was_sent = payout.first_sent_at is not None or case.forgetful
+    if was_sent or isinstance(case.answer, Report):
         _require_no_order(case)
         _require_visibility_delay(case)
         _require_control(case)

@@ -67,6 +67,8 @@ class ResolutionService:
     """Stops new sends while EPAY refuses an order that it must know (law 12)."""
     needs_approval: bool = False
     """Whether an action on an unknown outcome waits for another person's approval."""
+    is_forgetful: Callable[[], bool] = lambda: False
+    """Whether the database went back in time, and may have forgotten a send (law 11)."""
     clock: Callable[[], datetime] = utcnow
     jitter: Callable[[], float] = field(default=lambda: random.uniform(-1, 1))  # noqa: S311
 
@@ -214,6 +216,7 @@ class ResolutionService:
         """Record the action if the payout is unchanged since; `back` becomes its `due_at`."""
         now = self.clock()
         may_propose = self.needs_approval and decision.proposed_by is None
+        forgetful = self.is_forgetful()
         proposes = may_propose and approval.is_needed(standing, decision.action)
 
         def decide(fresh: PayoutState) -> Transition:
@@ -229,6 +232,7 @@ class ResolutionService:
                 now=now,
                 policy=self.policy,
                 control=control,
+                forgetful=forgetful,
             )
             return approval.proposal(released, decision, now=now) if proposes else step
 

@@ -152,6 +152,15 @@ def find_with_pauses(engine: Engine) -> tuple[Deployment | None, list[Pause]]:
     return found, [pauses.pause_from_row(row) for row in rows if row["id"] is not None]
 
 
+def may_have_forgotten(engine: Engine, now: datetime) -> bool:
+    """Whether the database went back in time, at most one resend horizon before its recovery."""
+    found, active = find_with_pauses(engine)
+    until = None if found is None else found.ask_first_until
+    return (until is not None and now < until) or any(
+        pause.code == DATABASE_CHANGED for pause in active
+    )
+
+
 def advance(engine: Engine) -> Deployment | None:
     """Count a sweep, unless the database differs from its row; return the deployment."""
     with engine.begin() as connection:

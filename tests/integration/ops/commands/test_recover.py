@@ -15,7 +15,7 @@ from devstack.binaries import postgres_program
 from devstack.databases import PostgresServer
 from devstack.wait import wait_for
 from shared.redis_client import RedisClient
-from shared.storage import pauses
+from shared.storage import deployment, pauses
 from shared.storage.pauses import DATABASE_CHANGED
 from tests.integration.conftest import ACCOUNT, API_KEY, NOT_FOUND, MakeWorld, World
 from tests.support.deployment import Watched, owner
@@ -194,3 +194,19 @@ def test_another_deployments_redis(worker: Watched, payouts: Any, env: dict[str,
     ran = payouts("recover", *WHO, **env | {"EPAY_ACCOUNT": "staging@example.com"})
     assert ran.code == 2
     assert "belongs to another deployment" in ran.err
+
+
+def test_a_person_rejects_no_payout_that_may_have_been_sent(
+    worker: Watched, payouts: Any, env: dict[str, str]
+) -> None:
+    """Queued and never sent, says a database that forgets: EPAY's answer is needed (law 11)."""
+    away = env | {"EPAY_BASE_URL": "http://127.0.0.1:1/capi/openapi"}
+    put_queued(worker.world, "order-1")
+    reject = ("resolve", "order-1", "reject", *WHO, "--yes")
+    deployment.pause_sending(worker.world.engine, "another timeline", worker.world.context.clock())
+    ran = payouts(*reject, **away)
+    assert ran.code == 3
+    assert "EPAY could not be queried" in ran.err
+    assert payouts("recover", *WHO, **env).code == 0
+    assert payouts(*reject, **away).code == 3
+    assert payouts(*reject, **env).code == 0
