@@ -115,14 +115,12 @@ def decide(
     """
     if not decision.person.strip() or not decision.reason.strip():
         raise NotAllowed("an action needs a name and a reason")
-    missing = policy.missing_account(payout)
-    if missing and decision.action is not Action.NOTE:
+    is_note = decision.action is Action.NOTE
+    if (missing := policy.missing_account(payout)) and not is_note:
         raise NotAllowed(f"{missing}: {CONFIGURE}")
-    if payout.status is Status.SUBMITTING and decision.action is not Action.NOTE:
-        raise NotAllowed(
-            "a worker is sending it at this moment; try again when its lease expires"
-            f" ({payout.due_at:%F %T} UTC)"
-        )
+    if payout.status is Status.SUBMITTING and not is_note:
+        until = f"{payout.due_at:%F %T} UTC"
+        raise NotAllowed(f"a worker is sending it; try again when its lease expires ({until})")
     if isinstance(answer, Refused):
         answer = redact_refusal(answer, payout.account_no)
     case = _Case(payout, decision, answer, asked_at or now, now, policy, control, forgetful)

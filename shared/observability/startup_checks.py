@@ -162,8 +162,7 @@ def unconfigured_accounts(engine: Engine, accounts: ConfiguredAccounts) -> list[
         rows = connection.execute(_OPEN_BY_ACCOUNT).all()
     return [
         f"open payouts that wait: {row.count}; {missing}. Configure that account and gateway (a"
-        " gateway that only moved: EPAY_FORMER_HOSTS), or use the database that belongs to this"
-        " account."
+        " gateway that only moved: EPAY_FORMER_HOSTS), or use the database of this account."
         for row in rows
         if (missing := accounts.missing(row.epay_account, row.epay_gateway))
     ]
