@@ -251,6 +251,8 @@ def test_a_worker_records_the_policy_that_it_runs(
     broker: LocalRedis, database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And says which settings differ from those of the worker before it."""
+    with redis.Redis.from_url(broker.url) as client:
+        client.flushdb()
     monkeypatch.setattr(startup, "log", structlog.get_logger())
     here = {"redis_url": broker.url, "database_url": database_url, "epay_api_key": API_KEY}
     first = settings(**here, epay_settle_seconds=700)
@@ -368,17 +370,18 @@ def test_a_failed_check_ends_the_worker(
 
 
 def test_what_is_not_configured_is_named_and_the_rest_adopts_its_gateway(
-    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+    broker: LocalRedis, engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Open payouts of earlier releases have no gateway; another account's stay as they are."""
+    with redis.Redis.from_url(broker.url) as client:
+        client.flushdb()
     store, now = PayoutStore(engine), utcnow()
     for order_no, account in (("ours", "Shop@Example.com"), ("theirs", "sandbox@example.com")):
         payout = make_service_payout(order_no, now, epay_account=account)
         store.insert([lifecycle.accept_queued(payout, now=now)])
-    monkeypatch.setattr(startup_checks, "check_redis", lambda _: [])
-    monkeypatch.setattr(startup_checks, "describe_redis", lambda _: "Redis 8.0.0")
     monkeypatch.setattr(startup, "log", structlog.get_logger())
     wanted = settings(
+        redis_url=broker.url,
         database_url=database_url,
         epay_account="shop@example.com",
         epay_base_url="https://gateway.example/capi/openapi",

@@ -400,10 +400,15 @@ WRONG: list[tuple[list[str], int, str]] = [
 
 
 def test_the_policy_is_that_of_the_service_not_of_the_shell(
-    run: Any, engine: Engine, service: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    run: Any,
+    engine: Engine,
+    gateway: Gateway,
+    service: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Under other settings nothing is decided, and the difference is named."""
     unknown(engine, "order-1")
+    put_control_in(PayoutStore(engine), gateway)
     with monkeypatch.context() as patch:
         for name, value in service.items():
             patch.setenv(name, value)
@@ -507,7 +512,7 @@ def test_doctor_tells_of_pauses_and_messages(run: Any, engine: Engine, redis_url
     assert found["pauses"]["ok"]
     assert "currency USD" in found["pauses"]["words"]
     assert "Ann (EPAY's evening)" in found["pauses"]["words"]
-    assert found["messages waiting"]["words"].startswith("payouts 2, ")
+    assert "payouts 2, " in found["messages waiting"]["words"]
     assert found["parked messages"] == {"what": "parked messages", "ok": True, "words": "none"}
     assert "payouts review" in found["review"]["words"]
     assert "authentication OK" in found["gateway"]["words"]

@@ -19,7 +19,7 @@ from shared.storage import deployment, pauses
 from shared.storage.pauses import DATABASE_CHANGED
 from tests.integration.conftest import ACCOUNT, API_KEY, NOT_FOUND, MakeWorld, World
 from tests.support.deployment import Watched, owner
-from tests.support.jobs import claim_id, kinds, put_queued, tick
+from tests.support.jobs import claim_id, kinds, put_control, put_queued, tick
 from worker.deployment import DatabaseWatch
 from worker.jobs.submit import submit
 
@@ -201,6 +201,7 @@ def test_a_person_rejects_no_payout_that_may_have_been_sent(
 ) -> None:
     """Queued and never sent, says a database that forgets: EPAY's answer is needed (law 11)."""
     away = env | {"EPAY_BASE_URL": "http://127.0.0.1:1/capi/openapi"}
+    put_control(worker.world)
     put_queued(worker.world, "order-1")
     reject = ("resolve", "order-1", "reject", *WHO, "--yes")
     deployment.pause_sending(worker.world.engine, "another timeline", worker.world.context.clock())

@@ -26,6 +26,7 @@ from shared.epay.config import EpayConfig
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from tests.support.factories import make_service_payout
+from tests.support.jobs import put_control_in
 
 ACCOUNT = "test2020@epay.com"
 BY = ["--name", "Ann Smith", "--reason", "checked, ticket 7"]
@@ -154,6 +155,7 @@ def test_each_is_asked_about_and_judged_alone(
     resolve: Any, engine: Engine, gateway: Gateway
 ) -> None:
     """EPAY shows one of them: that one is refused, with the rule; exit 3."""
+    put_control_in(PayoutStore(engine), gateway)
     for order_no in ("a", "b", "c"):
         unknown(engine, order_no)
     client = EpayClient(EpayConfig(gateway.base_url, ACCOUNT, SecretStr("TESTKEY123")))
@@ -167,6 +169,7 @@ def test_each_is_asked_about_and_judged_alone(
     assert "Done: 2 payouts, 21.00 USD." in ran.out
     assert "Refused: 1 payout, 10.50 USD.\n  b: it is pending_withdrawal: EPAY has it" in ran.out
     assert {no: status for no, (status, _) in standing(engine).items()} == {
+        "control-0": "succeeded",
         "a": "rejected",
         "b": "pending_withdrawal",
         "c": "rejected",
@@ -214,8 +217,9 @@ def test_an_interrupted_run_says_what_was_done(
     assert "Done: 2 payouts," in resolve("release", "--review-code", "above_cap", *BY, "--yes").out
 
 
-def test_two_people(resolve: Any, engine: Engine) -> None:
+def test_two_people(resolve: Any, engine: Engine, gateway: Gateway) -> None:
     """One proposes all, the same one may approve none, another approves them."""
+    put_control_in(PayoutStore(engine), gateway)
     for order_no in ("a", "b"):
         unknown(engine, order_no)
     two = {"RESOLVE_SECOND_PERSON": "true"}
@@ -233,7 +237,7 @@ def test_two_people(resolve: Any, engine: Engine) -> None:
     assert approved.code == 0, approved
     assert "Ann Smith proposed resend: 2 payouts" in approved.out
     assert "Done: 2 payouts" in approved.out
-    assert set(standing(engine).values()) == {("queued", None)}
+    assert {standing(engine)[order_no] for order_no in ("a", "b")} == {("queued", None)}
 
 
 WRONG: list[tuple[list[str], str]] = [

@@ -67,7 +67,7 @@ def test_the_message_comes_with_the_end_and_not_before(world: World) -> None:
     [payout] = put_queued(world, "order-1", notify=NOTIFY | {"on": ["final"]})
     submit(world.context, payout.id, None, "c")
     assert notify(world.context) == 0
-    callback(world.context, callback_message())
+    callback(world.context, callback_message(epay_order_no=None))
     assert notify(world.context) == 1
     assert (world.outcomes[0].kwargs["previous_status"], world.outcomes[0].kwargs["status"]) == (
         "processing",
