@@ -195,7 +195,7 @@ def _check_at_start_of_beat(**_: object) -> None:
     settings = load()
     configure_logging(settings.log_format)
     install_log_filters()
-    run_startup_checks(settings, "beat", keeps_time=False)
+    run_startup_checks(settings, "beat", is_worker=False)
 
 
 @signals.worker_ready.connect

@@ -77,6 +77,16 @@ class DatabaseWatch:
             deployment.pause_sending(self._engine, reason, utcnow())
         return None
 
+    def compare(self) -> str | None:
+        """Why a process that records nothing must not use this Redis; None: it may.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        found = deployment.find(self._engine)
+        token = "" if found is None else found.token
+        return other_owner(self._owner(token), self._marks.read())
+
     def sweep(self, witness: SendWitness, now: datetime) -> None:
         """Count the sweep in the database and then in Redis; pause where they disagree.
 

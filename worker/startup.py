@@ -32,12 +32,13 @@ _ADOPTED_AT_ONCE = 500
 
 
 def run_startup_checks(
-    settings: Settings, program: str = "payout worker", *, keeps_time: bool = True
+    settings: Settings, program: str = "payout worker", *, is_worker: bool = True
 ) -> None:
     """Wait until Redis and PostgreSQL answer, check them, log their versions.
 
     Args:
-        keeps_time: whether the process writes times; a wrong clock is only logged if it does not.
+        is_worker: False for beat: it writes no times, so that a wrong clock is only logged, and its
+            settings decide nothing, so that they are not recorded.
 
     Raises:
         SystemExit: a check failed; the text says what is wrong and how to fix it.
@@ -48,31 +49,33 @@ def run_startup_checks(
         problems = (
             startup_checks.check_settings(settings)
             or _wait_for("Redis", lambda: startup_checks.check_redis(url))
-            or _wait_for("PostgreSQL", lambda: _check_database(engine, keeps_time))
-            or _wait_for("Redis", lambda: check_deployment(settings, engine))
+            or _wait_for("PostgreSQL", lambda: _check_database(engine, is_worker))
+            or _wait_for("Redis", lambda: check_deployment(settings, engine, is_worker))
         )
         if problems:
             lines = "\n".join(f"  - {problem}" for problem in problems)
             raise SystemExit(f"The {program} does not start: startup checks failed:\n{lines}")
         for note in _wait_for("PostgreSQL", lambda: startup_checks.note_database(engine)):
             log.warning("startup_check_note", note=note)
-        _wait_for("PostgreSQL", lambda: _adopt_gateways(settings, engine))
-        accounts = build_accounts(settings)
-        for words in _wait_for(
-            "PostgreSQL", lambda: startup_checks.unconfigured_accounts(engine, accounts)
-        ):
-            log.warning("account_not_configured", words=words)
+        if is_worker:
+            _wait_for("PostgreSQL", lambda: _take_over(settings, engine))
         log.info(
             "startup_checks_passed",
             redis=_wait_for("Redis", lambda: startup_checks.describe_redis(url)),
             postgresql=_wait_for("PostgreSQL", lambda: startup_checks.describe_database(engine)),
         )
-        policy = name_policy(settings)
-        changed = _wait_for("PostgreSQL", lambda: record_policy(engine, policy, utcnow()))
-        if changed:
-            log.warning("policy_changed", settings=changed, fingerprint=fingerprint(policy))
     finally:
         engine.dispose()
+
+
+def _take_over(settings: Settings, engine: Engine) -> None:
+    """Put the settings that this worker decides by on record, and say which payouts they miss."""
+    _adopt_gateways(settings, engine)
+    for words in startup_checks.unconfigured_accounts(engine, build_accounts(settings)):
+        log.warning("account_not_configured", words=words)
+    policy = name_policy(settings)
+    if changed := record_policy(engine, policy, utcnow()):
+        log.warning("policy_changed", settings=changed, fingerprint=fingerprint(policy))
 
 
 def _adopt_gateways(settings: Settings, engine: Engine) -> None:
@@ -87,22 +90,23 @@ def _adopt_gateways(settings: Settings, engine: Engine) -> None:
         last_id = ids[-1]
 
 
-def check_deployment(settings: Settings, engine: Engine) -> list[str]:
-    """Problems of the deployment's identity; the database and Redis get ours if they have none.
+def check_deployment(settings: Settings, engine: Engine, is_worker: bool = True) -> list[str]:
+    """Problems of the deployment's identity; a worker puts one on record if there is none.
 
     Raises:
         RedisUnavailable: Redis does not answer.
     """
     client = RedisClient(settings.redis_url)
     try:
-        problem = make_watch(settings, engine, client).start()
+        watch = make_watch(settings, engine, client)
+        problem = watch.start() if is_worker else watch.compare()
     finally:
         client.close()
     return [] if problem is None else [problem]
 
 
-def _check_database(engine: Engine, keeps_time: bool) -> list[str]:
-    if keeps_time:
+def _check_database(engine: Engine, is_worker: bool) -> list[str]:
+    if is_worker:
         return startup_checks.check_database(engine, utcnow())
     behind = startup_checks.check_schema(engine)
     for problem in [] if behind else startup_checks.check_clock(engine, utcnow()):

@@ -11,6 +11,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from shared.config.settings import Settings
+from shared.domain.accounts import account_key
 from shared.redis_client import RedisClient, RedisUnavailable
 
 KEY = "payouts:deployment"
@@ -47,7 +48,8 @@ def owner_of(settings: Settings, database: str = "") -> dict[str, str]:
         database: the token of `shared.storage.deployment`.
     """
     host = urlsplit(settings.epay_base_url).hostname or ""
-    return {"account": settings.epay_account, "gateway": host, "database": database}
+    account = account_key(settings.epay_account)
+    return {"account": account, "gateway": host, "database": database}
 
 
 class DeploymentMarks:
