@@ -49,7 +49,8 @@ def put_queued(service: Service) -> None:
             "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             " INSERT INTO dispatch (payout_id) VALUES (NEW.id); RETURN NEW; END $$;"
             "CREATE TRIGGER note AFTER UPDATE OF due_at ON payout FOR EACH ROW"
-            " WHEN (OLD.status = 'queued' AND NEW.status = 'queued') EXECUTE FUNCTION note()"
+            " WHEN (OLD.status = 'queued' AND NEW.status = 'queued'"
+            " AND OLD.due_at <> NEW.due_at) EXECUTE FUNCTION note()"
         )
     engine.dispose()
 
