@@ -265,14 +265,14 @@ class World:
             options += [
                 (0.6, self._beat),
                 (0.5, self._crash if self.runs else self._advance),
-                (0.4, self._ask_again),
+                (1.2 if self.goes_back else 0.4, self._ask_again),
                 (0.15, self._wipe),
                 (0.15, self._release),
                 (1.0 if self.people else 0.0, self._person),
                 (0.1, self._jump),
                 (0.3 if self.loses_keys else 0.0, self._lose_key),
-                (0.5 if self.goes_back else 0.0, self._go_back),
-                (0.1 if self.deployment.paused else 0.0, self._recover),
+                (0.8 if self.goes_back else 0.0, self._go_back),
+                (0.4 if self.deployment.paused else 0.0, self._recover),
                 (0.2 if self.moves else 0.0, self._move),
             ]
         chosen = self.choices.pick([weight for weight, _ in options])
@@ -448,7 +448,7 @@ class World:
             self.deployment.take_backup()
             self.say("a backup is made")
             return
-        fate = self.choices.pick((1, 1, 1))
+        fate = self.choices.pick((1, 1, 2))
         what = ("unseen", "seen", "seen, and Redis emptied")[fate]
         self.deployment.go_back(shows=fate > 0)
         if fate > 1:
