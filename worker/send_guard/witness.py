@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
 from shared.clock import utcnow
+from shared.domain.accounts import account_key
 from shared.domain.payout import PayoutState
 from shared.domain.witness import Doubt, Mark, doubt_about
 from shared.redis_client import RedisClient, RedisUnavailable
@@ -20,6 +22,14 @@ KEPT_BEYOND_HORIZON = timedelta(days=7)
 
 Remembers = Callable[[int, Mark, Mark], bool]
 """Whether the journal of a payout has both claims."""
+
+_WRITE_ANEW = """
+local found = redis.call('GET', KEYS[1])
+local sequence = found and tonumber(string.match(found, ':(%d+):') or 0)
+if not found or sequence < tonumber(ARGV[2]) then
+    redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+end
+"""
 
 
 class SendWitness:
@@ -34,57 +44,78 @@ class SendWitness:
         horizon: timedelta,
         remembers: Remembers,
         deployment: Callable[[], Deployment | None],
+        note_missed: Callable[[datetime], None],
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
+        """`note_missed` records in the database that a send left no mark."""
         self._redis = redis
         self.kept = horizon + KEPT_BEYOND_HORIZON
         """How long a mark is kept after its last attempt."""
         self._remembers = remembers
         self._deployment = deployment
+        self._note_missed = note_missed
+        self._write_anew = redis.client.register_script(_WRITE_ANEW)
         self._clock = clock
 
     def __call__(self, payout: PayoutState) -> Doubt | None:
         """Mark the claimed payout as sent; say whether it may have been sent before.
 
-        One round trip. While Redis is away nothing is marked, and nothing speaks against sending.
+        One round trip. While Redis is away nothing is marked, which the database then remembers,
+        and nothing speaks against sending.
         """
-        current = self._deployment()
-        epoch, until = (0, None) if current is None else (current.epoch, current.ask_first_until)
-        own = Mark.of(payout, epoch)
-        found = self._exchange(payout, own)
-        doubt = doubt_about(
-            own,
-            found,
-            # what is no earlier claim, is in doubt: also our own mark, which was written twice then
-            remembered=found is not None and self._remembers(payout.id, own, found),
-            asks_first=until is not None and self._clock() < until,
+        own = self._mark_of(payout)
+        set_mark = partial(
+            self._redis.client.set, _key_of(payout), str(own), ex=self.kept, get=True
         )
-        if doubt is not None:
-            log.warning(doubt.kind, merchant_order_no=payout.merchant_order_no)
-        return doubt
+        return self._judge(payout, own, set_mark)
+
+    def look(self, payout: PayoutState) -> Doubt | None:
+        """Say whether a queued payout was sent although the database has no send; marks nothing."""
+        get_mark = partial(self._redis.client.get, _key_of(payout))
+        return self._judge(payout, self._mark_of(payout), get_mark)
 
     def write_anew(self, found: Sequence[SentPayout]) -> None:
-        """Write the marks of payouts that were sent, where none are.
+        """Write the marks of payouts that were sent, where none are, or those of sends before.
 
         Raises:
             RedisUnavailable: some are not written.
         """
         pipeline = self._redis.client.pipeline(transaction=False)
         for one in found:
-            if one.mark is not None:
-                key = _key(one.epay_account, one.merchant_order_no)
-                pipeline.set(key, str(one.mark), ex=self.kept, nx=True)
+            values = (str(one.mark), one.mark.sequence, int(self.kept.total_seconds()))
+            key = _key(one.epay_account, one.merchant_order_no)
+            self._write_anew(keys=[key], args=values, client=pipeline)
         self._redis.run(pipeline.execute)
 
-    def _exchange(self, payout: PayoutState, own: Mark) -> Mark | None:
-        key = _key(payout.epay_account, payout.merchant_order_no)
-        client = self._redis.client
+    def _mark_of(self, payout: PayoutState) -> Mark:
+        current = self._deployment()
+        return Mark.of(payout, 0 if current is None else current.epoch)
+
+    def _judge(self, payout: PayoutState, own: Mark, get: Callable[[], object]) -> Doubt | None:
         try:
-            found = self._redis.run(lambda: client.set(key, str(own), ex=self.kept, get=True))
+            text = self._redis.run(get)
         except RedisUnavailable:
-            return None
-        return None if found is None else Mark.parse(str(found))
+            text = None
+            self._note_missed(self._clock())
+        found = None if text is None else Mark.parse(str(text))
+        current = self._deployment()
+        until = None if current is None else current.ask_first_until
+        doubt = doubt_about(
+            own,
+            found,
+            # what is no earlier claim, is in doubt: also our own mark, which was written twice then
+            remembered=found is not None and self._remembers(payout.id, own, found),
+            # without its record the database is another one: see `worker.deployment`
+            asks_first=current is None or (until is not None and self._clock() < until),
+        )
+        if doubt is not None:
+            log.warning(doubt.kind, merchant_order_no=payout.merchant_order_no)
+        return doubt
+
+
+def _key_of(payout: PayoutState) -> str:
+    return _key(payout.epay_account, payout.merchant_order_no)
 
 
 def _key(epay_account: str, merchant_order_no: str) -> str:
-    return f"payouts:sent:{epay_account}:{merchant_order_no}"
+    return f"payouts:sent:{account_key(epay_account)}:{merchant_order_no}"
