@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -48,20 +49,16 @@ class SendWitness:
 
         One round trip. While Redis is away nothing is marked, and nothing speaks against sending.
         """
-        current = self._deployment()
-        epoch, until = (0, None) if current is None else (current.epoch, current.ask_first_until)
-        own = Mark.of(payout, epoch)
-        found = self._exchange(payout, own)
-        doubt = doubt_about(
-            own,
-            found,
-            # what is no earlier claim, is in doubt: also our own mark, which was written twice then
-            remembered=found is not None and self._remembers(payout.id, own, found),
-            asks_first=until is not None and self._clock() < until,
+        own = self._mark_of(payout)
+        set_mark = partial(
+            self._redis.client.set, _key_of(payout), str(own), ex=self.kept, get=True
         )
-        if doubt is not None:
-            log.warning(doubt.kind, merchant_order_no=payout.merchant_order_no)
-        return doubt
+        return self._judge(payout, own, set_mark)
+
+    def look(self, payout: PayoutState) -> Doubt | None:
+        """Say whether a queued payout was sent although the database has no send; marks nothing."""
+        get_mark = partial(self._redis.client.get, _key_of(payout))
+        return self._judge(payout, self._mark_of(payout), get_mark)
 
     def write_anew(self, found: Sequence[SentPayout]) -> None:
         """Write the marks of payouts that were sent, where none are.
@@ -76,14 +73,32 @@ class SendWitness:
                 pipeline.set(key, str(one.mark), ex=self.kept, nx=True)
         self._redis.run(pipeline.execute)
 
-    def _exchange(self, payout: PayoutState, own: Mark) -> Mark | None:
-        key = _key(payout.epay_account, payout.merchant_order_no)
-        client = self._redis.client
+    def _mark_of(self, payout: PayoutState) -> Mark:
+        current = self._deployment()
+        return Mark.of(payout, 0 if current is None else current.epoch)
+
+    def _judge(self, payout: PayoutState, own: Mark, get: Callable[[], object]) -> Doubt | None:
         try:
-            found = self._redis.run(lambda: client.set(key, str(own), ex=self.kept, get=True))
+            text = self._redis.run(get)
         except RedisUnavailable:
-            return None
-        return None if found is None else Mark.parse(str(found))
+            text = None
+        found = None if text is None else Mark.parse(str(text))
+        current = self._deployment()
+        until = None if current is None else current.ask_first_until
+        doubt = doubt_about(
+            own,
+            found,
+            # what is no earlier claim, is in doubt: also our own mark, which was written twice then
+            remembered=found is not None and self._remembers(payout.id, own, found),
+            asks_first=until is not None and self._clock() < until,
+        )
+        if doubt is not None:
+            log.warning(doubt.kind, merchant_order_no=payout.merchant_order_no)
+        return doubt
+
+
+def _key_of(payout: PayoutState) -> str:
+    return _key(payout.epay_account, payout.merchant_order_no)
 
 
 def _key(epay_account: str, merchant_order_no: str) -> str:
