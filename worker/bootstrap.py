@@ -100,6 +100,7 @@ class WorkerRuntime:
             ),
             refusal_pause=RefusalPause(self._engine, default.account),
             witness=witness,
+            find_forgotten_send=witness.look,
             watch_database=lambda now: watch.sweep(witness, now),
             sweep_batch=settings.sweep_batch,
             sweep_spacing=timedelta(seconds=settings.sweep_seconds / 2),

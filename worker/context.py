@@ -61,6 +61,8 @@ class Context:
     """The accounts beside the one of `gateway`, `query_many` and `policy` (law 10)."""
     witness: Callable[[PayoutState], Doubt | None] = lambda _: None
     """Marks a claimed payout as sent; says whether it may have been sent before (law 11)."""
+    find_forgotten_send: Callable[[PayoutState], Doubt | None] = lambda _: None
+    """Says whether a payout that was never claimed may have been sent before (law 11)."""
     watch_database: Callable[[datetime], None] = lambda _: None
     """Checks that the database did not go back in time, once a sweep (law 11)."""
     oldest_submit: Callable[[], datetime | None] = lambda: None

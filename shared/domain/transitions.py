@@ -49,6 +49,9 @@ STATUS_OF_EPAY_CODE: Mapping[str, Status] = MappingProxyType(
 
 STATUSES_EPAY_REPORTS = frozenset(STATUS_OF_EPAY_CODE.values())
 
+FINAL_EPAY_CODES = frozenset(code for code, end in STATUS_OF_EPAY_CODE.items() if end in FINAL)
+"""EPAY's status codes of an order that it ended."""
+
 TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
         Status.QUEUED: STATUSES_EPAY_REPORTS | {Status.SUBMITTING, Status.REJECTED},

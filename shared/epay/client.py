@@ -6,7 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from shared.domain.gateway import Balance, CreateOrder, Failure, Limit, OrderAnswer, Refused
+from shared.domain.gateway import (
+    Balance,
+    CreateOrder,
+    Failure,
+    Limit,
+    OrderAnswer,
+    OutcomeUnknown,
+    Refused,
+)
 from shared.domain.redaction import redact_refusal
 from shared.epay.config import EpayConfig
 from shared.epay.responses import (
@@ -59,7 +67,7 @@ class EpayClient:
         receiver = {"accountNo": order.account_no}
         if order.remark:
             receiver["remark"] = order.remark
-        answer = self._call(
+        answer = self._post(
             "/payoutApi/createEwalletTransaction",
             {
                 "category": CATEGORY,
@@ -79,7 +87,7 @@ class EpayClient:
 
     def query(self, merchant_order_no: str) -> OrderAnswer:
         """Query an order's status (section 3.2); the answer for an unknown one is undocumented."""
-        answer = self._call("/payoutApi/queryTransaction", {"merchantOrderNo": merchant_order_no})
+        answer = self._ask("/payoutApi/queryTransaction", {"merchantOrderNo": merchant_order_no})
         return read_queried(answer) if isinstance(answer, Answer) else answer
 
     def limit(
@@ -91,7 +99,7 @@ class EpayClient:
     ) -> Limit | Failure:
         """Query the amount limits of a payout (section 3.3); its page does not list EWALLET."""
         optional = {"channelCode": channel_code, "type": type_}
-        answer = self._call(
+        answer = self._ask(
             "/payoutApi/getLimit",
             {
                 "currency": currency,
@@ -103,25 +111,30 @@ class EpayClient:
 
     def balance(self, currency: str | None = None) -> list[Balance] | Failure:
         """Query the balance of one currency, or of all (section 3.4)."""
-        answer = self._call("/payoutApi/getBalance", {"currency": currency} if currency else {})
+        answer = self._ask("/payoutApi/getBalance", {"currency": currency} if currency else {})
         return read_balances(answer) if isinstance(answer, Answer) else answer
 
     def close(self) -> None:
         """Close the idle connections. A later call opens new ones."""
         self._transport.close()
 
-    def _call(self, path: str, fields: dict[str, Any], **sending: Any) -> Answer | Failure:
-        config = self._config
-        param = {"epayAccount": config.account, "version": VERSION, **fields}
+    def _ask(self, path: str, fields: dict[str, Any]) -> Answer | Failure:
+        """Post a question: EPAY's refusal counts whatever the HTTP status it comes with."""
+        return self._post(path, fields, read_refusal=self._read_refusal)
+
+    def _post(self, path: str, fields: dict[str, Any], **sending: Any) -> Answer | Failure:
+        param = {"epayAccount": self._config.account, "version": VERSION, **fields}
         body = self._transport.post(path, self._write(param), **sending)
-        if not isinstance(body, bytes):
-            return body
-        return read_answer(
-            body,
-            config.api_keys,
-            config.nested,
-            demand_signature=config.demand_response_signature,
-        )
+        return self._read(body) if isinstance(body, bytes) else body
+
+    def _read(self, body: bytes) -> Answer | Refused | OutcomeUnknown:
+        config = self._config
+        demanded = config.demand_response_signature
+        return read_answer(body, config.api_keys, config.nested, demand_signature=demanded)
+
+    def _read_refusal(self, body: bytes) -> Refused | None:
+        answer = self._read(body)
+        return answer if isinstance(answer, Refused) else None
 
     def _write(self, param: dict[str, Any]) -> bytes:
         try:

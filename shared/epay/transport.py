@@ -28,7 +28,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from shared.domain.gateway import NeverSent, OutcomeUnknown
+from shared.domain.gateway import NeverSent, OutcomeUnknown, Refused
 from shared.epay.config import EpayConfig
 
 MAX_BODY = 1024 * 1024
@@ -276,20 +276,22 @@ class Transport:
         *,
         new_connection: bool = False,
         is_late: Callable[[], bool] = lambda: False,
-    ) -> bytes | NeverSent | OutcomeUnknown:
+        read_refusal: Callable[[bytes], Refused | None] | None = None,
+    ) -> bytes | NeverSent | OutcomeUnknown | Refused:
         """Return the body of a 200 answer, or why there is none. One request at most, no raise.
 
         Args:
             new_connection: use no connection of the pool.
             is_late: asked right before the first byte; nothing is sent if it is true.
+            read_refusal: finds the refusal in an answer of another HTTP status; never for a create.
         """
         idle_since = time.clock_gettime(_CLOCK) - self._config.idle_seconds
         reusable_since = math.inf if new_connection else max(idle_since, self._lost_at)
         exchange = Exchange(self._config.total_timeout, reusable_since, is_late)
         _current.exchange = exchange
-        answer: bytes | NeverSent | OutcomeUnknown
+        answer: bytes | NeverSent | OutcomeUnknown | Refused
         try:
-            answer = self._exchange(path, body)
+            answer = self._exchange(path, body, read_refusal)
         # whatever a hostile answer makes the HTTP stack raise, what was sent is what counts
         except Exception as error:  # noqa: BLE001
             answer = _failure(exchange, error)
@@ -299,18 +301,24 @@ class Transport:
             return OutcomeUnknown("total timeout")
         return answer
 
-    def _exchange(self, path: str, body: bytes) -> bytes | OutcomeUnknown:
+    def _exchange(
+        self, path: str, body: bytes, read_refusal: Callable[[bytes], Refused | None] | None
+    ) -> bytes | OutcomeUnknown | Refused:
         url = self._config.base_url + path
         timeout = (self._config.connect_timeout, self._config.read_timeout)
         with self.session.post(url, body, stream=True, timeout=timeout) as response:
-            if response.status_code != requests.codes.ok:
-                return OutcomeUnknown(f"http status {response.status_code}")
+            is_ok = response.status_code == requests.codes.ok
+            not_ok = OutcomeUnknown(f"http status {response.status_code}")
+            if not is_ok and read_refusal is None:
+                return not_ok
             answer = bytearray()
             for piece in response.iter_content(_CHUNK):
                 answer += piece
                 if len(answer) > MAX_BODY:
-                    return OutcomeUnknown("answer is too large")
-            return bytes(answer)
+                    return OutcomeUnknown("answer is too large") if is_ok else not_ok
+            if is_ok or read_refusal is None:
+                return bytes(answer)
+            return read_refusal(bytes(answer)) or not_ok
 
     def close(self) -> None:
         """Close the idle connections. A later call opens new ones."""

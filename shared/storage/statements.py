@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from shared.domain.accounts import ConfiguredAccount, account_key
 from shared.domain.cap_usage import NOT_COUNTED
 from shared.domain.payout import SEALED, JournalEvent, PayoutState, Status
-from shared.domain.transitions import FINAL
+from shared.domain.transitions import FINAL, FINAL_EPAY_CODES
 from shared.storage.tables import metadata
 
 PAYOUT = metadata.tables["payout"]
@@ -225,7 +225,7 @@ NEWEST_ENDED = (
     select(PAYOUT)
     .where(
         PAYOUT.c.due_at.is_(None),
-        PAYOUT.c.epay_status.is_not(None),
+        PAYOUT.c.epay_status.in_(sorted(FINAL_EPAY_CODES)),
         PAYOUT.c.review_reason.is_(None),
         text(OF_ACCOUNT),
         PAYOUT.c.last_sent_at <= text(":sent_before"),

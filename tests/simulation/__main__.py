@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.simulation.mutations import BREAKS, broken
 from tests.simulation.runner import run, run_seeds, shrunk
@@ -36,7 +36,7 @@ def main() -> int:
     return _many(arguments.first, arguments.seeds)
 
 
-def first_failure(law: str | None, seeds: range) -> int | None:
+def first_failure(law: str | None, seeds: Iterable[int]) -> int | None:
     """The first seed in whose world something breaks."""
     with broken(law):
         return next((seed for seed in seeds if run(seed) is not None), None)

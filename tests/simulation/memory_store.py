@@ -18,7 +18,7 @@ from shared.domain.payout import (
     Transition,
     UnreadableAccount,
 )
-from shared.domain.transitions import FINAL
+from shared.domain.transitions import FINAL, FINAL_EPAY_CODES
 from shared.storage.outbox import QueueRefused
 from shared.storage.payout_store import ClaimedKey, ConcurrentUpdate, Decide, DecideWithin
 from shared.storage.refused_requests import Refusal
@@ -160,7 +160,7 @@ class MemoryStore:
         for row in sorted(self.rows.values(), key=lambda row: -row.id):
             if (
                 row.status in FINAL
-                and row.epay_status is not None
+                and row.epay_status in FINAL_EPAY_CODES
                 and row.review_reason is None
                 and account_key(row.epay_account) == account_key(account.account)
                 and (row.epay_gateway is None or account.has(row.epay_gateway))

@@ -333,6 +333,11 @@ def _no_witness() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(SimDeployment, "witness", lambda *_: None)
 
 
+def _a_limit_rejects_unseen() -> contextlib.AbstractContextManager[Any]:
+    """Law 11: EPAY's amount limit ends what Redis has and the database forgot."""
+    return mock.patch.object(SimDeployment, "look", lambda *_: None)
+
+
 def _no_asking_first() -> contextlib.AbstractContextManager[Any]:
     """Law 11: after the database was recovered, an order without a mark is sent."""
 
@@ -384,6 +389,7 @@ BREAKS: dict[str, Break] = {
     "8-message-after-the-commit": _message_after_the_commit,
     "8-messages-out-of-order": _messages_out_of_order,
     "11-no-witness": _no_witness,
+    "11-a-limit-rejects-unseen": _a_limit_rejects_unseen,
     "11-no-asking-first": _no_asking_first,
     "11-no-identity": _the_identity_is_not_compared,
     "9-request-within-a-transaction": _request_within_a_transaction,

@@ -55,14 +55,12 @@ class SimDeployment:
         key = payout.merchant_order_no
         found, self.marks[key] = self.marks.get(key), own
         self.pause("witness: after the mark")
-        return doubt_about(
-            own,
-            found,
-            remembered=found is not None
-            and self._remembers(payout.id, own)
-            and self._remembers(payout.id, found),
-            asks_first=self.asks_first,
-        )
+        return self._judge(payout, own, found)
+
+    def look(self, payout: PayoutState) -> Doubt | None:
+        self.pause("witness: look")
+        found = self.marks.get(payout.merchant_order_no)
+        return self._judge(payout, Mark.of(payout, self.epoch), found)
 
     def watch(self, _now: datetime) -> None:
         known = self.in_redis
@@ -118,6 +116,16 @@ class SimDeployment:
         self.epoch, self.asks_first = self.epoch + 1, True
         self.paused = self.unnoticed = False
         self.high_water = self.in_redis = max(self.high_water, self.in_redis or 0) + 1
+
+    def _judge(self, payout: PayoutState, own: Mark, found: Mark | None) -> Doubt | None:
+        return doubt_about(
+            own,
+            found,
+            remembered=found is not None
+            and self._remembers(payout.id, own)
+            and self._remembers(payout.id, found),
+            asks_first=self.asks_first,
+        )
 
     def _remembers(self, payout_id: int, mark: Mark) -> bool:
         return any(

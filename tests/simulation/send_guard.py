@@ -58,6 +58,7 @@ class SimSendGuard:
         played: Counter[str],
         refusal_pause: SimRefusalPause,
         paused: Callable[[], bool] = lambda: False,
+        limit_weight: Callable[[], float] = lambda: 1,
     ) -> None:
         self._choices = choices
         self._clock = clock
@@ -66,6 +67,8 @@ class SimSendGuard:
         self._played = played
         self._refusal_pause = refusal_pause
         self._paused = paused
+        self._limit_weight = limit_weight
+        self._outside_limit: set[str] = set()
 
     def _stopped(self) -> str | None:
         if self._refusal_pause.in_force:
@@ -78,12 +81,14 @@ class SimSendGuard:
         if not self._shut_at_times():
             return self
         self._pause("send guard: during the check")
-        fate = self._choices.pick((12, 4, 1))
+        outside = payout.merchant_order_no in self._outside_limit
+        fate = 2 if outside else self._choices.pick((12, 4, self._limit_weight()))
         if fate == 1:
             self._played["send guard: defer"] += 1
             return Defer(self._clock() + timedelta(seconds=45), "paused")
         if fate == 2 and payout.first_sent_at is None:
             self._played["send guard: outside EPAY's limit"] += 1
+            self._outside_limit.add(payout.merchant_order_no)
             return Reject("EPAY's limit is 100 to 500 USD")
         return self
 

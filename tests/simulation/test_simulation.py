@@ -18,10 +18,15 @@ def test_every_law_holds_in_every_world() -> None:
     assert failing is None, f"python -m tests.simulation --replay {failing}"
 
 
+SHOWN_BY = {"11-a-limit-rejects-unseen": 3839}
+"""The worlds that show the rarest of them, which are tried first."""
+
+
 @pytest.mark.parametrize("law", BREAKS)
 def test_a_broken_law_is_noticed(law: str) -> None:
     """Each law, broken on purpose, is caught within 4,000 worlds."""
-    assert first_failure(law, range(CAUGHT_WITHIN)) is not None
+    known = SHOWN_BY.get(law, 0)
+    assert first_failure(law, [known, *range(CAUGHT_WITHIN)]) is not None
 
 
 def test_a_world_is_the_same_every_time() -> None:

@@ -175,9 +175,11 @@ class World:
                 self.gateway.played,
                 self.refusal_pause,
                 lambda: self.deployment.paused,
+                lambda: 12 if self.invariants.went_back else 1,
             ),
             refusal_pause=self.refusal_pause,  # type: ignore[arg-type]
             witness=self.deployment.witness,
+            find_forgotten_send=self.deployment.look,
             watch_database=self.deployment.watch,
             sweep_batch=5,
             query_batch=2,
@@ -198,6 +200,8 @@ class World:
         """
         for nth in range(self.choices.between(1, 3)):
             self._ask(f"order-{nth}")
+        if self.goes_back and self.choices.pick((1, 1)):
+            self._go_back()
         for _ in range(self.choices.between(0, _WILD_STEPS)):
             self._step()
         self.say("--- calm ---")
@@ -449,7 +453,7 @@ class World:
             self.deployment.take_backup()
             self.say("a backup is made")
             return
-        fate = self.choices.pick((1, 1, 2))
+        fate = self.choices.pick((2, 1, 2))
         what = ("unseen", "seen", "seen, and Redis emptied")[fate]
         self.deployment.go_back(shows=fate > 0)
         if fate > 1:
@@ -457,6 +461,10 @@ class World:
         self.invariants.forget()
         self.gateway.played[f"database went back, {what}"] += 1
         self.say(f"the database goes back, {what}")
+        if self.choices.pick((1, 1)):
+            for no in list(self.asked):
+                self.broker.publish(TASK_REQUEST, self.asked[no])
+            self.say("the app asks for everything again")
 
     def _recover(self) -> None:
         self.deployment.recover()
@@ -496,8 +504,9 @@ class World:
             or HOME.missing(row.epay_account, row.epay_gateway)
             for row in self.store.rows.values()
         )
-        unsent = [row.message.queue for row in self.store.outbox if not row.sent]
-        if ended and unsent and set(unsent) == {_STALL}:
+        unsent = [row for row in self.store.outbox if not row.sent]
+        stalled = {row.payout_id for row in unsent if row.message.queue == _STALL}
+        if ended and unsent and all(row.payout_id in stalled for row in unsent):
             self.stalls = False
         return ended and not unsent
 

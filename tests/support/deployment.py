@@ -55,6 +55,7 @@ class Watched:
             self.world.context,
             send_guard=PausesOnly(self.watch),
             witness=witness,
+            find_forgotten_send=witness.look,
             watch_database=lambda now: self.watch.sweep(witness, now),
         )
 

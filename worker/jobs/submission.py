@@ -29,6 +29,8 @@ def submit_queued(ctx: Context, payout: PayoutState, claim_id: str) -> PayoutSta
     if ctx.policy.missing_account(payout):
         return _hold_if_not_configured(ctx, payout)
     checked = ctx.send_guard.check(payout, max_wait=_MAX_WAIT)
+    if isinstance(checked, Reject) and ctx.find_forgotten_send(payout) is not None:
+        return _claim_in_doubt(ctx, payout, claim_id, checked)
     if isinstance(checked, Defer | Reject):
         return _apply_refusal(ctx, payout, checked)
     try:
@@ -47,11 +49,25 @@ def submit_claimed(ctx: Context, payout: PayoutState, permit: Permit) -> PayoutS
     not run again: an answer that cannot be recorded is dropped, and the payout becomes unknown when
     its lease expires. A payout that may have been sent before is asked about instead (law 11).
     """
-    claim_id = payout.claim_id or ""
     doubt = ctx.witness(payout)
     if doubt is not None:
         permit.release()
-    outcome = doubt or _create(ctx, payout, permit)
+    return _record(ctx, payout, doubt or _create(ctx, payout, permit))
+
+
+def _claim_in_doubt(
+    ctx: Context, payout: PayoutState, claim_id: str, reject: Reject
+) -> PayoutState:
+    """Ask about a payout that would be rejected unsent, but may have been sent before (law 11)."""
+    claimed = _claim(ctx, payout, claim_id)
+    if claimed.status is not Status.SUBMITTING or claimed.claim_id != claim_id:
+        return claimed
+    return _record(ctx, claimed, ctx.witness(claimed) or NeverSent(reject.reason))
+
+
+def _record(ctx: Context, payout: PayoutState, outcome: OrderAnswer | Doubt) -> PayoutState:
+    """Record what came of a claim; returns the payout's new state."""
+    claim_id = payout.claim_id or ""
     now, jitter = ctx.clock(), ctx.jitter()
 
     def decide(fresh: PayoutState) -> Transition | None:

@@ -26,11 +26,12 @@ from shared.storage.pauses import DATABASE_CHANGED, NotPaused, Scope
 from shared.storage.payout_store import PayoutStore
 from tests.integration.conftest import ACCOUNT, MakeWorld, World
 from tests.support.databases import unique_name
-from tests.support.deployment import Watched, owner
+from tests.support.deployment import PausesOnly, Watched, owner
 from tests.support.jobs import claim_id, deliver, kinds, of_ledger, put_queued, put_unknown, tick
 from webhook import create_app
 from worker.deployment import DatabaseWatch
 from worker.jobs.submit import submit
+from worker.send_guard.permit import CheckResult, Reject
 
 
 @pytest.fixture
@@ -97,6 +98,48 @@ def test_a_send_that_the_database_forgot_is_asked_about(watched: Watched, backup
     tick(restored.world)
     assert restored.world.row().status in {Status.PROCESSING, Status.SUCCEEDED}
     assert of_ledger(restored.world)["creates_received"] == 1
+
+
+def test_an_amount_limit_does_not_end_a_send_that_the_database_forgot(
+    watched: Watched, backup: Back
+) -> None:
+    """EPAY paid it before its limit changed: it is asked about, not rejected."""
+    assert watched.world.ask()["status"] == "processing"
+    restored = backup()
+    accept_as_it_is(restored)
+    limit_amounts(restored)
+
+    assert restored.world.ask()["status"] == "unknown"
+
+    assert kinds(restored.world) == ["accepted", "submitting", "sent_before"]
+    tick(restored.world)
+    assert restored.world.row().status in {Status.PROCESSING, Status.SUCCEEDED}
+    assert of_ledger(restored.world)["creates_received"] == 1
+
+
+def test_an_amount_limit_ends_what_was_claimed_and_never_sent(watched: Watched) -> None:
+    """The mark is there, but the journal has its claim, and that nothing was sent."""
+    (payout,) = put_queued(watched.world, "order-1")
+    submit(replace(watched.world.context, gateway=Refusing()), payout.id, None, claim_id())
+    assert watched.redis.client.exists(f"payouts:sent:{ACCOUNT}:order-1")
+    limit_amounts(watched)
+
+    send(watched, "order-1")
+
+    assert watched.world.row().status is Status.REJECTED
+    assert of_ledger(watched.world)["creates_received"] == 0
+
+
+class LimitsAmounts(PausesOnly):
+    """EPAY's own limit excludes every amount."""
+
+    def check(self, payout: Any, *, max_wait: timedelta) -> CheckResult:
+        return Reject("EPAY's limit is 100 to 500 USD")
+
+
+def limit_amounts(found: Watched) -> None:
+    guard = LimitsAmounts(found.watch)
+    found.world.context = replace(found.world.context, send_guard=guard)
 
 
 def test_what_the_database_remembers_is_sent_again(watched: Watched) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from devstack.wait import wait_for
-from shared.domain.gateway import CreateOrder, Report
+from shared.domain.gateway import CreateOrder, OutcomeUnknown, Refused, Report
 from shared.epay.client import EpayClient
 from shared.epay.signing import NestedForm, sign
+from shared.epay.transport import MAX_BODY
 from tests.support.scripted_gateway import KEY, Gateway, envelope, http_answer, order_data
 
 MakeGateway = Callable[..., Gateway]
@@ -75,6 +76,36 @@ def test_query_sends_section_3_2(gateway: MakeGateway, client_for: MakeClient) -
         "merchantOrderNo": "20210708220",
     }
     assert "/payoutApi/queryTransaction" in server.heads[0]
+
+
+@pytest.mark.parametrize("status", ["400 Bad", "404 None", "429 Slow", "500 Oh"])
+def test_refusal_of_a_query_is_read_whatever_the_http_status(
+    gateway: MakeGateway, client_for: MakeClient, status: str
+) -> None:
+    """Of a create it is not: there, only a documented answer may end a payout."""
+    refusal = b'{"code": 2001, "message": "no such order"}'
+    client = client_for(gateway(http_answer(refusal, status)))
+    assert client.query("1") == Refused("2001", "no such order")
+    assert client.balance("USD") == Refused("2001", "no such order")
+    assert client.create(ORDER) == OutcomeUnknown(f"http status {status[:3]}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        envelope(order_data()),
+        b"<html>gateway timeout</html>",
+        b'{"error": "gone"}',
+        envelope(order_data(), signature="0" * 64, code=2001),
+        b'{"code": 2001, "message": "' + b"x" * MAX_BODY + b'"}',
+    ],
+    ids=["a report", "no JSON", "no code", "a wrong signature", "too large"],
+)
+def test_nothing_but_a_refusal_is_read_of_another_http_status(
+    gateway: MakeGateway, client_for: MakeClient, body: bytes
+) -> None:
+    client = client_for(gateway(http_answer(body, "500 Oh")))
+    assert client.query("1") == OutcomeUnknown("http status 500")
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -222,3 +222,10 @@ def test_what_serves_as_control(world: World, clock: Clock) -> None:
         id=first.id,
     )
     assert store.newest_ended(ConfiguredAccount(ACCOUNT), second.last_sent_at) is None
+
+
+def test_what_a_person_ended_is_no_control(world: World, clock: Clock) -> None:
+    """EPAY's last word was `in progress`: it may show another order, or none, for ever."""
+    control = put_control(world)
+    world.sql("UPDATE payout SET epay_status = '1' WHERE id = :id", id=control.id)
+    assert world.context.store.newest_ended(ConfiguredAccount(ACCOUNT), clock.now) is None
