@@ -7,7 +7,7 @@ from datetime import datetime
 
 from shared.domain import absence_proof, review
 from shared.domain.absence_proof import Control
-from shared.domain.gateway import Failure, Refused
+from shared.domain.gateway import Failure, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
 from shared.domain.scheduling import plan_absence_query, schedule_next_query
@@ -114,6 +114,25 @@ def flag_unresolved(
     if is_absence and control is Control.UNANSWERED:
         return review.flag(payout, review.UNANSWERED, message, now)
     return review.flag(payout, review.QUERY_REFUSED, message, now)
+
+
+def on_unasked(payout: PayoutState, *, now: datetime, policy: Policy) -> Transition | None:
+    """Flag an unknown payout that could not be asked about within its lease.
+
+    None: nothing changes. When it is asked about next does not change either.
+    """
+    reason = "EPAY was not asked: no slot of EPAY_MAX_PER_SECOND was free, or Redis is unavailable"
+    after = flag_unresolved(
+        payout,
+        OutcomeUnknown(reason),
+        control=Control.MISSING,
+        asked_at=now,
+        now=now,
+        policy=policy,
+    )
+    if review.same_reason(after, payout):
+        return None
+    return make_transition(payout, after, kind="unanswered", actor="query", now=now, detail={})
 
 
 def _deadline(payout: PayoutState, now: datetime, policy: Policy) -> str:

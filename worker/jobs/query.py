@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from shared.domain import holds, reports, scheduling
+from shared.domain import holds, reports, scheduling, unresolved
 from shared.domain.absence_proof import Control, describe_refusal, judge_control
 from shared.domain.accounts import ConfiguredAccount
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Transition
+from shared.domain.report_match import names_second_order
 from shared.storage.query_answers import record_answers
 from worker.context import Context
 
@@ -49,10 +50,25 @@ def query(ctx: Context, payout_ids: Sequence[int], lease: datetime | None) -> in
     answered, ends_at = 0, ctx.clock() + ctx.policy.lease
     for account, orders in homes.items():
         asked_at = ctx.clock()
+        unasked = dict(orders)
         for wave in ctx.access(account).query_many(orders, ends_at - asked_at):
             record(ctx, account, dict(wave), asked_at, orders)
             answered += len(wave)
+            for payout_id, _ in wave:
+                unasked.pop(payout_id, None)
+        _flag_unasked(ctx, list(unasked))
     return answered
+
+
+def _flag_unasked(ctx: Context, payout_ids: Sequence[int]) -> None:
+    """Flag unknown payouts that EPAY could not be asked about for too long; they stay due."""
+    now = ctx.clock()
+
+    def decide(payout: PayoutState) -> Transition | None:
+        return unresolved.on_unasked(payout, now=now, policy=ctx.policy_of(payout))
+
+    if payout_ids:
+        ctx.store.update_many(payout_ids, decide)
 
 
 def _hold_elsewhere(ctx: Context, payout_ids: Sequence[int]) -> None:
@@ -122,9 +138,23 @@ def check_control(
     answer = next((answer for wave in waves for _, answer in wave), None)
     control = judge_control(known, answer)
     pause = ctx.refusal_pause.of(account.account)
+    if isinstance(answer, Report) and names_second_order(known, answer):
+        _record_second_order(ctx, known, answer)
     if control is Control.REFUSED and isinstance(answer, Report | Refused):
         if pause.begin(describe_refusal(known, answer), ctx.clock()):
             log.warning("sending_paused", reason="refused_by_epay", account=account.account)
     elif control is Control.PASSED and pause.end(ctx.clock()):
         log.info("sending_resumed", account=account.account)
     return control
+
+
+def _record_second_order(ctx: Context, known: PayoutState, report: Report) -> None:
+    """Law 13: it goes to review, and another payout serves as the control from now on."""
+    now = ctx.clock()
+
+    def decide(payout: PayoutState) -> Transition | None:
+        return reports.on_query_answer(
+            payout, report, asked_at=now, now=now, policy=ctx.policy_of(payout), jitter=ctx.jitter()
+        )
+
+    ctx.store.update(known.id, decide)

@@ -26,6 +26,7 @@ from tests.support.jobs import (
     ask_epay,
     deliver,
     freeze_clock,
+    kinds,
     of_ledger,
     put_control,
     put_unknown,
@@ -229,3 +230,37 @@ def test_what_a_person_ended_is_no_control(world: World, clock: Clock) -> None:
     control = put_control(world)
     world.sql("UPDATE payout SET epay_status = '1' WHERE id = :id", id=control.id)
     assert world.context.store.newest_ended(ConfiguredAccount(ACCOUNT), clock.now) is None
+
+
+def test_a_control_that_epay_names_another_number_for_goes_to_review(
+    world: World, clock: Clock
+) -> None:
+    """Law 13; then the one before serves."""
+    first, second = put_control(world, "control-1"), put_control(world, "control-2")
+    world.sql("UPDATE payout SET epay_order_no = 'E-first' WHERE id = :id", id=second.id)
+    account = ConfiguredAccount(ACCOUNT)
+    assert check_control(world.context, account, clock.now, ()) is Control.REFUSED
+    assert world.row("control-2").review_reason.startswith("second_order: ")
+    assert world.row("control-2").status is Status.SUCCEEDED
+    assert check_control(world.context, account, clock.now, ()) is Control.PASSED
+    assert pauses.active(world.engine) == []
+    assert world.row("control-1").id == first.id
+    assert world.row("control-1").review_reason is None
+
+
+def test_what_cannot_be_asked_about_is_flagged_long_before_the_horizon(
+    world: World, clock: Clock
+) -> None:
+    """The rate limit leaves no slot, or Redis is away."""
+    (payout,) = put_unknown(world, "order-1")
+    pool = QueryPool(world.context.gateway, 1, acquire=lambda: False)
+    world.context = replace(world.context, query_many=pool)
+    live(world, clock, 500, step=60)
+    assert world.row("order-1").review_reason is None
+    live(world, clock, 240, step=60)
+    pool.close()
+    row = world.row("order-1")
+    assert row.status is Status.UNKNOWN
+    assert row.review_reason.startswith("unanswered: EPAY was not asked")
+    assert row.queries == payout.queries
+    assert len([kind for kind in kinds(world, "order-1") if kind == "unanswered"]) == 1
