@@ -44,6 +44,22 @@ def gateway(settings: Settings) -> Iterator[EpayClient]:
         client.close()
 
 
+def require_policy_of_workers(settings: Settings, engine: Engine, refused: str) -> None:
+    """Refuse an act of a person under other settings than those that the workers decide by.
+
+    Args:
+        refused: begins the error's text, for example "reject is refused".
+
+    Raises:
+        Forbidden: the settings differ.
+    """
+    if differing := policy_differences(engine, name_policy(settings)):
+        raise Forbidden(
+            f"{refused}: {describe_differences(differing)}. Run the command with the settings of"
+            " the service."
+        )
+
+
 @contextmanager
 def resolution_service(
     settings: Settings, engine: Engine, refused: str, payout: PayoutState
@@ -58,11 +74,7 @@ def resolution_service(
         SettingsError: a setting of the gateway is missing or unsafe.
         Forbidden: a rule forbids the action, or the workers decide by other settings.
     """
-    if differing := policy_differences(engine, name_policy(settings)):
-        raise Forbidden(
-            f"{refused}: {describe_differences(differing)}. Run the command with the settings of"
-            " the service."
-        )
+    require_policy_of_workers(settings, engine, refused)
     own = settings_of(settings, payout.epay_account, payout.epay_gateway)
     accounts = build_accounts(settings)
     settings = own or default_settings(settings) or account_settings(settings)[0]

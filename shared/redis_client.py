@@ -53,6 +53,8 @@ class RedisClient:
             self._retry_at = now + _RETRY_AFTER_SECONDS
         try:
             result = action()
+        except redis.ResponseError as error:  # it answers: whoever asks for another key is served
+            raise RedisUnavailable from error
         except (redis.RedisError, OSError) as error:
             self._retry_at = self._clock() + _RETRY_AFTER_SECONDS
             raise RedisUnavailable from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import redis
@@ -32,7 +32,7 @@ from shared.storage.engine import make_engine
 from shared.storage.outbox import QueueRefused
 from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
-from worker.broker.peek import lease_of
+from worker.broker.peek import oldest_lease
 from worker.broker.shared_unacked import start_restoring
 from worker.celery import app
 from worker.context import AccountAccess, Context, QueryPool
@@ -62,6 +62,7 @@ class WorkerRuntime:
             policy.resend_horizon,
             lambda *claim: deployment.remembers(autocommit, *claim),
             watch.current,
+            lambda now: deployment.note_missed_mark(autocommit, now),
         )
         rate_limiter = make_rate_limiter(settings, self._redis)
         acquire = make_acquire(rate_limiter)
@@ -92,7 +93,7 @@ class WorkerRuntime:
             others=access,
             publish=publish,
             publish_outcome=publish_outcome,
-            oldest_submit=self._oldest_submit,
+            oldest_submit=lambda: oldest_lease(self._redis, contract.QUEUE_SUBMIT),
             database_retry=DatabaseRetry(settings.database_wait),
             send_guard=make_send_guard(
                 settings, watch.pauses, self._redis, own.gateway.limit, rate_limiter
@@ -107,10 +108,6 @@ class WorkerRuntime:
             books_after=timedelta(seconds=settings.books_after_seconds),
             books_sample=settings.books_sample,
         )
-
-    def _oldest_submit(self) -> datetime | None:
-        client: Any = self._redis.client
-        return lease_of(self._redis.run(lambda: client.lindex(contract.QUEUE_SUBMIT, -1)))
 
     def close(self) -> None:
         """Let go of connections and threads."""

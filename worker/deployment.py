@@ -14,6 +14,7 @@ from shared.messaging.owner import (
     HIGH_WATER,
     REBUILD_ALL,
     REBUILD_BELOW,
+    REDIS_RUN,
     DeploymentMarks,
     other_owner,
     owner_of,
@@ -26,13 +27,18 @@ from worker.send_guard.witness import SendWitness
 
 log = structlog.get_logger(__name__)
 
-_REBUILT_PER_SWEEP = 5000
+_NO_RECORD = "the database has no record of this deployment: it is another one, or an old backup"
+_NO_TOKEN = "none"  # noqa: S105 - it names a database without a token
+_MAX_LAG = 20
+"""So many sweeps at once leave the mark in Redis behind for a moment."""
+_ABOVE_ALL_IDS = 2**61
 
 
 class DatabaseWatch:
     """Compares the database with its own deployment row, and with the mark that Redis holds.
 
-    Safe to share between threads.
+    The process has called `start` before, perhaps of another watch: a database without a deployment
+    row is then another database. Safe to share between threads.
     """
 
     def __init__(
@@ -54,7 +60,7 @@ class DatabaseWatch:
         """The pauses in force; sets one if the database is another than its row says."""
         found, active = deployment.find_with_pauses(self._engine)
         self._current = found
-        reason = None if found is None else found.difference
+        reason = _NO_RECORD if found is None else found.difference
         if reason and not any(pause.code == DATABASE_CHANGED for pause in active):
             active.append(deployment.pause_sending(self._engine, reason, utcnow()))
         return active
@@ -65,6 +71,13 @@ class DatabaseWatch:
         Raises:
             RedisUnavailable: Redis does not answer.
         """
+        before = self._marks.read()  # first: what it holds was in the database before
+        if deployment.find(self._engine) is None:
+            problem = other_owner(self._owner(_NO_TOKEN), before)
+            if (
+                problem is not None
+            ):  # no record is made: the workers that run see that there is none
+                return problem
         self._current = found = deployment.pin(self._engine)
         known = self._claim(found)
         owner = self._owner(found.token)
@@ -72,7 +85,7 @@ class DatabaseWatch:
             return problem
         if any(known.get(name, value) != value for name, value in owner.items()):
             self._marks.write(owner)  # new settings of the same deployment
-        behind = _behind(known, found.high_water + 1)
+        behind = _behind(before, found.high_water + 1)
         if reason := found.difference or behind:
             deployment.pause_sending(self._engine, reason, utcnow())
         return None
@@ -90,7 +103,7 @@ class DatabaseWatch:
     def sweep(self, witness: SendWitness, now: datetime) -> None:
         """Count the sweep in the database and then in Redis; pause where they disagree.
 
-        An emptied Redis is written anew from the database, and what is open is asked about.
+        The marks of a Redis that was emptied, or went back itself, are written anew.
         """
         try:
             known = self._marks.read()  # first: what it holds was in the database before
@@ -98,15 +111,15 @@ class DatabaseWatch:
             known = None
         found = deployment.advance(self._engine)
         if found is None:
-            return
-        reason = found.difference
-        if known and reason is None:
-            reason = other_owner(self._owner(found.token), known) or _behind(
-                known, found.high_water
-            )
+            reason: str | None = _NO_RECORD
+        else:
+            reason = found.difference
+            if known and reason is None:
+                reason = other_owner(self._owner(found.token), known)
+                reason = reason or _behind(known, found.high_water)
         if reason is not None:
             deployment.pause_sending(self._engine, reason, now)
-        elif known is not None:
+        elif found is not None and known is not None:
             try:
                 self._mirror(found, known, witness, now)
             except RedisUnavailable:
@@ -117,28 +130,46 @@ class DatabaseWatch:
     ) -> None:
         if not known:
             self._claim(found)
-        else:
-            self._marks.raise_high_water(found.high_water)
-        if REBUILD_BELOW in known:
-            self._rebuild(known[REBUILD_BELOW], witness, now)
+            return
+        run, below = self._redis_run(), known.get(REBUILD_BELOW)
+        lag = found.high_water - int(known.get(HIGH_WATER, 0))
+        went_back = lag > _MAX_LAG or run not in {"", known.get(REDIS_RUN)}
+        if below != REBUILD_ALL and (went_back or found.marks_missed):
+            self._begin_rebuild(found, run, went_back=went_back)
+        elif below is not None:
+            self._rebuild(below, witness, now)
+        self._marks.raise_high_water(found.high_water)
+
+    def _begin_rebuild(self, found: Deployment, run: str, *, went_back: bool) -> None:
+        """Let the next sweeps write the marks anew; what is open need not be asked about."""
+        log.warning("marks_of_sends_are_missing", redis_went_back=went_back)
+        begin = str(_ABOVE_ALL_IDS + found.high_water)  # another one each time
+        if self._marks.update({REBUILD_BELOW: begin, REDIS_RUN: run}) and found.marks_missed:
+            deployment.forget_missed_marks(self._engine, found.marks_missed)
 
     def _rebuild(self, below: str, witness: SendWitness, now: datetime) -> None:
         """Write the marks of one page of payouts anew, the newest first."""
         if below == REBUILD_ALL:
             log.warning("redis_was_emptied", asked_about=deployment.ask_open(self._engine, now))
-        rows = deployment.marks_below(self._engine, int(below), _REBUILT_PER_SWEEP)
-        witness.write_anew(rows)
-        if len(rows) < _REBUILT_PER_SWEEP or rows[-1].created_at < now - witness.kept:
-            self._marks.end_rebuild()
-        else:
-            self._marks.note_rebuilt(rows[-1].id)
+        page, next_below = deployment.sent_below(self._engine, int(below), now - witness.kept)
+        witness.write_anew(page)
+        self._marks.note_rebuilt(below, next_below)
 
     def _claim(self, found: Deployment) -> dict[str, str]:
         """Claim Redis if it is empty; what it held before."""
-        fields = self._owner(found.token) | {HIGH_WATER: str(found.high_water)}
+        fields = self._owner(found.token) | {
+            HIGH_WATER: str(found.high_water),
+            REDIS_RUN: self._redis_run(),
+        }
         if found.high_water:
             fields[REBUILD_BELOW] = REBUILD_ALL
         return self._marks.claim(fields)
+
+    def _redis_run(self) -> str:
+        try:
+            return self._marks.redis_run()
+        except RedisUnavailable:  # a Redis that refuses INFO is not known to have gone back
+            return ""
 
 
 def make_watch(settings: Settings, engine: Engine, redis: RedisClient) -> DatabaseWatch:

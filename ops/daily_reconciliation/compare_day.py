@@ -12,13 +12,14 @@ from datetime import date, datetime
 from ops.errors import UserError
 from shared.clock import utcnow
 from shared.domain import daily_reconciliation
-from shared.domain.absence_proof import Control, judge_control
+from shared.domain.absence_proof import Control
 from shared.domain.daily_reconciliation import Comparison
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Refused
 from shared.domain.payout import PayoutState, Transition
 from shared.domain.policy import Policy
 from shared.storage.daily_reconciliation import ReconciliationStore
 from shared.storage.payout_store import PayoutStore
+from shared.storage.query_answers import ask_control, record_answers
 
 _ORDERS_READ = 2_000
 
@@ -85,19 +86,20 @@ class DayComparison:
                             answers, answered=answered, is_whole=len(part) == self.at_once
                         )
                     answered = True
-                    yield from self._compared(answers, asked_at)
+                    yield from self._compared(part, answers, asked_at)
 
     def _ask(self, merchant_order_no: str) -> OrderAnswer:
         self.pace.wait()
         return self.query(merchant_order_no)
 
-    def _compared(self, answers: Mapping[int, OrderAnswer], asked_at: datetime) -> list[Line]:
+    def _compared(
+        self, orders: Mapping[int, str], answers: Mapping[int, OrderAnswer], asked_at: datetime
+    ) -> list[Line]:
         control = self._control_of(answers, asked_at)
         now = utcnow()
         found: dict[int, Line] = {}
 
-        def decide(payout: PayoutState) -> Transition | None:
-            answer = answers[payout.id]
+        def decide(payout: PayoutState, answer: OrderAnswer) -> Transition | None:
             compared, transition = daily_reconciliation.reconcile(
                 payout,
                 answer,
@@ -111,10 +113,10 @@ class DayComparison:
             return transition
 
         if self.record:
-            self.store.update_many(list(answers), decide)
+            record_answers(self.store, orders, answers, decide)
         else:
             for payout in self.store.get_claimed(list(answers), None):
-                decide(payout)
+                decide(payout, answers[payout.id])
         return list(found.values())
 
     def _control_of(self, answers: Mapping[int, OrderAnswer], asked_at: datetime) -> Control:
@@ -123,8 +125,7 @@ class DayComparison:
         if not refused:
             return Control.MISSING
         sent_before = asked_at - self.policy.visibility_delay
-        known = self.store.newest_ended(self.days.account, sent_before, refused)
-        return judge_control(known, self._ask(known.merchant_order_no) if known else None)
+        return ask_control(self.store, self.days.account, self._ask, sent_before, refused)[0]
 
 
 def _require_answers(answers: Mapping[int, OrderAnswer], *, answered: bool, is_whole: bool) -> None:

@@ -16,7 +16,7 @@ from ops.resolution import actions, approval
 from ops.resolution.actions import ASKS_EPAY, CONFIGURE, Decision, NotAllowed
 from shared.clock import utcnow
 from shared.domain import lifecycle, reports, review
-from shared.domain.absence_proof import Control, describe_refusal, judge_control
+from shared.domain.absence_proof import Control
 from shared.domain.accounts import ConfiguredAccounts, account_key
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Status, Transition
@@ -25,6 +25,7 @@ from shared.domain.redaction import redact_refusal
 from shared.domain.transitions import FINAL
 from shared.storage.pauses import RefusalPause
 from shared.storage.payout_store import PayoutStore
+from shared.storage.query_answers import ask_control
 
 Journal = Sequence[Mapping[str, Any]]
 
@@ -261,13 +262,11 @@ class ResolutionService:
         sent_before = asked_at - self.policy.visibility_delay
         accounts = self.policy.accounts or ConfiguredAccounts.one(self.account)
         home = accounts.find(payout.epay_account, payout.epay_gateway)
-        known = self.store.newest_ended(home, sent_before, [payout.id]) if home else None
-        if known is None:
+        if home is None:
             return Control.MISSING
-        shown = self.ask(known.merchant_order_no)
-        control = judge_control(known, shown)
-        if control is Control.REFUSED and isinstance(shown, Report | Refused):
-            self.refusal_pause.begin(describe_refusal(known, shown), self.clock())
+        control, refusal = ask_control(self.store, home, self.ask, sent_before, [payout.id])
+        if control is Control.REFUSED:
+            self.refusal_pause.begin(refusal, self.clock())
         elif control is Control.PASSED:
             self.refusal_pause.end(self.clock())
         return control

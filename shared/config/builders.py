@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from shared.config.accounts import account_settings, default_settings
 from shared.config.settings import Settings, SettingsError
-from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts, gateway_of
+from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts, account_key, gateway_of
 from shared.domain.policy import Policy
 from shared.epay.config import EpayConfig
 from shared.storage.encryption import AccountCipher, CipherError
@@ -107,9 +107,14 @@ def build_policy(settings: Settings, accounts: ConfiguredAccounts | None = None)
 
 
 def name_policy(settings: Settings) -> dict[str, str]:
-    """The settings that decide what a worker or a person may do, by name; none is a secret."""
+    """The settings that decide what a worker or a person may do, by name; none is a secret.
+
+    Raises:
+        SettingsError: as for `build_accounts`.
+    """
     return {
         "EPAY_ACCOUNT": settings.epay_account,
+        "EPAY_ACCOUNTS_FILE": _name_accounts(settings) if settings.epay_accounts_file else "",
         "EPAY_BASE_URL": settings.epay_base_url.rstrip("/"),
         "EPAY_FORMER_HOSTS": ",".join(sorted(settings.epay_former_hosts)),
         "EPAY_NOT_FOUND_CODES": ",".join(sorted(settings.epay_not_found_codes)),
@@ -125,6 +130,11 @@ def name_policy(settings: Settings) -> dict[str, str]:
         "CAP_PER_DAY": _name_amounts(settings.cap_per_day),
         "RESOLVE_SECOND_PERSON": str(settings.resolve_second_person).lower(),
     }
+
+
+def _name_accounts(settings: Settings) -> str:
+    accounts = build_accounts(settings).accounts
+    return ",".join(sorted(f"{account_key(one.account)} at {one.gateway}" for one in accounts))
 
 
 def _name_amounts(amounts: Mapping[str, Decimal]) -> str:

@@ -19,7 +19,9 @@ HIGH_WATER = "high_water"
 REBUILD_BELOW = "rebuild_below"
 """The id below which marks of sends are still to be written anew; absent: none are."""
 REBUILD_ALL = str(2**62)
-"""The value of REBUILD_BELOW at the begin: above every id."""
+"""The value of REBUILD_BELOW in an emptied Redis: above every id."""
+REDIS_RUN = "redis_run"
+"""The server process of Redis: another one may have gone back to an older state."""
 
 _POLL_SECONDS = 0.5
 _OWNER = ("account", "gateway", "database")
@@ -34,9 +36,17 @@ if found and tonumber(ARGV[1]) > tonumber(found) then
     redis.call('HSET', KEYS[1], 'high_water', ARGV[1])
 end
 """
+_UPDATE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+"""
 _REBUILT = """
-if redis.call('HEXISTS', KEYS[1], 'rebuild_below') == 1 then
-    redis.call('HSET', KEYS[1], 'rebuild_below', ARGV[1])
+if redis.call('HGET', KEYS[1], 'rebuild_below') ~= ARGV[1] then return end -- it began anew
+if ARGV[2] == '0' then
+    redis.call('HDEL', KEYS[1], 'rebuild_below')
+else
+    redis.call('HSET', KEYS[1], 'rebuild_below', ARGV[2])
 end
 """
 
@@ -59,12 +69,18 @@ class DeploymentMarks:
         self._redis = redis
         self._claim = redis.client.register_script(_CLAIM)
         self._raise = redis.client.register_script(_RAISE)
+        self._update = redis.client.register_script(_UPDATE)
         self._rebuilt = redis.client.register_script(_REBUILT)
 
     def read(self) -> dict[str, str]:
         """All fields; empty if Redis was emptied."""
         found = self._redis.run(lambda: self._redis.client.hgetall(KEY))
         return cast("dict[str, str]", found)
+
+    def redis_run(self) -> str:
+        """The id of the server process; another one after a restart and after a failover."""
+        found = self._redis.run(lambda: self._redis.client.info("server"))
+        return str(cast("dict[str, object]", found).get("run_id", ""))
 
     def claim(self, fields: Mapping[str, str]) -> dict[str, str]:
         """Write the fields if there are none; return those that were there."""
@@ -81,13 +97,18 @@ class DeploymentMarks:
         values = [part for item in fields.items() for part in item]
         self._redis.run(lambda: self._redis.client.hset(KEY, items=values))
 
-    def note_rebuilt(self, below: int) -> None:
-        """The marks of payouts from this id on are written anew."""
-        self._redis.run(lambda: self._rebuilt(keys=[KEY], args=[below]))
+    def update(self, fields: Mapping[str, str]) -> bool:
+        """Overwrite these fields; False: Redis was emptied meanwhile, and stays so."""
+        values = [part for item in fields.items() for part in item]
+        return bool(self._redis.run(lambda: self._update(keys=[KEY], args=values)))
 
-    def end_rebuild(self) -> None:
-        """All marks are written anew."""
-        self._redis.run(lambda: self._redis.client.hdel(KEY, REBUILD_BELOW))
+    def note_rebuilt(self, seen: str, below: int) -> None:
+        """The marks of payouts from this id on are written anew; 0: all are.
+
+        Args:
+            seen: REBUILD_BELOW as it was read; if it is another now, nothing is noted.
+        """
+        self._redis.run(lambda: self._rebuilt(keys=[KEY], args=[seen, below]))
 
 
 def other_owner(own: Mapping[str, str], found: Mapping[str, str]) -> str | None:

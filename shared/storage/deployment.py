@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Connection, Engine, RowMapping, text
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from shared.domain.witness import Mark
 from shared.storage import pauses
 from shared.storage.pauses import DATABASE_CHANGED, AlreadyPaused, Pause, Scope
+from shared.storage.payout_store import ClaimedKey
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,8 @@ _WRITTEN = "txid_current() % 4294967296"
 _COLUMNS = (
     "d.token, d.high_water, d.epoch, d.ask_first_until, d.server, d.timeline, d.database,"
     " d.written_by, live.server AS live_server, live.timeline AS live_timeline,"
-    " live.database AS live_database"
+    " live.database AS live_database,"
+    " (SELECT at FROM payout_mark WHERE name = 'marks_missed') AS marks_missed"
 )
 _READ = text(
     f"SELECT {_COLUMNS}, d.xmin::text::bigint AS live_written_by FROM payout_deployment d, {_LIVE}"
@@ -67,24 +69,39 @@ FROM {_LIVE} RETURNING {_COLUMNS}, d.written_by AS live_written_by
 """
 )
 
-_SENT = text(
-    "SELECT id, epay_account, merchant_order_no, created_at, sequence, journal_hash, first_sent_at"
-    " FROM payout WHERE id < :below ORDER BY id DESC LIMIT :limit"
+SENT = text(
+    "SELECT id, epay_account, merchant_order_no, sequence, journal_hash, first_sent_at FROM payout"
+    " WHERE id < :below AND id >= :from_id AND last_sent_at >= :since AND first_sent_at IS NOT NULL"
+    " ORDER BY id DESC LIMIT :limit"
 )
+"""By a range of the primary key: how old a payout is does not say when it was sent."""
+_SENT_RANGE = 100_000
+_SENT_LIMIT = 5_000
+_NEWEST_ID = text("SELECT max(id) FROM payout")
 _ASK_OPEN = text(
-    "UPDATE payout"
-    " SET due_at = least(due_at, CAST(:now AS timestamptz) + random() * interval '60 s')"
-    " WHERE status IN ('unknown', 'processing', 'pending_withdrawal')"
+    """
+UPDATE payout SET due_at = least(due_at, CAST(:now AS timestamptz) + random() * interval '60 s')
+WHERE id IN (
+    SELECT id FROM payout WHERE due_at IS NOT NULL AND id > :last
+    AND status IN ('unknown', 'processing', 'pending_withdrawal')
+    ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+) RETURNING id
+"""
 )
+_ASKED_AT_ONCE = 500
 _OPEN = text(
-    "SELECT id, merchant_order_no FROM payout WHERE epay_account = :account"
-    " AND due_at IS NOT NULL AND id > :last ORDER BY id LIMIT :limit"
+    "SELECT id, merchant_order_no, status, epay_account, epay_gateway FROM payout"
+    " WHERE due_at IS NOT NULL AND id > :last ORDER BY id LIMIT :limit"
 )
 _COUNT_OPEN = text(
-    "SELECT count(*) FILTER (WHERE epay_account = :account) AS own,"
-    " count(*) FILTER (WHERE epay_account <> :account) AS others,"
-    " (SELECT max(updated_at) FROM payout) AS newest FROM payout WHERE due_at IS NOT NULL"
+    "SELECT count(*) AS payouts, (SELECT at FROM payout_event ORDER BY id DESC LIMIT 1) AS newest"
+    " FROM payout WHERE due_at IS NOT NULL"
 )
+_NOTE_MISSED = text(
+    "INSERT INTO payout_mark (name, at) VALUES ('marks_missed', :now)"
+    " ON CONFLICT (name) DO UPDATE SET at = greatest(payout_mark.at, excluded.at)"
+)
+_FORGET_MISSED = text("DELETE FROM payout_mark WHERE name = 'marks_missed' AND at = :at")
 _BOTH = 2
 _REMEMBERS = text(
     "SELECT count(*) FROM payout_event WHERE payout_id = :id AND ("
@@ -107,26 +124,16 @@ class Deployment:
     """Until then an order of which nothing is known since the recovery is asked about, not sent."""
     difference: str | None
     """How the database is another than the one that the row was written in; None: it is not."""
+    marks_missed: datetime | None
+    """When a send last left no mark because Redis did not answer; None: all marks are written."""
 
 
 class SentPayout(NamedTuple):
-    """A payout, and the mark that its sends have left in Redis; None: it was not sent."""
+    """A payout that was sent, and the mark of its last send."""
 
-    id: int
     epay_account: str
     merchant_order_no: str
-    created_at: datetime
-    mark: Mark | None
-
-
-class OpenPayouts(NamedTuple):
-    """What is not final in this database."""
-
-    own: int
-    others: int
-    """Of other EPAY accounts."""
-    newest: datetime | None
-    """When any payout last changed: about where the database ends."""
+    mark: Mark
 
 
 def pin(engine: Engine) -> Deployment:
@@ -155,7 +162,9 @@ def find_with_pauses(engine: Engine) -> tuple[Deployment | None, list[Pause]]:
 def may_have_forgotten(engine: Engine, now: datetime) -> bool:
     """Whether the database went back in time, at most one resend horizon before its recovery."""
     found, active = find_with_pauses(engine)
-    until = None if found is None else found.ask_first_until
+    if found is None:
+        return True  # an old backup, or no worker has started: nobody knows
+    until = found.ask_first_until
     return (until is not None and now < until) or any(
         pause.code == DATABASE_CHANGED for pause in active
     )
@@ -197,40 +206,63 @@ def remembers(engine: Engine, payout_id: int, own: Mark, found: Mark) -> bool:
         return bool(connection.execute(_REMEMBERS, values).scalar_one() == _BOTH)
 
 
-def marks_below(engine: Engine, payout_id: int, limit: int) -> list[SentPayout]:
-    """The newest payouts with a lower id, the newest first, with marks to be written anew."""
+def sent_below(engine: Engine, payout_id: int, since: datetime) -> tuple[list[SentPayout], int]:
+    """One page of the payouts with a lower id that were sent since then, the newest first.
+
+    Returns:
+        The payouts, and the id below which the next page begins; 0: this was the last one.
+    """
     with engine.connect() as connection:
-        rows = connection.execute(_SENT, {"below": payout_id, "limit": limit}).all()
-    return [
-        SentPayout(row.id, row.epay_account, row.merchant_order_no, row.created_at, _mark(row))
-        for row in rows
-    ]
+        below = min(payout_id, (connection.execute(_NEWEST_ID).scalar() or 0) + 1)
+        from_id = max(0, below - _SENT_RANGE)
+        values = {"below": below, "from_id": from_id, "since": since, "limit": _SENT_LIMIT}
+        rows = connection.execute(SENT, values).all()
+    marks = [(row, Mark.make(0, row.sequence, row.journal_hash, row.first_sent_at)) for row in rows]
+    page = [SentPayout(row.epay_account, row.merchant_order_no, mark) for row, mark in marks]
+    return page, rows[-1].id if len(rows) == _SENT_LIMIT else from_id
+
+
+def note_missed_mark(engine: Engine, now: datetime) -> None:
+    """Record that a send left no mark in Redis: a sweep then writes the marks anew."""
+    with engine.begin() as connection:
+        connection.execute(_NOTE_MISSED, {"now": now})
+
+
+def forget_missed_marks(engine: Engine, at: datetime) -> None:
+    """The marks that were missed until then are being written anew."""
+    with engine.begin() as connection:
+        connection.execute(_FORGET_MISSED, {"at": at})
 
 
 def ask_open(engine: Engine, now: datetime) -> int:
-    """Make the payouts that EPAY has or may have due within a minute; how many."""
-    with engine.begin() as connection:
-        return connection.execute(_ASK_OPEN, {"now": now}).rowcount
+    """Make the payouts that EPAY has or may have due within a minute; how many.
+
+    One that another session changes at this moment is left out: it waits for no lock.
+    """
+    count, last_id = 0, 0
+    while True:
+        values = {"now": now, "last": last_id, "limit": _ASKED_AT_ONCE}
+        with engine.begin() as connection:
+            ids = connection.execute(_ASK_OPEN, values).scalars().all()
+        if not ids:
+            return count
+        count, last_id = count + len(ids), max(ids)
 
 
-def count_open(engine: Engine, epay_account: str) -> OpenPayouts:
-    """How many payouts of the account, and of others, are not final."""
+def count_open(engine: Engine) -> tuple[int, datetime | None]:
+    """How many payouts are not final; and when the newest event was: where the database ends."""
     with engine.connect() as connection:
-        row = connection.execute(_COUNT_OPEN, {"account": epay_account}).one()
-    return OpenPayouts(row.own, row.others, row.newest)
+        row = connection.execute(_COUNT_OPEN).one()
+    return row.payouts, row.newest
 
 
-def open_orders(engine: Engine, epay_account: str, last_id: int, limit: int) -> dict[int, str]:
-    """The order numbers of the next payouts of the account that are not final, by id."""
-    values = {"account": epay_account, "last": last_id, "limit": limit}
+def open_payouts(engine: Engine, last_id: int, limit: int) -> list[ClaimedKey]:
+    """The next payouts that are not final, of every account."""
     with engine.connect() as connection:
-        return {row.id: row.merchant_order_no for row in connection.execute(_OPEN, values)}
-
-
-def _mark(row: Any) -> Mark | None:
-    if row.first_sent_at is None:
-        return None
-    return Mark.make(0, row.sequence, row.journal_hash, row.first_sent_at)
+        return [
+            ClaimedKey(**row)
+            for row in connection.execute(_OPEN, {"last": last_id, "limit": limit}).mappings()
+        ]
 
 
 def _deployment(row: RowMapping) -> Deployment:
@@ -240,5 +272,10 @@ def _deployment(row: RowMapping) -> Deployment:
         changed = ["rows, which another transaction has written (a restore)"]
     difference = f"the database has another {', another '.join(changed)}" if changed else None
     return Deployment(
-        row["token"], row["high_water"], row["epoch"], row["ask_first_until"], difference
+        row["token"],
+        row["high_water"],
+        row["epoch"],
+        row["ask_first_until"],
+        difference,
+        row["marks_missed"],
     )

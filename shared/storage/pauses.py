@@ -112,7 +112,9 @@ def pause(
     Raises:
         AlreadyPaused: a pause of exactly this scope and code is in force.
     """
-    with engine.begin() as connection:
+    # the lock is of the transaction: an engine in autocommit mode would let go of it at once
+    single = engine.connect().execution_options(isolation_level="READ COMMITTED")
+    with single as connection, connection.begin():
         connection.execute(_LOCK, {"key": _LOCK_KEY})
         for standing in _active(connection):
             if (standing.scope, standing.code) == (scope, code):
@@ -165,6 +167,16 @@ def lift(
             )
             return pause_from_row(rows.mappings().one())
     raise NotPaused(scope, standing)
+
+
+def lift_all(connection: Connection, by: str, reason: str, now: datetime, code: str) -> None:
+    """Lift every pause of this code."""
+    connection.execute(_LOCK, {"key": _LOCK_KEY})
+    connection.execute(
+        _BRAKE.update()
+        .where(_BRAKE.c.code == code, _BRAKE.c.lifted_at.is_(None))
+        .values(lifted_at=now, lifted_by=by, lifted_reason=reason)
+    )
 
 
 def active(engine: Engine) -> list[Pause]:

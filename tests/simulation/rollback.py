@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ops.recovery import Recovery
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from shared.domain.policy import Policy
@@ -33,6 +34,7 @@ class SimDeployment:
     clock: Callable[[], datetime]
     pause: Callable[[str], None]
     policy: Policy
+    account: ConfiguredAccount
     query: Callable[[str], OrderAnswer]
     marks: dict[str, Mark] = field(default_factory=dict)
     high_water: int = 0
@@ -102,13 +104,14 @@ class SimDeployment:
         """A person runs `payouts recover`."""
         ask = Recovery(
             self.store,  # type: ignore[arg-type]
+            self.account,
             lambda orders: [self.query(one) for one in orders],
             self.policy,
             clock=self.clock,
         )
         rows = self.store.rows.values()
         orders = {row.id: row.merchant_order_no for row in rows if row.due_at is not None}
-        if orders and not ask.ask(orders):
+        if orders and (ask.ask(orders) or ask.findings.undecided):
             return
         self.epoch, self.asks_first = self.epoch + 1, True
         self.paused = self.unnoticed = False

@@ -149,6 +149,7 @@ class World:
             lambda: self.now,
             self.pause if self.goes_back else lambda _: None,
             self.policy,
+            ConfiguredAccount(ACCOUNT),
             self.gateway.query,
         )
         self.database_faults = self.choices.pick((2, 1)) == 1

@@ -48,6 +48,7 @@ class Watched:
             timedelta(days=1),
             lambda *claim: deployment.remembers(engine, *claim),
             self.watch.current,
+            lambda now: deployment.note_missed_mark(engine, now),
             self.world.context.clock,
         )
         self.world.context = replace(

@@ -16,6 +16,7 @@ from shared.domain.daily_reconciliation import Comparison
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown
 from shared.domain.payout import PayoutState, Transition
 from shared.storage.daily_reconciliation import DayProgress, ReconciliationStore
+from shared.storage.query_answers import record_answers
 from worker.context import AccountAccess, Context, chunked
 from worker.jobs.query import control_of
 
@@ -114,13 +115,16 @@ def _reconcile_chunk(
     ids = list(takewhile(answers.__contains__, orders))
     if not ids:
         return progress  # the first was not answered in time: the cursor cannot pass it
-    verdicts = _record(tick, {payout_id: answers[payout_id] for payout_id in ids}, asked_at)
+    verdicts = _record(tick, orders, {one: answers[one] for one in ids}, asked_at)
     counts = Counter(compared.verdict for compared in verdicts.values())
     return tick.store.advance(progress.day, progress.last_id, ids[-1], counts)
 
 
 def _record(
-    tick: _Tick, answers: Mapping[int, OrderAnswer], asked_at: datetime
+    tick: _Tick,
+    orders: Mapping[int, str],
+    answers: Mapping[int, OrderAnswer],
+    asked_at: datetime,
 ) -> dict[int, Comparison]:
     """Compare the answers with the current rows, and record differences."""
     ctx = tick.ctx
@@ -128,10 +132,10 @@ def _record(
     now = ctx.clock()
     found: dict[int, Comparison] = {}
 
-    def decide(payout: PayoutState) -> Transition | None:
+    def decide(payout: PayoutState, answer: OrderAnswer) -> Transition | None:
         found[payout.id], transition = comparing.reconcile(
             payout,
-            answers[payout.id],
+            answer,
             asked_at=asked_at,
             now=now,
             policy=ctx.policy_of(payout),
@@ -140,7 +144,7 @@ def _record(
         )
         return transition
 
-    ctx.store.update_many(list(answers), decide)
+    record_answers(ctx.store, orders, answers, decide)
     return found
 
 

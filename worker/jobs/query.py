@@ -14,6 +14,7 @@ from shared.domain.accounts import ConfiguredAccount
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Transition
 from shared.domain.report_match import names_second_order
+from shared.storage.query_answers import record_answers
 from worker.context import Context
 
 log = structlog.get_logger(__name__)
@@ -92,12 +93,10 @@ def record(
     control = control_of(ctx, account, answers, asked_at)
     now = ctx.clock()
 
-    def decide(payout: PayoutState) -> Transition | None:
-        if payout.merchant_order_no != orders[payout.id]:
-            return None  # the database went back in time, and another payout has the id now
+    def decide(payout: PayoutState, answer: OrderAnswer) -> Transition | None:
         return reports.on_query_answer(
             payout,
-            answers[payout.id],
+            answer,
             asked_at=asked_at,
             now=now,
             policy=ctx.policy_of(payout),
@@ -105,7 +104,7 @@ def record(
             control=control,
         )
 
-    return ctx.store.update_many(list(answers), decide)
+    return record_answers(ctx.store, orders, answers, decide)
 
 
 def control_of(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
+
+import structlog
 
 from shared.contract import TASK_QUERY, TASK_SUBMIT
 from shared.domain import lifecycle, scheduling
 from shared.domain.payout import PayoutState, Status, Transition
 from worker.context import Context, chunked
+
+log = structlog.get_logger(__name__)
 
 
 def sweep(ctx: Context) -> dict[str, int]:
@@ -18,7 +23,7 @@ def sweep(ctx: Context) -> dict[str, int]:
     valid, for nobody claims its payout again.
     """
     now = ctx.clock()
-    ctx.watch_database(now)
+    is_checked = _watch_database(ctx, now)
 
     def expire(payout: PayoutState) -> Transition | None:
         return lifecycle.on_lease_expired(payout, now=now)
@@ -31,7 +36,7 @@ def sweep(ctx: Context) -> dict[str, int]:
     )
     until = now + ctx.policy.lease
     oldest = ctx.oldest_submit()
-    are_taken = oldest is None or oldest > now
+    are_taken = is_checked and (oldest is None or oldest > now)
     due = ctx.store.claim_due(now, until, ctx.sweep_batch, ctx.sweep_spacing, with_queued=are_taken)
     lease = until.isoformat()
     queued = [claim.id for claim in due if claim.status is Status.QUEUED]
@@ -43,3 +48,13 @@ def sweep(ctx: Context) -> dict[str, int]:
     if any(ctx.refusal_pause.of(one.account).claim_probe(now) for one in ctx.accounts.accounts):
         ctx.publish(TASK_QUERY, {"payout_ids": [], "lease": lease})
     return dict(Counter(lapsed=len(expired), submit=len(queued), query=len(polled)))
+
+
+def _watch_database(ctx: Context, now: datetime) -> bool:
+    """Whether the database was checked; if not, no submit is dispatched, and all else goes on."""
+    try:
+        ctx.watch_database(now)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must cost only itself (law 15)
+        log.error("database_not_checked", error=type(error).__name__)  # noqa: TRY400
+        return False
+    return True

@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from shared.clock import utcnow
+from shared.domain.accounts import account_key
 from shared.domain.payout import PayoutState
 from shared.domain.witness import Doubt, Mark, doubt_about
 from shared.redis_client import RedisClient, RedisUnavailable
@@ -21,6 +22,14 @@ KEPT_BEYOND_HORIZON = timedelta(days=7)
 
 Remembers = Callable[[int, Mark, Mark], bool]
 """Whether the journal of a payout has both claims."""
+
+_WRITE_ANEW = """
+local found = redis.call('GET', KEYS[1])
+local sequence = found and tonumber(string.match(found, ':(%d+):') or 0)
+if not found or sequence < tonumber(ARGV[2]) then
+    redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+end
+"""
 
 
 class SendWitness:
@@ -35,19 +44,24 @@ class SendWitness:
         horizon: timedelta,
         remembers: Remembers,
         deployment: Callable[[], Deployment | None],
+        note_missed: Callable[[datetime], None],
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
+        """`note_missed` records in the database that a send left no mark."""
         self._redis = redis
         self.kept = horizon + KEPT_BEYOND_HORIZON
         """How long a mark is kept after its last attempt."""
         self._remembers = remembers
         self._deployment = deployment
+        self._note_missed = note_missed
+        self._write_anew = redis.client.register_script(_WRITE_ANEW)
         self._clock = clock
 
     def __call__(self, payout: PayoutState) -> Doubt | None:
         """Mark the claimed payout as sent; say whether it may have been sent before.
 
-        One round trip. While Redis is away nothing is marked, and nothing speaks against sending.
+        One round trip. While Redis is away nothing is marked, which the database then remembers,
+        and nothing speaks against sending.
         """
         own = self._mark_of(payout)
         set_mark = partial(
@@ -61,16 +75,16 @@ class SendWitness:
         return self._judge(payout, self._mark_of(payout), get_mark)
 
     def write_anew(self, found: Sequence[SentPayout]) -> None:
-        """Write the marks of payouts that were sent, where none are.
+        """Write the marks of payouts that were sent, where none are, or those of sends before.
 
         Raises:
             RedisUnavailable: some are not written.
         """
         pipeline = self._redis.client.pipeline(transaction=False)
         for one in found:
-            if one.mark is not None:
-                key = _key(one.epay_account, one.merchant_order_no)
-                pipeline.set(key, str(one.mark), ex=self.kept, nx=True)
+            values = (str(one.mark), one.mark.sequence, int(self.kept.total_seconds()))
+            key = _key(one.epay_account, one.merchant_order_no)
+            self._write_anew(keys=[key], args=values, client=pipeline)
         self._redis.run(pipeline.execute)
 
     def _mark_of(self, payout: PayoutState) -> Mark:
@@ -82,6 +96,7 @@ class SendWitness:
             text = self._redis.run(get)
         except RedisUnavailable:
             text = None
+            self._note_missed(self._clock())
         found = None if text is None else Mark.parse(str(text))
         current = self._deployment()
         until = None if current is None else current.ask_first_until
@@ -90,7 +105,8 @@ class SendWitness:
             found,
             # what is no earlier claim, is in doubt: also our own mark, which was written twice then
             remembered=found is not None and self._remembers(payout.id, own, found),
-            asks_first=until is not None and self._clock() < until,
+            # without its record the database is another one: see `worker.deployment`
+            asks_first=current is None or (until is not None and self._clock() < until),
         )
         if doubt is not None:
             log.warning(doubt.kind, merchant_order_no=payout.merchant_order_no)
@@ -102,4 +118,4 @@ def _key_of(payout: PayoutState) -> str:
 
 
 def _key(epay_account: str, merchant_order_no: str) -> str:
-    return f"payouts:sent:{epay_account}:{merchant_order_no}"
+    return f"payouts:sent:{account_key(epay_account)}:{merchant_order_no}"

@@ -257,7 +257,7 @@ def test_an_emptied_redis_stops_nothing(watched: Watched) -> None:
 def test_redis_emptied_during_a_sweep_is_noticed_by_the_next(watched: Watched) -> None:
     """The mark of that sweep does not make an emptied Redis look complete."""
     marks = DeploymentMarks(watched.redis)
-    for write in (lambda: marks.raise_high_water(7), lambda: marks.note_rebuilt(7)):
+    for write in (lambda: marks.raise_high_water(7), lambda: marks.note_rebuilt("9", 7)):
         watched.redis.client.flushdb()
         write()
         assert watched.known() == {}

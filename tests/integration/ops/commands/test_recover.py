@@ -176,7 +176,7 @@ def test_interrupted_it_stays_paused_and_begins_anew(
     assert [pause.code for pause in pauses.active(worker.world.engine)] == [DATABASE_CHANGED]
     ran = payouts("recover", *WHO, **env)
     assert ran.code == 0
-    assert "1 queued: EPAY does not show it" in ran.out
+    assert "1 queued: EPAY refuses it; with no payout yet that EPAY ended, this proves" in ran.out
     assert pauses.active(worker.world.engine) == []
 
 

@@ -224,6 +224,26 @@ def test_submits_that_wait_are_not_dispatched_again(world: World) -> None:
     assert sweep(world.context)["submit"] == 1
 
 
+def test_an_unchecked_database_stops_new_sends_alone(world: World) -> None:
+    """Law 15: leases expire, old payouts are flagged, EPAY is queried; no submit is dispatched."""
+    clock = freeze_clock(world)
+    put_queued(world, "queued")
+    put_submitting(world, "submitting")
+    put_unknown(world, "unknown")
+    clock.forward(259_200)
+    watch = world.context.watch_database
+
+    def failing(_now: datetime) -> None:
+        raise ZeroDivisionError
+
+    world.context = replace(world.context, watch_database=failing)
+    assert sweep(world.context) == {"lapsed": 1, "submit": 0, "query": 2}
+    assert {task for task, _ in world.published} == {TASK_QUERY}
+    assert kinds(world, "queued") == ["accepted", "overdue"]
+    world.context = replace(world.context, watch_database=watch)
+    assert sweep(world.context)["submit"] == 1
+
+
 def test_ticks_that_piled_up_do_the_work_of_one(world: World) -> None:
     """Law 15: a tick is stale by PostgreSQL's clock alone; a mark in its future does not count."""
     freeze_clock(world)

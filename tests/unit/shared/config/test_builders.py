@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -72,8 +73,21 @@ def test_each_setting_of_the_policy_is_named(name: str) -> None:
     before = name_policy(make_settings())
     after = name_policy(make_settings(**{name: OTHER_POLICY[name]}))
     assert {key for key in before if before[key] != after[key]} == {name.upper()}
-    assert set(before) == {key.upper() for key in OTHER_POLICY}
+    assert set(before) == {key.upper() for key in OTHER_POLICY} | {"EPAY_ACCOUNTS_FILE"}
     assert API_KEY not in str(after)
+
+
+def test_the_policy_names_the_accounts_of_the_file(tmp_path: Path) -> None:
+    """Who runs a command without one of them does not ask about its payouts."""
+    file = tmp_path / "accounts.toml"
+    table = (
+        '[[account]]\naccount = "{}"\nbase_url = "https://{}/capi/openapi"\napi_key = "secret"\n'
+    )
+    file.write_text(table.format("Two@epay.com", "b.example") + table.format("one@x", "a.example"))
+    named = name_policy(Settings(epay_accounts_file=str(file)))["EPAY_ACCOUNTS_FILE"]
+    assert named == "one@x at a.example,two@epay.com at b.example"
+    file.write_text(table.format("one@x", "a.example"))
+    assert name_policy(Settings(epay_accounts_file=str(file)))["EPAY_ACCOUNTS_FILE"] != named
 
 
 def test_every_field_of_the_policy_is_named() -> None:
