@@ -10,7 +10,7 @@ from pathlib import Path
 
 PRODUCT = ("shared", "worker", "webhook", "ops", "sandbox", "devstack")
 SERVICE = ("shared", "worker", "webhook", "ops")
-MAX_TOTAL = 21_800
+MAX_TOTAL = 22_600
 MAX_FILE = 350
 MAX_LIFECYCLE_FILE = 249
 MAX_MEDIAN = 99

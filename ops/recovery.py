@@ -66,9 +66,8 @@ class Recovery:
         refused = [one for one, answer in answers.items() if isinstance(answer, Refused)]
         control, refusal = Control.MISSING, ""
         if refused:
-            sent_before = asked_at - self.policy.visibility_delay
             control, refusal = ask_control(
-                self.store, self.account, self._ask_one, sent_before, refused
+                self.store, self.account, self._ask_one, asked_at, self.policy, refused
             )
         before: dict[int, PayoutState] = {}
 

@@ -124,8 +124,11 @@ class DayComparison:
         refused = [one for one, answer in answers.items() if isinstance(answer, Refused)]
         if not refused:
             return Control.MISSING
-        sent_before = asked_at - self.policy.visibility_delay
-        return ask_control(self.store, self.days.account, self._ask, sent_before, refused)[0]
+        home, records = self.days.account, self.record
+        asked = ask_control(
+            self.store, home, self._ask, asked_at, self.policy, refused, records=records
+        )
+        return asked[0]
 
 
 def _require_answers(answers: Mapping[int, OrderAnswer], *, answered: bool, is_whole: bool) -> None:

@@ -259,12 +259,13 @@ class ResolutionService:
         """Ask EPAY for an order that it must know, if it refused the payout (law 12)."""
         if not isinstance(answer, Refused):
             return Control.MISSING
-        sent_before = asked_at - self.policy.visibility_delay
         accounts = self.policy.accounts or ConfiguredAccounts.one(self.account)
         home = accounts.find(payout.epay_account, payout.epay_gateway)
         if home is None:
             return Control.MISSING
-        control, refusal = ask_control(self.store, home, self.ask, sent_before, [payout.id])
+        control, refusal = ask_control(
+            self.store, home, self.ask, asked_at, self.policy, [payout.id]
+        )
         if control is Control.REFUSED:
             self.refusal_pause.begin(refusal, self.clock())
         elif control is Control.PASSED:

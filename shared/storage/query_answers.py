@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
+from shared.domain import reports
 from shared.domain.absence_proof import Control, describe_refusal, judge_control
 from shared.domain.accounts import ConfiguredAccount
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Transition
+from shared.domain.policy import Policy
+from shared.domain.report_match import names_second_order
 from shared.storage.payout_store import PayoutStore
 
 DecideByAnswer = Callable[[PayoutState, OrderAnswer], Transition | None]
@@ -35,21 +38,37 @@ def ask_control(
     store: PayoutStore,
     account: ConfiguredAccount,
     ask: Callable[[str], OrderAnswer | None],
-    sent_before: datetime,
+    asked_at: datetime,
+    policy: Policy,
     refused: Collection[int],
+    *,
+    records: bool = True,
 ) -> tuple[Control, str]:
     """Ask EPAY for an order that it must know, after it refused others of the account (law 12).
 
     Args:
-        sent_before: an order that was sent later may not show at EPAY yet.
+        asked_at: when the wave began.
         refused: the payouts that EPAY refused, which do not serve.
+        records: whether a second order that EPAY names is recorded (law 13). Its payout goes to
+            review then, and another one serves.
 
     Returns:
         How the control came out, and in words how EPAY refused it, if it did.
     """
-    known = store.newest_ended(account, sent_before, list(refused))
-    answer = None if known is None else ask(known.merchant_order_no)
+    # one that was sent later may not show at EPAY yet
+    known = store.newest_ended(account, asked_at - policy.visibility_delay, list(refused))
+    if known is None:
+        return Control.MISSING, ""
+    answer = ask(known.merchant_order_no)
     control = judge_control(known, answer)
-    if control is Control.REFUSED and known is not None and isinstance(answer, Report | Refused):
+    if records and isinstance(answer, Report) and names_second_order(known, answer):
+        report = answer
+        store.update(
+            known.id,
+            lambda payout: reports.record_report(
+                payout, report, "query", now=asked_at, policy=policy, jitter=0.0
+            ),
+        )
+    if control is Control.REFUSED and isinstance(answer, Report | Refused):
         return control, describe_refusal(known, answer)
     return control, ""

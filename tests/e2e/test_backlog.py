@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,37 +11,46 @@ import pytest
 from devstack.wait import wait_for
 from shared.clock import utcnow
 from shared.domain import lifecycle
+from shared.domain.accounts import gateway_of
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from tests.support.factories import make_service_payout
 from tests.support.service import Service
 
-LEASE = 3
-REQUESTS, QUEUED = 1000, 1000
 SETTINGS = {
-    "EPAY_LEASE_SECONDS": str(LEASE),
     "EPAY_TOTAL_TIMEOUT": "2",
     "SWEEP_BATCH": "200",
     "SWEEP_SECONDS": "0.5",
     "BREAKER_FAILURES": "1000",
 }
-THREADS = 1
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """So many requests, and as many payouts that are queued already."""
+
+    payouts: int
+    lease: int
+    """Seconds; the backlog must take longer."""
 
 
 @pytest.fixture
-def alone(make_service: Any) -> Iterator[Service]:
-    made: Service = make_service(SETTINGS, pay_after=1000)
+def alone(make_service: Any, backlog: Backlog) -> Iterator[Service]:
+    settings = {**SETTINGS, "EPAY_LEASE_SECONDS": str(backlog.lease)}
+    made: Service = make_service(settings, pay_after=1000)
     yield made
     made.processes.terminate_all()
 
 
-def put_queued(service: Service) -> None:
+def put_queued(service: Service, count: int) -> None:
     """Payouts that are due, as after a pause; and a record of each dispatch by the sweep."""
     engine = make_engine(service.database_url, pool_size=1)
-    now = utcnow()
+    now, gateway = utcnow(), gateway_of(service.gateway.base_url)
     steps = [
-        lifecycle.accept_queued(make_service_payout(f"queued-{nth}", now), now=now)
-        for nth in range(QUEUED)
+        lifecycle.accept_queued(
+            make_service_payout(f"queued-{nth}", now, epay_gateway=gateway), now=now
+        )
+        for nth in range(count)
     ]
     PayoutStore(engine).insert(steps)
     with engine.begin() as connection:
@@ -55,23 +65,28 @@ def put_queued(service: Service) -> None:
     engine.dispose()
 
 
-def test_a_backlog_longer_than_a_lease_drains(alone: Service) -> None:
+@pytest.mark.parametrize(
+    "backlog",
+    [Backlog(1_000, 3), pytest.param(Backlog(10_000, 10), marks=pytest.mark.chaos)],
+    ids=str,
+)
+def test_a_backlog_longer_than_a_lease_drains(alone: Service, backlog: Backlog) -> None:
     """Requests and queued payouts for many leases: no payout is dispatched while it still waits.
 
     The sender runs under the command line of before, `-Q payouts`, and takes the submits too.
     """
-    put_queued(alone)
-    for nth in range(REQUESTS):
+    put_queued(alone, backlog.payouts)
+    for nth in range(backlog.payouts):
         alone.ask(f"order-{nth}")
     alone.start_worker(queues=("payouts.reconcile", "payouts.notify"))
     alone.start_beat()
-    alone.start_worker("-c", str(THREADS), queues=("payouts",))
+    alone.start_worker("-c", "1", queues=("payouts",))
 
     def all_sent() -> bool:
         counts = dict(alone.sql("SELECT status, count(*) FROM payout GROUP BY status"))
-        return counts == {"processing": REQUESTS + QUEUED}
+        return counts == {"processing": 2 * backlog.payouts}
 
-    wait_for(all_sent, 240, "everything to be sent")
+    wait_for(all_sent, 200 + backlog.payouts / 10, "everything to be sent")
     orders = alone.gateway.ledger()["orders"].values()
     assert {order["creates_received"] for order in orders} == {1}
     [dispatched] = alone.sql(
@@ -79,10 +94,10 @@ def test_a_backlog_longer_than_a_lease_drains(alone: Service) -> None:
         " at - lag(at) OVER (PARTITION BY payout_id ORDER BY at) AS gap FROM dispatch) AS each"
     )
     # one that a slow worker holds when its lease expires is dispatched again, after the lease
-    assert dispatched.times <= QUEUED * 1.02
-    assert dispatched.soonest is None or dispatched.soonest >= LEASE
+    assert dispatched.times <= backlog.payouts * 1.02
+    assert dispatched.soonest is None or dispatched.soonest >= backlog.lease
     [drain] = alone.sql(
         "SELECT extract(epoch FROM max(p.first_sent_at) - min(d.at)) AS seconds"
         " FROM dispatch d JOIN payout p ON p.id = d.payout_id"
     )
-    assert drain.seconds > LEASE, "the backlog was no longer than a lease"
+    assert drain.seconds > backlog.lease, "the backlog was no longer than a lease"

@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 import structlog
 
 from shared.domain import holds, reports, scheduling, unresolved
-from shared.domain.absence_proof import Control, describe_refusal, judge_control
+from shared.domain.absence_proof import Control
 from shared.domain.accounts import ConfiguredAccount
-from shared.domain.gateway import OrderAnswer, Refused, Report
+from shared.domain.gateway import OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Transition
-from shared.domain.report_match import names_second_order
-from shared.storage.query_answers import record_answers
+from shared.storage.query_answers import ask_control, record_answers
 from worker.context import Context
 
 log = structlog.get_logger(__name__)
@@ -129,32 +128,17 @@ def check_control(
         account: of the wave.
         without: the payouts of the wave that EPAY refused, which do not serve.
     """
-    sent_before = asked_at - ctx.policy.visibility_delay
-    known = ctx.store.newest_ended(account, sent_before, list(without))
-    if known is None:
-        return Control.MISSING
-    left = max(timedelta(0), asked_at + ctx.policy.lease - ctx.clock())
-    waves = ctx.access(account).query_many({known.id: known.merchant_order_no}, left)
-    answer = next((answer for wave in waves for _, answer in wave), None)
-    control = judge_control(known, answer)
+
+    def ask(merchant_order_no: str) -> OrderAnswer | None:
+        left = max(timedelta(0), asked_at + ctx.policy.lease - ctx.clock())
+        waves = ctx.access(account).query_many({0: merchant_order_no}, left)
+        return next((answer for wave in waves for _, answer in wave), None)
+
+    policy = ctx.access(account).policy
+    control, refusal = ask_control(ctx.store, account, ask, asked_at, policy, without)
     pause = ctx.refusal_pause.of(account.account)
-    if isinstance(answer, Report) and names_second_order(known, answer):
-        _record_second_order(ctx, known, answer)
-    if control is Control.REFUSED and isinstance(answer, Report | Refused):
-        if pause.begin(describe_refusal(known, answer), ctx.clock()):
-            log.warning("sending_paused", reason="refused_by_epay", account=account.account)
+    if control is Control.REFUSED and pause.begin(refusal, ctx.clock()):
+        log.warning("sending_paused", reason="refused_by_epay", account=account.account)
     elif control is Control.PASSED and pause.end(ctx.clock()):
         log.info("sending_resumed", account=account.account)
     return control
-
-
-def _record_second_order(ctx: Context, known: PayoutState, report: Report) -> None:
-    """Law 13: it goes to review, and another payout serves as the control from now on."""
-    now = ctx.clock()
-
-    def decide(payout: PayoutState) -> Transition | None:
-        return reports.on_query_answer(
-            payout, report, asked_at=now, now=now, policy=ctx.policy_of(payout), jitter=ctx.jitter()
-        )
-
-    ctx.store.update(known.id, decide)
