@@ -36,8 +36,8 @@ class Backlog:
 
 @pytest.fixture
 def alone(make_service: Any, backlog: Backlog) -> Iterator[Service]:
-    settings = {**SETTINGS, "EPAY_LEASE_SECONDS": str(backlog.lease)}
-    made: Service = make_service(settings, pay_after=1000)
+    times = {"EPAY_LEASE_SECONDS": str(backlog.lease), "EPAY_SETTLE_SECONDS": "30"}
+    made: Service = make_service({**SETTINGS, **times}, pay_after=1000)
     yield made
     made.processes.terminate_all()
 

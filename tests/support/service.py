@@ -95,7 +95,7 @@ class Service:
         command = [str(PROGRAMS / "celery"), "-A", "worker", "worker"]
         command += ["-Q", ",".join(queues), "-P", "threads", "-c", "32", "-n", f"{name}@%h"]
         self._start(name, [*command, *options])
-        wait_for(lambda: " ready." in self.log(name), START_SECONDS, f"{name} to be ready")
+        wait_for(lambda: self._worker_is_ready(name), START_SECONDS, f"{name} to be ready")
         return name
 
     def start_beat(self) -> None:
@@ -112,6 +112,11 @@ class Service:
     def _start(self, name: str, command: list[str]) -> None:
         path = self.logs / f"{name}.log"
         self.processes.start(name, command, env=self.environment, log_path=path)
+
+    def _worker_is_ready(self, name: str) -> bool:
+        process = self.processes[name]
+        assert process.returncode is None, f"{name} has ended: {process.log_tail()}"
+        return " ready." in self.log(name)
 
     def _webhook_is_ready(self) -> bool:
         try:
