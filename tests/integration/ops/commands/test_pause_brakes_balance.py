@@ -183,9 +183,7 @@ def test_what_epay_does_not_tell(payouts: Any, epay: dict[str, str]) -> None:
     assert "connection refused; try again" in away.err
 
 
-def test_a_wrong_accounts_file_keeps_nobody_from_pausing(
-    payouts: Any, env: dict[str, str]
-) -> None:
+def test_a_wrong_accounts_file_keeps_nobody_from_pausing(payouts: Any, env: dict[str, str]) -> None:
     """And from seeing what is paused; doctor names the file."""
     wrong = env | {"EPAY_ACCOUNTS_FILE": "/no/such/accounts.toml"}
     ran = payouts("pause", *WHO, "--account", "a@example.com", **wrong)
