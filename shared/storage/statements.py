@@ -82,6 +82,10 @@ def of_account(account: ConfiguredAccount) -> dict[str, object]:
     return {"account_key": account_key(account.account), "gateways": gateways}
 
 
+LOCK_NUMBERS = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(order_no, 10))"
+    " FROM unnest(CAST(:order_nos AS text[])) AS order_no"
+)
 INSERT = text(
     f"""
 WITH wanted AS (
