@@ -77,7 +77,7 @@ class WorkerRuntime:
             )
             for home, client in self._clients.items()
         }
-        default = accounts.default or accounts.accounts[0]
+        default = accounts.first
         own = access.pop(default)
         self.context = Context(
             account=default.account,
@@ -87,6 +87,7 @@ class WorkerRuntime:
                 self._engine,
                 build_cipher(settings),
                 group_commit=settings.db_group_commit == "on",
+                several_accounts=len(every) > 1,
             ),
             gateway=own.gateway,
             query_many=own.query_many,
@@ -96,7 +97,12 @@ class WorkerRuntime:
             oldest_submit=lambda: oldest_lease(self._redis, contract.QUEUE_SUBMIT),
             database_retry=DatabaseRetry(settings.database_wait),
             send_guard=make_send_guard(
-                settings, watch.pauses, self._redis, own.gateway.limit, rate_limiter
+                settings,
+                watch.pauses,
+                self._redis,
+                own.gateway.limit,
+                rate_limiter,
+                accounts,
             ),
             refusal_pause=RefusalPause(self._engine, default.account),
             witness=witness,

@@ -67,7 +67,10 @@ def put_queued(service: Service, count: int) -> None:
 
 @pytest.mark.parametrize(
     "backlog",
-    [Backlog(1_000, 3), pytest.param(Backlog(10_000, 10), marks=pytest.mark.chaos)],
+    [
+        Backlog(1_000, 3),
+        pytest.param(Backlog(10_000, 10), marks=[pytest.mark.chaos, pytest.mark.timeout(1500)]),
+    ],
     ids=str,
 )
 def test_a_backlog_longer_than_a_lease_drains(alone: Service, backlog: Backlog) -> None:

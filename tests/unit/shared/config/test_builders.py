@@ -73,21 +73,35 @@ def test_each_setting_of_the_policy_is_named(name: str) -> None:
     before = name_policy(make_settings())
     after = name_policy(make_settings(**{name: OTHER_POLICY[name]}))
     assert {key for key in before if before[key] != after[key]} == {name.upper()}
-    assert set(before) == {key.upper() for key in OTHER_POLICY} | {"EPAY_ACCOUNTS_FILE"}
+    assert set(before) == {key.upper() for key in OTHER_POLICY}
     assert API_KEY not in str(after)
 
 
-def test_the_policy_names_the_accounts_of_the_file(tmp_path: Path) -> None:
-    """Who runs a command without one of them does not ask about its payouts."""
-    file = tmp_path / "accounts.toml"
-    table = (
-        '[[account]]\naccount = "{}"\nbase_url = "https://{}/capi/openapi"\napi_key = "secret"\n'
-    )
-    file.write_text(table.format("Two@epay.com", "b.example") + table.format("one@x", "a.example"))
-    named = name_policy(Settings(epay_accounts_file=str(file)))["EPAY_ACCOUNTS_FILE"]
-    assert named == "one@x at a.example,two@epay.com at b.example"
-    file.write_text(table.format("one@x", "a.example"))
-    assert name_policy(Settings(epay_accounts_file=str(file)))["EPAY_ACCOUNTS_FILE"] != named
+OF_AN_ACCOUNT = {
+    "base_url": '"https://gateway.example/other"',
+    "former_hosts": '["old.example"]',
+    "not_found_codes": '["2001"]',
+    "refused_codes": '["2005"]',
+    "cap_per_payout": '{ USD = "1" }',
+    "cap_per_day": '{ USD = "2" }',
+}
+
+
+@pytest.mark.parametrize("name", OF_AN_ACCOUNT)
+def test_each_setting_of_an_account_in_the_file_is_named(name: str, tmp_path: Path) -> None:
+    """Another copy of EPAY_ACCOUNTS_FILE is another policy; its path and its keys are not."""
+    account = '[[account]]\naccount = "Shop@example.com"\napi_key = "{}"\n'
+    files = {"here": account.format("first"), "there": account.format("second")}
+    files["other"] = f"{files['here']}{name} = {OF_AN_ACCOUNT[name]}"
+    named = {}
+    for folder, text in files.items():
+        file = tmp_path / f"{folder}.toml"
+        file.write_text(text)
+        named[folder] = name_policy(make_settings(epay_accounts_file=str(file)))
+    assert named["here"] == named["there"]
+    assert "second" not in str(named)
+    (other,) = {key for key, value in named["other"].items() if named["here"][key] != value}
+    assert other == f"EPAY_ACCOUNTS_FILE, shop@example.com at gateway.example: {name}"
 
 
 def test_every_field_of_the_policy_is_named() -> None:
