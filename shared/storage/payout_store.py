@@ -21,6 +21,7 @@ from shared.domain.intake import standing_for
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage import outbox, refused_requests
+from shared.storage.bulk_insert import find_alike
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.engine import autocommit_cursor
 from shared.storage.group_commit import GroupCommit
@@ -81,14 +82,21 @@ class PayoutStore:
         engine: its pool serves all calls; those of one statement run in autocommit mode.
         cipher: encrypts account numbers at rest.
         group_commit: threads that write at the same moment share a commit.
+        allow_alike: see `insert_transitions`.
     """
 
     def __init__(
-        self, engine: Engine, cipher: AccountCipher = NO_ENCRYPTION, *, group_commit: bool = False
+        self,
+        engine: Engine,
+        cipher: AccountCipher = NO_ENCRYPTION,
+        *,
+        group_commit: bool = False,
+        allow_alike: bool = False,
     ) -> None:
         self.engine = engine
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cipher = cipher
+        self.allow_alike = allow_alike
         self._capped = Lock()
         self._summed: dict[tuple[str, str], datetime] = {}
         """Account and currency -> the hour in which this process last summed up their hours."""
@@ -107,7 +115,9 @@ class PayoutStore:
 
     def _insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
         with autocommit_cursor(self.engine) as cursor:
-            inserted = insert_transitions(on_cursor(cursor), transitions, self._cipher)
+            inserted = insert_transitions(
+                on_cursor(cursor), transitions, self._cipher, allow_alike=self.allow_alike
+            )
         pairs = zip(transitions, inserted, strict=True)
         log_new_reviews(transition for transition, payout in pairs if payout is not None)
         return inserted
@@ -223,6 +233,11 @@ class PayoutStore:
         with self._single.connect() as connection:
             rows = connection.execute(BY_NUMBER, {"order_no": wanted.merchant_order_no})
             return standing_for(wanted, [payout_from_row(row, self._cipher) for row in rows])
+
+    def find_alike(self, wanted: PayoutState) -> str | None:
+        """The stored order number that keeps `insert` from storing this other one, if any does."""
+        with self._single.connect() as connection:
+            return find_alike(connection, [wanted]).get(wanted.merchant_order_no)
 
     def ids_without_gateway(self, after_id: int, limit: int) -> list[int]:
         """The next open payouts that were accepted before gateways were recorded."""
