@@ -84,7 +84,6 @@ def resolution_service(
                 store=PayoutStore(engine, build_cipher(settings)),
                 ask=client.query,
                 journal=lambda payout_id: events_of(engine, payout_id),
-                account=settings.epay_account,
                 policy=build_policy(settings, accounts),
                 refusal_pause=RefusalPause(engine, settings.epay_account),
                 needs_approval=settings.resolve_second_person,

@@ -19,9 +19,15 @@ from sqlalchemy.orm import Session, scoped_session
 from shared.clock import utcnow
 from shared.config.builders import build_accounts, build_cipher
 from shared.config.settings import Settings, SettingsError
-from shared.contract import QUEUE_PAYOUTS, TASK_SUBMIT, RequestError, RequestResult
+from shared.contract import (
+    QUEUE_PAYOUTS,
+    TASK_SUBMIT,
+    InvalidRequest,
+    RequestError,
+    RequestResult,
+)
 from shared.domain.accounts import ConfiguredAccounts
-from shared.domain.intake import conflict, payout_from_request
+from shared.domain.intake import alike, conflict, payout_from_request
 from shared.messaging.celery_config import PUBLISH_RETRY, make_celery
 from shared.messaging.owner import refuse_other_owner
 from shared.storage.after_commit import after_commit
@@ -43,7 +49,7 @@ class Conflict(Exception):
 
 
 class Producer:
-    """Requests payouts of one EPAY account. One for the process; threads may share it.
+    """Requests payouts. One for the process; threads may share it.
 
     With a Session, a message to the workers is published when the session has committed. With a
     Core Connection none is: the sweep finds the payout within `SWEEP_SECONDS`. The sweep also finds
@@ -53,22 +59,23 @@ class Producer:
     def __init__(
         self,
         *,
-        account: str,
+        accounts: ConfiguredAccounts,
         publish: Publish,
-        accounts: ConfiguredAccounts | None = None,
         cipher: AccountCipher = NO_ENCRYPTION,
+        allow_alike: bool = False,
         clock: Callable[[], datetime] = utcnow,
     ) -> None:
         """Take the parts; `from_settings` makes them.
 
         Args:
+            accounts: the accounts that may be requested, with their gateways.
             publish: publishes the message for a payout's id; its errors are logged, not raised.
-            accounts: the accounts that may be requested, with their gateways; None: `account`
-                alone, whose gateway the workers record when they take the payout.
+            allow_alike: the setting ALLOW_ALIKE.
         """
-        self._accounts = accounts or ConfiguredAccounts.one(account)
+        self._accounts = accounts
         self._publish = publish
         self._cipher = cipher
+        self._allow_alike = allow_alike
         self._clock = clock
 
     @classmethod
@@ -86,10 +93,10 @@ class Producer:
             raise SettingsError(problem)
         app = celery or make_celery("payouts-producer", settings)
         return cls(
-            account=settings.epay_account,
             accounts=build_accounts(settings),
             publish=lambda payout_id: publish_submit(app, payout_id),
             cipher=build_cipher(settings),
+            allow_alike=settings.allow_alike == "on",
         )
 
     def enqueue(
@@ -106,12 +113,17 @@ class Producer:
             one that was requested before with the same fields.
 
         Raises:
-            InvalidRequest: the kwargs are invalid; the transaction is unchanged and usable.
+            InvalidRequest: the kwargs are invalid, or the order number is alike an earlier one; the
+                transaction is unchanged and usable.
             Conflict: the order number belongs to a payout with other fields; as above.
         """
         now = self._clock()
-        _, wanted = payout_from_request(
-            asked, accounts=self._accounts, now=now, nonce=secrets.token_hex(16)
+        request, wanted = payout_from_request(
+            asked,
+            accounts=self._accounts,
+            now=now,
+            nonce=secrets.token_hex(16),
+            allow_alike=self._allow_alike,
         )
         connection = within if isinstance(within, Connection) else within.connection()
         (found,) = insert_or_compare(
@@ -121,7 +133,10 @@ class Producer:
             due_at=now,
             cipher=self._cipher,
             accounts=self._accounts,
+            allow_alike=self._allow_alike,
         )
+        if found.alike is not None:
+            raise InvalidRequest(alike(found.alike), request.notify)
         if found.conflicting:
             raise Conflict(wanted.merchant_order_no, conflict(list(found.conflicting)))
         if found.is_new and not isinstance(within, Connection):

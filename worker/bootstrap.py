@@ -88,6 +88,7 @@ class WorkerRuntime:
                 build_cipher(settings),
                 group_commit=settings.db_group_commit == "on",
                 several_accounts=len(every) > 1,
+                allow_alike=settings.allow_alike == "on",
             ),
             gateway=own.gateway,
             query_many=own.query_many,

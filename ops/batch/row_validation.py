@@ -12,14 +12,13 @@ from ops.batch.csv_reader import REQUIRED, Row
 from ops.wording.request_errors import describe_errors
 from shared.contract import InvalidRequest
 from shared.domain.accounts import ConfiguredAccounts
-from shared.domain.intake import payout_from_request
+from shared.domain.intake import alike, payout_from_request
 from shared.domain.payout import PayoutState
 from shared.identifiers import without_ruin
 from shared.storage.bulk_insert import IntakeResult
 
 _ORDER_NO = "merchant_order_no"
 _NOTIFY = "notify_"
-_ALIKE = "but for case, leading zeros or .0 (--allow-alike sends it all the same)"
 
 
 class RowVerdict(StrEnum):
@@ -62,7 +61,7 @@ class RowValidator:
     def __init__(
         self, accounts: ConfiguredAccounts, now: datetime, *, allow_alike: bool = False
     ) -> None:
-        """`allow_alike`: order numbers may differ in case, leading zeros or `.0` alone."""
+        """`allow_alike`: see `shared.domain.intake.alike` and `payout_from_request`."""
         self._accounts = accounts
         self._now = now
         self._allow_alike = allow_alike
@@ -81,17 +80,25 @@ class RowValidator:
 
     def _repeated(self, order_no: str, row: int) -> Iterator[Problem]:
         first = self._first_row.setdefault(order_no, row)
-        alike = self._first_alike.setdefault(without_ruin(order_no), row)
+        first_alike = self._first_alike.setdefault(without_ruin(order_no), row)
         if first != row:
             yield Problem(_ORDER_NO, f"is also the order number of row {first}")
-        elif alike != row and not self._allow_alike:
-            yield Problem(_ORDER_NO, f"is the order number of row {alike}, {_ALIKE}")
+        elif first_alike != row and not self._allow_alike:
+            yield Problem(
+                _ORDER_NO,
+                f"is the order number of row {first_alike}, but for case, leading zeros or .0"
+                " (--allow-alike sends it all the same)",
+            )
 
     def _read(self, cells: Mapping[str, str]) -> tuple[PayoutState | None, list[Problem]]:
         empty = [Problem(name, "is empty") for name in REQUIRED if not cells[name]]
         try:
             _, payout = payout_from_request(
-                _kwargs(cells), accounts=self._accounts, now=self._now, nonce=""
+                _kwargs(cells),
+                accounts=self._accounts,
+                now=self._now,
+                nonce="",
+                allow_alike=self._allow_alike,
             )
         except InvalidRequest as invalid:
             if invalid.all_errors is None:
@@ -118,22 +125,10 @@ def add_results(lines: Sequence[Line], results: Sequence[IntakeResult]) -> list[
     ]
 
 
-def add_alike(lines: Sequence[Line], alike: Mapping[str, str]) -> list[Line]:
-    """The lines; those whose order number is alike a stored one, by `alike`, are bad."""
-    return [
-        line
-        if line.payout is None or line.problems or line.payout.merchant_order_no not in alike
-        else _bad_alike(line, alike[line.payout.merchant_order_no])
-        for line in lines
-    ]
-
-
-def _bad_alike(line: Line, stored: str) -> Line:
-    problem = Problem(_ORDER_NO, f"is that of the earlier payout {stored}, {_ALIKE}")
-    return replace(line, verdict=RowVerdict.BAD, problems=(problem,))
-
-
 def _add_result(line: Line, result: IntakeResult) -> Line:
+    if result.alike is not None:
+        problem = Problem(_ORDER_NO, alike(result.alike)["message"])
+        return replace(line, verdict=RowVerdict.BAD, problems=(problem,))
     status = result.payout.status.value
     if result.conflicting:  # the order number belongs to a payout with other fields
         other = f"belongs to a payout with another {', '.join(result.conflicting)}"

@@ -33,21 +33,22 @@ def compare_with_stored(
     cipher: AccountCipher,
     payouts: Sequence[PayoutState],
     accounts: ConfiguredAccounts,
+    *,
+    allow_alike: bool,
 ) -> list[IntakeResult]:
-    """The results for those payouts whose order number is stored already."""
+    """The results for those payouts whose order number, or one alike, is stored already."""
     with engine.connect() as connection:
         stored = find_existing(connection, payouts, cipher)
+        alike = {} if allow_alike else find_alike(connection, payouts)
     return [
+        IntakeResult(payout, is_new=False, alike=alike[payout.merchant_order_no])
+        for payout in payouts
+        if payout.merchant_order_no in alike
+    ] + [
         compare_with_existing(existing, payout, accounts)
         for payout, existing in zip(payouts, stored, strict=True)
         if existing is not None
     ]
-
-
-def alike_with_stored(engine: Engine, payouts: Sequence[PayoutState]) -> dict[str, str]:
-    """Order numbers that equal a stored one but for case, leading zeros or `.0`, with that one."""
-    with engine.connect() as connection:
-        return find_alike(connection, payouts)
 
 
 @dataclass
@@ -59,6 +60,7 @@ class Sender:
     lease: timedelta
     wake_up: Callable[[int], None]
     accounts: ConfiguredAccounts
+    allow_alike: bool = False
     not_notified: int = 0
     """The number of stored payouts without a wake-up message: the sweep sends them."""
     _notified: int = 0
@@ -85,6 +87,7 @@ class Sender:
                 due_at=due_at,
                 cipher=self.cipher,
                 accounts=self.accounts,
+                allow_alike=self.allow_alike,
             )
         for one in results:
             if one.is_new:

@@ -18,11 +18,10 @@ from ops.batch.row_validation import (
     Line,
     RowValidator,
     RowVerdict,
-    add_alike,
     add_results,
     good_payouts,
 )
-from ops.batch.submission import Sender, alike_with_stored, compare_with_stored
+from ops.batch.submission import Sender, compare_with_stored
 from ops.connections import database
 from ops.console import counted, fail, note, progress
 from ops.errors import UserError
@@ -52,7 +51,7 @@ def batch(
         Option(
             "--allow-alike",
             help="Send rows whose order number equals an earlier one but for case, leading zeros"
-            " or .0.",
+            " or .0, and rows with a number that a spreadsheet may have changed.",
         ),
     ] = False,
     result: Annotated[
@@ -157,6 +156,7 @@ class _Run:
             build_policy(self._settings).lease,
             lambda payout_id: publish_submit(celery, payout_id),
             self._accounts,
+            self._allow_alike,
         )
         checked, self.totals, self._is_sending = self.totals, output.Totals(), True
         with result_file(result) as write:
@@ -204,7 +204,11 @@ class _Run:
     def _checked_lines(self) -> Iterator[Line]:
         for chunk in self._chunks():
             stored = compare_with_stored(
-                self._engine, self._cipher, good_payouts(chunk), self._accounts
+                self._engine,
+                self._cipher,
+                good_payouts(chunk),
+                self._accounts,
+                allow_alike=self._allow_alike,
             )
             yield from add_results(chunk, stored)
 
@@ -216,5 +220,4 @@ class _Run:
         validator = RowValidator(self._accounts, utcnow(), allow_alike=self._allow_alike)
         lines = map(validator.validate, self._sheet.rows())
         while chunk := list(islice(lines, _CHUNK)):
-            good = [] if self._allow_alike else good_payouts(chunk)
-            yield add_alike(chunk, alike_with_stored(self._engine, good))
+            yield chunk

@@ -66,12 +66,6 @@ _MAYBE_FINAL = frozenset({"11"})
 """EPAY's status codes that its documentation does not call final or open (section 6)."""
 
 
-CONFIGURE = (
-    "configure the account and the gateway that it was accepted for (EPAY_ACCOUNT, EPAY_BASE_URL; a"
-    " gateway that only moved: EPAY_FORMER_HOSTS) and act then"
-)
-
-
 class NotAllowed(Exception):
     """The action is refused; the text names the rule, and what to do instead."""
 
@@ -115,12 +109,11 @@ def decide(
     """
     if not decision.person.strip() or not decision.reason.strip():
         raise NotAllowed("an action needs a name and a reason")
-    is_note = decision.action is Action.NOTE
-    if (missing := policy.missing_account(payout)) and not is_note:
-        raise NotAllowed(f"{missing}: {CONFIGURE}")
-    if payout.status is Status.SUBMITTING and not is_note:
-        until = f"{payout.due_at:%F %T} UTC"
-        raise NotAllowed(f"a worker is sending it; try again when its lease expires ({until})")
+    if decision.action is not Action.NOTE:
+        require_account(payout, policy)
+        if payout.status is Status.SUBMITTING:
+            until = f"{payout.due_at:%F %T} UTC"
+            raise NotAllowed(f"a worker is sending it; try again when its lease expires ({until})")
     if isinstance(answer, Refused):
         answer = redact_refusal(answer, payout.account_no)
     case = _Case(payout, decision, answer, asked_at or now, now, policy, control, forgetful)
@@ -133,6 +126,15 @@ def decide(
         now=now,
         detail=detail_of(payout, decision) | answer_detail(answer),
     )
+
+
+def require_account(payout: PayoutState, policy: Policy) -> None:
+    """With another account's key EPAY answers `no such order`, whatever the order's state."""
+    if missing := policy.missing_account(payout):
+        raise NotAllowed(
+            f"{missing}: configure the account and the gateway that it was accepted for"
+            " (EPAY_ACCOUNT, EPAY_BASE_URL, EPAY_FORMER_HOSTS if it only moved) and act then"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +253,8 @@ def _is_held_for_review(payout: PayoutState) -> bool:
 def _require_no_order(case: _Case, *, accepts_any_code: bool = False) -> None:
     """Refuse unless EPAY answered just now that it has no such order.
 
-    Only configured codes mean that (law 3). If none is configured, a person reads EPAY's message
-    and names its code; an answer with another code is refused.
-
-    Args:
-        accepts_any_code: a person may name the code of any refusal, whatever is configured.
+    Only configured codes mean that (law 3). If none is configured, or `accepts_any_code`, a person
+    reads EPAY's message and names its code; an answer with another code is refused.
     """
     match case.answer:
         case Refused(code, message):

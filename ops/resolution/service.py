@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from ops.resolution import actions, approval
-from ops.resolution.actions import ASKS_EPAY, CONFIGURE, Decision, NotAllowed
+from ops.resolution.actions import ASKS_EPAY, Decision, NotAllowed, require_account
 from shared.clock import utcnow
-from shared.domain import lifecycle, reports, review
+from shared.domain import lifecycle, reports
 from shared.domain.absence_proof import Control
-from shared.domain.accounts import ConfiguredAccounts, account_key
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.policy import Policy
@@ -59,10 +59,9 @@ class ResolutionService:
 
     store: PayoutStore
     ask: Callable[[str], OrderAnswer]
-    """Queries EPAY for an order; a failure is an answer too."""
+    """Queries EPAY, by the key of that account, for an order; a failure is an answer too."""
     journal: Callable[[int], Journal]
     """A payout's events in order."""
-    account: str
     policy: Policy
     refusal_pause: RefusalPause
     """Stops new sends while EPAY refuses an order that it must know (law 12)."""
@@ -131,7 +130,7 @@ class ResolutionService:
         needs_query = decision.action in ASKS_EPAY and standing.status not in FINAL
         if not needs_query or standing.status is Status.SUBMITTING:
             return self._decide(standing, decision, None, self.clock(), back=standing.due_at)
-        self._require_own_account(standing)
+        require_account(standing, self.policy)
         claimed = self._claim(standing)
         try:
             return self._decide_with_epay(claimed, decision, back=standing.due_at)
@@ -140,11 +139,20 @@ class ResolutionService:
             raise
 
     def _as_seen(self, payout: PayoutState) -> PayoutState:
-        """The payout's present state; refused if it is not the state that the person saw."""
+        """The payout's present state; refused if it is not the state that the person saw.
+
+        That a lease expired meanwhile is no news: `submitting` says that it may.
+        """
         fresh = self._expire_lease(payout)
-        now, seen = _describe(fresh), _describe(payout)
-        if payout.status is not Status.SUBMITTING and now != seen:
-            raise ConcurrentChange(f"it is {now} now, and was {seen} when you saw it")
+        lapsed = payout.status is Status.SUBMITTING and fresh.status is Status.UNKNOWN
+        same_review = (fresh.review_reason, fresh.review_since) == (
+            payout.review_reason,
+            payout.review_since,
+        )
+        if not same_review or not (lapsed or fresh.status is payout.status):
+            raise ConcurrentChange(
+                f"it is {_describe(fresh)} now, and was {_describe(payout)} when you saw it"
+            )
         return fresh
 
     def _expire_lease(self, payout: PayoutState) -> PayoutState:
@@ -241,7 +249,7 @@ class ResolutionService:
         return ActionResult(after or standing, answer, proposed=proposes)
 
     def _query(self, payout: PayoutState, *, only_reports: bool) -> tuple[PayoutState, OrderAnswer]:
-        self._require_own_account(payout)
+        require_account(payout, self.policy)
         standing = self._expire_lease(payout)
         asked_at = self.clock()
         answer = self.ask(payout.merchant_order_no)
@@ -259,7 +267,7 @@ class ResolutionService:
         """Ask EPAY for an order that it must know, if it refused the payout (law 12)."""
         if not isinstance(answer, Refused):
             return Control.MISSING
-        accounts = self.policy.accounts or ConfiguredAccounts.one(self.account)
+        accounts = self.policy.accounts or ConfiguredAccounts.one(payout.epay_account)
         home = accounts.find(payout.epay_account, payout.epay_gateway)
         if home is None:
             return Control.MISSING
@@ -289,14 +297,6 @@ class ResolutionService:
             control=control,
         )
 
-    def _require_own_account(self, payout: PayoutState) -> None:
-        """With another account's key EPAY answers `no such order`, whatever the order's state."""
-        missing = self.policy.missing_account(payout)
-        if missing is None and account_key(payout.epay_account) != account_key(self.account):
-            missing = f"it is a payout of {payout.epay_account}, and EPAY_ACCOUNT is {self.account}"
-        if missing is not None:
-            raise NotAllowed(f"{missing}: {CONFIGURE}")
-
 
 def _is_unchanged(fresh: PayoutState, ours: PayoutState) -> bool:
     """Whether the payout has no new event and its `due_at` did not move since the claim."""
@@ -304,6 +304,8 @@ def _is_unchanged(fresh: PayoutState, ours: PayoutState) -> bool:
 
 
 def _describe(payout: PayoutState) -> str:
-    """The status and the review code: what a person sees and decides on."""
-    code = review.code_of(payout.review_reason or "")
-    return f"{payout.status}, in review for {code}" if code else payout.status.value
+    """The status and the review: what a person sees and decides on."""
+    if payout.review_since is None:
+        return payout.status.value
+    since = f"{payout.review_since:%F %T} UTC"
+    return f"{payout.status}, in review for {payout.review_reason} (since {since})"

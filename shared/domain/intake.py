@@ -10,18 +10,26 @@ from typing import Any
 from shared.contract import AMOUNT_SCALE, InvalidRequest, PayoutRequest, RequestError, parse_request
 from shared.domain.accounts import ConfiguredAccounts, account_key
 from shared.domain.payout import PayoutState, Status, UnreadableAccount
+from shared.identifiers import doubt_about_account_no, doubt_about_order_no
 
+_ALLOW = "`payouts batch --allow-alike` sends it, ALLOW_ALIKE=on accepts all such requests"
 _COMPARED = ("amount", "currency", "channel_code", "account_no", "remark", "extend_fields")
 
 
 def payout_from_request(
-    kwargs: Mapping[str, Any], *, accounts: ConfiguredAccounts, now: datetime, nonce: str
+    kwargs: Mapping[str, Any],
+    *,
+    accounts: ConfiguredAccounts,
+    now: datetime,
+    nonce: str,
+    allow_alike: bool = False,
 ) -> tuple[PayoutRequest, PayoutState]:
     """Validate the kwargs of `payouts.request`; the request, and its payout: queued, not stored.
 
     Args:
         accounts: the EPAY accounts that the workers serve.
         nonce: random; see `PayoutState.nonce`.
+        allow_alike: whether identifiers are accepted that a spreadsheet may have ruined.
 
     Raises:
         InvalidRequest: a field is invalid, or the request is for another account.
@@ -29,14 +37,11 @@ def payout_from_request(
     request = parse_request(kwargs)
     account = accounts.named(request.epay_account)
     if account is None:
-        error = RequestError(
-            code="unknown_account",
-            field="epay_account",
-            message="is not the account that these workers serve; leave it out"
-            if accounts.default
-            else "must name one of the accounts that these workers serve",
-        )
+        message = _not_configured(request.epay_account, accounts)
+        error = RequestError(code="unknown_account", field="epay_account", message=message)
         raise InvalidRequest(error, request.notify)
+    if not allow_alike and (doubtful := _doubtful(request)) is not None:
+        raise InvalidRequest(doubtful, request.notify)
     payout = PayoutState(
         epay_account=account.account,
         merchant_order_no=request.merchant_order_no,
@@ -56,6 +61,41 @@ def payout_from_request(
         order_scope="" if request.epay_account is None else account_key(account.account),
     )
     return request, payout
+
+
+def alike(order_no: str) -> RequestError:
+    """The error for an order number that differs from an earlier one only by a spreadsheet's doing.
+
+    Args:
+        order_no: of the earlier payout.
+    """
+    return RequestError(
+        code="alike_order_no",
+        field="merchant_order_no",
+        message=f"is that of the earlier payout {order_no}, but for case, leading zeros or .0. If"
+        f" both are meant: {_ALLOW}",
+    )
+
+
+def _not_configured(account: str | None, accounts: ConfiguredAccounts) -> str:
+    if account is None:
+        return "must name one of the accounts that these workers serve"
+    if len(accounts.accounts) == 1:
+        return "is not the account that these workers serve; leave it out"
+    # "leave it out" would have the payout paid from the default account
+    return "is not one of the configured accounts, or is one at several gateways"
+
+
+def _doubtful(request: PayoutRequest) -> RequestError | None:
+    found = {
+        "merchant_order_no": doubt_about_order_no(request.merchant_order_no),
+        "account_no": doubt_about_account_no(request.account_no),
+    }
+    for field, doubt in found.items():
+        if doubt is not None:
+            message = f"{doubt}. If it is right: {_ALLOW}"
+            return RequestError(code=f"invalid_{field}", field=field, message=message)
+    return None
 
 
 def standing_for(wanted: PayoutState, same_number: Sequence[PayoutState]) -> PayoutState | None:

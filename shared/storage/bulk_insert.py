@@ -41,6 +41,8 @@ class IntakeResult:
     is_new: bool
     conflicting: Sequence[str] = ()
     """The fields in which the request differs from the existing payout of its order number."""
+    alike: str | None = None
+    """The order number of an earlier payout that keeps this one, `payout`, from being stored."""
 
 
 def insert_or_compare(
@@ -51,6 +53,7 @@ def insert_or_compare(
     due_at: datetime,
     cipher: AccountCipher,
     accounts: ConfiguredAccounts,
+    allow_alike: bool = False,
 ) -> list[IntakeResult]:
     """Insert the payouts as queued; an existing payout of the same order number is not changed.
 
@@ -58,6 +61,7 @@ def insert_or_compare(
 
     Args:
         due_at: from when on the sweep dispatches the new ones.
+        allow_alike: see `insert_transitions`.
 
     Raises:
         LookupError: an order number is refused as taken, and no payout has it.
@@ -65,15 +69,21 @@ def insert_or_compare(
     if len(accounts.accounts) > 1:
         lock_numbers(connection, wanted)
     transitions = [lifecycle.accept_queued(payout, now=now, due_at=due_at) for payout in wanted]
-    inserted = insert_transitions(connection.execute, transitions, cipher)
+    inserted = insert_transitions(connection.execute, transitions, cipher, allow_alike=allow_alike)
     repeated = [payout for payout, new in zip(wanted, inserted, strict=True) if new is None]
     existing = iter(find_existing(connection, repeated, cipher))
-    return [
-        IntakeResult(new, is_new=True)
-        if new is not None
-        else compare_with_existing(_found(next(existing), payout), payout, accounts)
-        for payout, new in zip(wanted, inserted, strict=True)
-    ]
+    alike = {} if allow_alike else find_alike(connection, repeated)
+    results = []
+    for payout, new in zip(wanted, inserted, strict=True):
+        stored = next(existing) if new is None else None
+        if new is not None:
+            results.append(IntakeResult(new, is_new=True))
+        elif payout.merchant_order_no in alike:
+            earlier = alike[payout.merchant_order_no]
+            results.append(IntakeResult(payout, is_new=False, alike=earlier))
+        else:
+            results.append(compare_with_existing(_found(stored, payout), payout, accounts))
+    return results
 
 
 def _found(existing: PayoutState | None, wanted: PayoutState) -> PayoutState:

@@ -9,18 +9,20 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, select
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from shared.domain.accounts import ConfiguredAccount, account_key
-from shared.domain.cap_usage import start_of_hour
+from shared.domain.accounts import ConfiguredAccount
 from shared.domain.intake import standing_for
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.storage import outbox, refused_requests
+from shared.storage.bulk_insert import find_alike
+from shared.storage.cap_sums import CapSums
 from shared.storage.encryption import NO_ENCRYPTION, AccountCipher
 from shared.storage.engine import autocommit_cursor
 from shared.storage.group_commit import GroupCommit
@@ -33,13 +35,10 @@ from shared.storage.statements import (
     CAP_LOCK,
     CLAIM_DUE,
     EXPIRED_LEASES,
-    FORGET_SUMS,
     KEYS_BY_IDS,
     NEWEST_ENDED,
     OVERDUE,
     PAYOUT,
-    SENT_SINCE,
-    SUM_HOURS,
     UNMATCHED_EVENT,
     WITHOUT_GATEWAY,
     of_account,
@@ -84,6 +83,7 @@ class PayoutStore:
         group_commit: threads that write at the same moment share a commit.
         several_accounts: more than one is configured: see `lock_numbers`, which an insert then
             calls. With one account the constraints of the table suffice.
+        allow_alike: see `insert_transitions`.
     """
 
     def __init__(
@@ -93,14 +93,15 @@ class PayoutStore:
         *,
         group_commit: bool = False,
         several_accounts: bool = False,
+        allow_alike: bool = False,
     ) -> None:
         self.engine = engine
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cipher = cipher
         self._several_accounts = several_accounts
+        self.allow_alike = allow_alike
         self._capped = Lock()
-        self._summed: dict[tuple[str, str], datetime] = {}
-        """Account and currency -> the hour in which this process last summed up their hours."""
+        self._cap_sums = CapSums()
         self._insert_one = GroupCommit(self._insert).submit if group_commit else None
         self._apply_one = GroupCommit(self._apply).submit if group_commit else None
 
@@ -115,13 +116,19 @@ class PayoutStore:
         return self._insert(transitions)
 
     def _insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
+        insert = partial(
+            insert_transitions,
+            transitions=transitions,
+            cipher=self._cipher,
+            allow_alike=self.allow_alike,
+        )
         if self._several_accounts:
             with self.engine.begin() as connection:
                 lock_numbers(connection, (transition.after for transition in transitions))
-                inserted = insert_transitions(connection.execute, transitions, self._cipher)
+                inserted = insert(connection.execute)
         else:
             with autocommit_cursor(self.engine) as cursor:
-                inserted = insert_transitions(on_cursor(cursor), transitions, self._cipher)
+                inserted = insert(on_cursor(cursor))
         pairs = zip(transitions, inserted, strict=True)
         log_new_reviews(transition for transition, payout in pairs if payout is not None)
         return inserted
@@ -169,30 +176,16 @@ class PayoutStore:
         try:
             with self.engine.begin() as connection:
                 connection.execute(CAP_LOCK, {"key": _CAP_LOCK, "currency": payout.currency})
-                sent = self._sent_since(connection, payout, since)
+                sent = self._cap_sums.sent_since(connection, payout, since)
                 wanted, ids = BY_IDS.with_for_update(), {"ids": [payout.id]}
                 found, written = self._update_selected(
                     connection, wanted, ids, lambda p: decide(p, sent), capped=True
                 )
-            self._summed[account_key(payout.epay_account), payout.currency] = start_of_hour(since)
+            self._cap_sums.note_commit(payout, since)
         finally:
             self._capped.release()
         log_new_reviews(written)
         return next(iter(found), None)
-
-    def _sent_since(self, connection: Connection, payout: PayoutState, since: datetime) -> Decimal:
-        """What was sent in the payout's account and currency; the caller holds the cap's lock.
-
-        The sums by the hour are made anew once an hour and process: they miss what was sent while
-        no cap was set.
-        """
-        of = {"epay_account": account_key(payout.epay_account), "currency": payout.currency}
-        hour = start_of_hour(since)
-        if self._summed.get((of["epay_account"], payout.currency)) != hour:
-            connection.execute(FORGET_SUMS, of)
-            connection.execute(SUM_HOURS, {**of, "since": hour})
-        values = {**of, "since": since, "next_hour": hour + timedelta(hours=1)}
-        return Decimal(connection.execute(SENT_SINCE, values).scalar_one())
 
     def expire_leases(self, now: datetime, limit: int, decide: Decide) -> list[PayoutState]:
         """`update` payouts whose submission lease has expired, at most `limit`."""
@@ -237,6 +230,11 @@ class PayoutStore:
         with self._single.connect() as connection:
             rows = connection.execute(BY_NUMBER, {"order_no": wanted.merchant_order_no})
             return standing_for(wanted, [payout_from_row(row, self._cipher) for row in rows])
+
+    def find_alike(self, wanted: PayoutState) -> str | None:
+        """The stored order number that keeps `insert` from storing this other one, if any does."""
+        with self._single.connect() as connection:
+            return find_alike(connection, [wanted]).get(wanted.merchant_order_no)
 
     def ids_without_gateway(self, after_id: int, limit: int) -> list[int]:
         """The next open payouts that were accepted before gateways were recorded."""

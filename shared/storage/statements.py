@@ -17,7 +17,7 @@ from shared.domain.accounts import ConfiguredAccount, account_key
 from shared.domain.cap_usage import NOT_COUNTED
 from shared.domain.payout import SEALED, JournalEvent, PayoutState, Status
 from shared.domain.transitions import FINAL, FINAL_EPAY_CODES
-from shared.storage.tables import metadata
+from shared.storage.tables import WITHOUT_RUIN, metadata
 
 PAYOUT = metadata.tables["payout"]
 EVENT = metadata.tables["payout_event"]
@@ -69,6 +69,11 @@ def is_account(account: str, row: str = "payout") -> ColumnElement[bool]:
     return key == account_key(account)
 
 
+def without_ruin_sql(row: str) -> str:
+    """The SQL of `shared.identifiers.without_ruin` for the order number of a row."""
+    return WITHOUT_RUIN.replace("merchant_order_no", f"{row}.merchant_order_no")
+
+
 OF_ACCOUNT = (
     f"{account_key_sql()} = :account_key AND"
     " (CAST(:gateways AS text[]) IS NULL OR epay_gateway IS NULL OR epay_gateway = ANY(:gateways))"
@@ -95,7 +100,10 @@ WITH wanted AS (
     WHERE NOT EXISTS (
         SELECT FROM payout p WHERE p.merchant_order_no = wanted.merchant_order_no
         AND (wanted.order_scope = '' OR {account_key_sql("p")} = {account_key_sql("wanted")})
-    )
+    ) AND (CAST(:allow_alike AS boolean) OR (
+        SELECT bool_or(p.merchant_order_no = wanted.merchant_order_no) FROM payout p
+        WHERE {without_ruin_sql("p")} = {without_ruin_sql("wanted")}
+    ) IS NOT FALSE)
     ORDER BY epay_account, merchant_order_no
     ON CONFLICT DO NOTHING
     RETURNING id, epay_account, merchant_order_no
@@ -103,6 +111,9 @@ WITH wanted AS (
     SELECT wanted.nth, new.id FROM new JOIN wanted USING (epay_account, merchant_order_no)
 ), {_APPEND}"""
 )
+"""An order number that is not stored, and differs from a stored one only by a spreadsheet's doing,
+is not inserted. That subquery finds all by the index and stops at none: PostgreSQL would read the
+table instead, where it has no statistics yet."""
 
 _CHANGE = f"""
 WITH wanted AS (

@@ -56,11 +56,19 @@ def lock_numbers(connection: Connection, payouts: Iterable[PayoutState]) -> None
 
 
 def insert_transitions(
-    execute: Execute, transitions: Sequence[Transition], cipher: AccountCipher
+    execute: Execute,
+    transitions: Sequence[Transition],
+    cipher: AccountCipher,
+    *,
+    allow_alike: bool = False,
 ) -> list[PayoutState | None]:
     """Insert new payouts. Of several with one order number the first is inserted.
 
     Of several that name different accounts each is; one that names none stands for an earlier one.
+
+    Args:
+        allow_alike: whether an order number may differ from a stored one only as
+            `shared.identifiers.without_ruin` says. The ones inserted together are not compared.
 
     Returns:
         For each transition the payout with its id, or None where the order number is taken.
@@ -78,7 +86,10 @@ def insert_transitions(
         | {"account_no": cipher.encrypt(transitions[nth].after.account_no)}
         for nth in tried
     ]
-    written = _write(execute, INSERT, rows, [transitions[nth] for nth in tried])
+    allowed = str(allow_alike).lower()
+    written = _write(
+        execute, INSERT, rows, [transitions[nth] for nth in tried], allow_alike=allowed
+    )
     ids = {tried[place]: payout_id for place, payout_id in written.items()}
     return [
         replace(transition.after, id=ids[nth]) if nth in ids else None

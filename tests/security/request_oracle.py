@@ -49,10 +49,13 @@ def is_amount(value: Any) -> bool:
 
 EMPTY = frozenset(
     {"null", "nan", "none", "n/a", "na", "nat", "nil", "undefined", "true", "false", "inf",
-     "infinity"}
+     "infinity", "wahr", "falsch", "vrai", "faux", "verdadero", "falso", "verdadeiro", "vero",
+     "waar", "onwaar", "prawda"}
 )  # fmt: skip
 MONTHS = (
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+    "mrz", "mai", "okt", "dez", "janv", "fevr", "mars", "avr", "juin", "juil", "sept",
+    "ene", "abr", "ago", "dic", "fev", "mrt", "mei",
 )  # fmt: skip
 
 
@@ -83,6 +86,50 @@ def is_date(text: str) -> bool:
     return False
 
 
+def is_dotted_date(text: str) -> bool:
+    parts = text.split(".")
+    if len(parts) != 3 or not all(part and set(part) <= set(string.digits) for part in parts):
+        return False
+    day, month, year = parts
+    return (
+        len(day) <= 2
+        and len(month) <= 2
+        and 1 <= int(day) <= 31
+        and 1 <= int(month) <= 12
+        and len(year) == 4
+        and year[:2] in {"19", "20"}
+    )
+
+
+def is_maybe_a_date(text: str) -> bool:
+    parts = text.split("-")
+    if len(parts) != 3 or not all(part and set(part) <= set(string.digits) for part in parts):
+        return False
+    year = parts.pop(0) if len(parts[0]) == 4 else parts.pop(2)
+    first, second = parts
+    return (
+        len(year) == 4
+        and year[:2] in {"19", "20"}
+        and len(first) <= 2
+        and len(second) <= 2
+        and 1 <= int(first) <= (31 if text.endswith(year) else 12)
+        and 1 <= int(second) <= 31
+    )
+
+
+def is_cut_after_15_digits(text: str) -> bool:
+    is_number = set(text) <= set(string.digits) and text[:1] != "0"
+    return is_number and len(text) >= 18 and set(text[15:]) == {"0"}
+
+
+def is_time_or_percentage(text: str) -> bool:
+    times = text.lower().removesuffix("am").removesuffix("pm").rstrip(" ").split(":")
+    if len(times) in {2, 3} and all(set(part) <= set(string.digits) for part in times):
+        return 1 <= len(times[0]) <= 2 and all(len(part) == 2 for part in times[1:])
+    number = text.removesuffix("%").removesuffix(" ").lstrip("+-").replace(",", ".")
+    return text.endswith("%") and is_decimal(number) and not number.endswith(".")
+
+
 def is_ruined(text: str) -> bool:
     plain = "".join(letter for letter in text.lower() if letter in LETTERS_AND_DIGITS + "/")
     return (
@@ -92,6 +139,10 @@ def is_ruined(text: str) -> bool:
         or plain in EMPTY
         or is_number_cut_by_a_spreadsheet(text)
         or is_date(text)
+        or is_dotted_date(text)
+        or is_time_or_percentage(text)
+        or is_cut_after_15_digits(text)
+        or is_maybe_a_date(text)
     )
 
 

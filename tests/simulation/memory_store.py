@@ -19,6 +19,7 @@ from shared.domain.payout import (
     UnreadableAccount,
 )
 from shared.domain.transitions import FINAL, FINAL_EPAY_CODES
+from shared.identifiers import without_ruin
 from shared.storage.outbox import QueueRefused
 from shared.storage.payout_store import ClaimedKey, ConcurrentUpdate, Decide, DecideWithin
 from shared.storage.refused_requests import Refusal
@@ -51,6 +52,7 @@ class MemoryStore:
     relaying: bool = False
     locked: set[int] = field(default_factory=set)
     """Payouts whose account number no key decrypts."""
+    allow_alike: bool = False
 
     def insert(self, steps: Sequence[Transition]) -> list[PayoutState | None]:
         return [self._insert_one(step) for step in steps]
@@ -154,6 +156,12 @@ class MemoryStore:
         same = [self._read(row) for row in self.rows.values() if row.merchant_order_no == number]
         return standing_for(wanted, sorted(same, key=lambda row: row.id))
 
+    def find_alike(self, wanted: PayoutState) -> str | None:
+        number = wanted.merchant_order_no
+        stored = {row.merchant_order_no for row in self.rows.values()}
+        alike = [one for one in stored if without_ruin(one) == without_ruin(number)]
+        return None if number in stored or self.allow_alike else max(alike, default=None)
+
     def newest_ended(
         self, account: ConfiguredAccount, sent_before: datetime, without: Sequence[int] = ()
     ) -> PayoutState | None:
@@ -245,7 +253,7 @@ class MemoryStore:
             outgoing.sent = True
 
     def _insert_one(self, step: Transition) -> PayoutState | None:
-        if self.find_standing(step.after):
+        if self.find_standing(step.after) or self.find_alike(step.after):
             return None
         payout = replace(step.after, id=len(self.rows) + 1)
         self.events[payout.id] = []

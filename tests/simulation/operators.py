@@ -86,7 +86,6 @@ class Person:
             store=world.context.store,
             ask=world.context.gateway.query,
             journal=self._journal,
-            account=world.context.account,
             policy=world.context.policy,
             refusal_pause=world.refusal_pause,  # type: ignore[arg-type]
             needs_approval=self.second_person,

@@ -16,7 +16,7 @@ from shared.contract import (
     RequestResult,
 )
 from shared.domain import lifecycle, notifications
-from shared.domain.intake import conflict, conflicting_fields, payout_from_request
+from shared.domain.intake import alike, conflict, conflicting_fields, payout_from_request
 from shared.domain.payout import PayoutState, Status, Transition
 from shared.domain.redaction import redact
 from shared.observability.logging import mask
@@ -49,7 +49,11 @@ def request(
     """
     try:
         asked, wanted = payout_from_request(
-            kwargs, accounts=ctx.accounts, now=ctx.clock(), nonce=secrets.token_hex(16)
+            kwargs,
+            accounts=ctx.accounts,
+            now=ctx.clock(),
+            nonce=secrets.token_hex(16),
+            allow_alike=ctx.store.allow_alike,
         )
     except InvalidRequest as invalid:
         return _refuse(ctx, kwargs, invalid, source)
@@ -58,9 +62,11 @@ def request(
         accepted = ctx.store.insert([_accept(ctx, wanted, claim_id, permit)])[0]
         if accepted is None:
             standing = ctx.store.find_standing(wanted)
-            if standing is None:  # the database went back in time since the insert
-                continue
-            return _answer_repeated(ctx, asked, wanted, standing, claim_id, permit)
+            if standing is not None:
+                return _answer_repeated(ctx, asked, wanted, standing, claim_id, permit)
+            if (earlier := ctx.store.find_alike(wanted)) is not None:
+                return _refuse(ctx, kwargs, InvalidRequest(alike(earlier), asked.notify), source)
+            continue  # the database went back in time since the insert
         if permit is None:
             return _result(submit_queued(ctx, accepted, claim_id), duplicate=False)
         return _result(submit_claimed(ctx, accepted, permit), duplicate=False)

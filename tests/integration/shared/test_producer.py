@@ -18,6 +18,7 @@ from devstack.wait import wait_for
 from shared.config.settings import Settings
 from shared.contract import InvalidRequest
 from shared.domain import lifecycle
+from shared.domain.accounts import ConfiguredAccounts
 from shared.producer import Conflict, Producer
 from shared.storage.encryption import AccountCipher, new_key
 from shared.storage.payout_store import PayoutStore
@@ -25,6 +26,8 @@ from tests.integration.conftest import World
 from tests.support.factories import request_kwargs
 from tests.support.jobs import ACCOUNT, claim_id, kinds, new, of_ledger, tick
 from worker.jobs.submit import submit
+
+ACCOUNTS = ConfiguredAccounts.one(ACCOUNT)
 
 
 class Hints:
@@ -49,7 +52,7 @@ def hints(engine: Engine) -> Hints:
 
 @pytest.fixture
 def producer(hints: Hints) -> Producer:
-    return Producer(account=ACCOUNT, publish=hints)
+    return Producer(accounts=ACCOUNTS, publish=hints)
 
 
 @pytest.fixture
@@ -199,7 +202,7 @@ def test_without_any_hint_the_sweep_sends_it(world: World, shop: Engine) -> None
         raise ConnectionError
 
     with Session(shop) as session:
-        Producer(account=ACCOUNT, publish=away).enqueue(session, **request_kwargs())
+        Producer(accounts=ACCOUNTS, publish=away).enqueue(session, **request_kwargs())
         session.commit()
     assert tick(world)["submit"] == 1
     assert world.row().status == "processing"
@@ -253,6 +256,38 @@ def test_what_is_no_request_is_refused(
     assert count(shop, "payout") == 0
 
 
+@pytest.mark.parametrize("again", ["88001", "000088001", "MAY-2", "may-2.0"])
+def test_what_a_spreadsheet_made_of_a_known_number_is_refused(
+    producer: Producer, hints: Hints, shop: Engine, again: str
+) -> None:
+    """It names the number that it is; the transaction goes on; the known number is a duplicate."""
+    known = {"8": "0088001", "M": "May-2"}[again.strip("0")[0].upper()]
+    with Session(shop) as session:
+        producer.enqueue(session, **request_kwargs(known))
+        session.execute(text("INSERT INTO shop_order VALUES ('order-1')"))
+        with pytest.raises(InvalidRequest, match=f"of the earlier payout {known}, ") as caught:
+            producer.enqueue(session, **request_kwargs(again))
+        assert caught.value.error["code"] == "alike_order_no"
+        assert "ALLOW_ALIKE=on" in caught.value.error["message"]
+        assert producer.enqueue(session, **request_kwargs(known))["duplicate"] is True
+        session.commit()
+    assert (count(shop, "payout"), count(shop, "shop_order"), len(hints.seen)) == (1, 1, 1)
+
+
+def test_an_app_that_means_both_numbers_can_have_them(hints: Hints, shop: Engine) -> None:
+    """ALLOW_ALIKE=on; afterwards both are known, whatever the setting."""
+    both = Producer(accounts=ACCOUNTS, publish=hints, allow_alike=True)
+    with Session(shop) as session:
+        for number in ("1", "01", "12345678901234500000"):
+            assert both.enqueue(session, **request_kwargs(number))["duplicate"] is False
+        session.commit()
+        later = Producer(accounts=ACCOUNTS, publish=hints)
+        assert later.enqueue(session, **request_kwargs("01"))["duplicate"] is True
+        with pytest.raises(InvalidRequest, match="earlier payout 1, "):
+            later.enqueue(session, **request_kwargs("001"))
+    assert count(shop, "payout") == 3
+
+
 def test_a_receipt_is_told_if_it_was_asked_for(producer: Producer, shop: Engine) -> None:
     """The outbox row is in the same commit."""
     notify = {"task": "shop.told", "queue": "shop", "on": ["accepted"]}
@@ -265,7 +300,7 @@ def test_a_receipt_is_told_if_it_was_asked_for(producer: Producer, shop: Engine)
 def test_with_a_key_no_account_number_is_in_the_database(engine: Engine, hints: Hints) -> None:
     """The settings' keys lock it, and a repetition is no conflict."""
     cipher = AccountCipher([new_key()])
-    producer = Producer(account=ACCOUNT, publish=hints, cipher=cipher)
+    producer = Producer(accounts=ACCOUNTS, publish=hints, cipher=cipher)
     with Session(engine) as session:
         producer.enqueue(session, **request_kwargs())
         session.commit()

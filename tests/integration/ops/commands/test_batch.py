@@ -24,6 +24,7 @@ from shared.identifiers import without_ruin
 from shared.storage.bulk_insert import _ALIKE
 from shared.storage.encryption import AccountCipher, new_key
 from shared.storage.engine import make_engine
+from shared.storage.statements import INSERT
 from shared.storage.tables import WITHOUT_RUIN
 from tests.support.batch_file import BatchFile, make_batch
 
@@ -139,6 +140,7 @@ def test_a_batch_that_a_spreadsheet_saved_in_between_is_not_paid_again(harness: 
     assert floats.out.count("ends with .0: a spreadsheet made a decimal number of it") == 2
     assert len(harness.sql("SELECT id FROM payout")) == len(harness.hinted()) == 2
     assert "2 already there" in harness.batch(week).out
+    assert "ALLOW_ALIKE=on" in saved.out
     allowed = harness.batch(None, "--confirm", "--allow-alike")
     assert (allowed.code, len(harness.hinted())) == (0, 2)
     harness.batch(f"{HEADER}\n{rows.format('88001', 'MAY-2')}", "--confirm", "--allow-alike")
@@ -153,6 +155,20 @@ def test_alike_numbers_are_found_by_an_index(harness: Harness) -> None:
         values = {"account": ACCOUNT, "keys": ["a-1"]}
         plan = connection.execute(text(f"EXPLAIN {_ALIKE}"), values).scalars().all()
     assert any("payout_alike_idx" in line for line in plan)
+
+
+def test_a_request_is_compared_by_the_index_before_the_table_has_statistics(
+    harness: Harness,
+) -> None:
+    """Within its INSERT; a plan that reads the table would do so for every request."""
+    rows = '[{"nth": 0, "epay_account": "a", "merchant_order_no": "1", "order_scope": ""}]'
+    values = {"rows": rows, "events": "[]", "messages": "[]", "allow_alike": "false"}
+    many = "".join(f"n-{nth},10.50,USD,11,U1234567\n" for nth in range(2000))
+    for _ in range(2):
+        with harness._engine.connect() as connection:
+            plan = connection.execute(text(f"EXPLAIN {INSERT}"), values).scalars().all()
+        assert any("payout_alike_idx" in line for line in plan)
+        assert harness.batch(f"{HEADER}\n{many}", "--confirm").code == 0
 
 
 @given(st.from_regex(r"\A[A-Za-z0-9._-]{1,12}\Z"))

@@ -192,7 +192,7 @@ def test_a_change_of_one_does_not_end_the_run(
     ran = resolve("release", "--review-code", "above_cap", *BY, "--yes")
     assert ran.code == 3
     assert "Done: 2 payouts" in ran.out
-    assert "  b: it is queued, in review for above_day_cap now, and was" in ran.out
+    assert "  b: it is queued, in review for above_day_cap: words (since" in ran.out
     assert acts(engine) == [("release", "person:Ann Smith")] * 2
 
 

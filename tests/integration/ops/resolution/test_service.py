@@ -14,6 +14,7 @@ import pytest
 
 from ops.resolution.actions import Action, Decision, NotAllowed
 from ops.resolution.service import ActionResult, ConcurrentChange, ResolutionService
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.gateway import OrderAnswer, OutcomeUnknown, Refused, Report
 from shared.domain.payout import PayoutState, Status
 from shared.storage import journal_audit, pauses
@@ -72,7 +73,6 @@ def service_of(world: World, **changes: Any) -> ResolutionService:
         store=ctx.store,
         ask=ctx.gateway.query,
         journal=lambda payout_id: events_of(world.engine, payout_id),
-        account=ctx.account,
         policy=ctx.policy,
         refusal_pause=ctx.refusal_pause,
         clock=ctx.clock,
@@ -211,8 +211,9 @@ def test_a_payout_of_another_account_is_never_asked_about(world: World, clock: C
     def never(_: str) -> OrderAnswer:
         raise AssertionError
 
-    at = service_of(world, account="other@example.com", ask=never)
-    assert "EPAY_ACCOUNT is other@example.com" in refused(at, before, RESEND)
+    others = replace(world.context.policy, accounts=ConfiguredAccounts.one("other@example.com"))
+    at = service_of(world, policy=others, ask=never)
+    assert f"{before.epay_account} is not configured here" in refused(at, before, RESEND)
     with pytest.raises(NotAllowed, match="EPAY_ACCOUNT"):
         at.refresh(before)
     assert world.row() == before
@@ -270,10 +271,36 @@ def test_what_asks_nothing_of_epay(world: World, clock: Clock) -> None:
 def test_what_changed_since_a_person_looked_is_not_decided(world: World, clock: Clock) -> None:
     """Another status, or another reason for review: the person had something else in mind."""
     seen = settled(world, clock)
-    world.sql("UPDATE payout SET review_reason = 'mismatch: words', review_since = now()")
-    with pytest.raises(ConcurrentChange, match="it is unknown, in review for mismatch now"):
+    ours = "WHERE merchant_order_no = 'order-1'"
+    world.sql(f"UPDATE payout SET review_reason = 'mismatch: words', review_since = now() {ours}")
+    dismiss = Decision(Action.DISMISS, "Ann", "why")
+    with pytest.raises(
+        ConcurrentChange, match=r"it is unknown, in review for mismatch: words .* now"
+    ):
+        service_of(world).act(seen, dismiss)
+    seen = world.row()
+    world.sql(f"UPDATE payout SET review_reason = 'mismatch: EPAY reports amount 9999' {ours}")
+    with pytest.raises(ConcurrentChange, match="EPAY reports amount 9999"):
+        service_of(world).act(seen, dismiss)
+    seen = world.row()
+    world.sql(f"UPDATE payout SET review_since = review_since + interval '1 minute' {ours}")
+    with pytest.raises(ConcurrentChange, match="when you saw it"):
+        service_of(world).act(seen, dismiss)
+    assert world.row().review_reason == "mismatch: EPAY reports amount 9999"
+    assert service_of(world).act(world.row(), dismiss).payout.review_reason is None
+
+
+def test_what_was_seen_while_a_worker_sent_is_compared_too(world: World, clock: Clock) -> None:
+    """The answer came, and with it a review that nobody saw; that a lease expired is no news."""
+    [seen] = put_submitting(world, "order-1")
+    world.sql(
+        "UPDATE payout SET status = 'processing', review_reason = 'mismatch: words',"
+        " review_since = now()"
+    )
+    with pytest.raises(ConcurrentChange, match="and was submitting when you saw it"):
         service_of(world).act(seen, Decision(Action.DISMISS, "Ann", "why"))
-    world.sql("UPDATE payout SET review_reason = NULL, review_since = NULL")
+    assert world.row().review_reason == "mismatch: words"
+    world.sql("UPDATE payout SET status = 'submitting', review_reason = NULL, review_since = NULL")
 
 
 def test_a_note_may_be_made_while_a_worker_sends(world: World, clock: Clock) -> None:

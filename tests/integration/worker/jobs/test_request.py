@@ -192,6 +192,23 @@ def test_a_request_that_cannot_be_is_answered(
     assert world.gateway.ledger()["orders"] == {}
 
 
+def test_what_a_spreadsheet_made_of_a_known_number_is_answered(world: World) -> None:
+    """Sent once; the refusal names the number that stands, and leaves a trace."""
+    world.ask(merchant_order_no="0088001")
+    answer = world.ask(merchant_order_no="88001", notify=NOTIFY)
+    assert (answer["status"], answer["duplicate"]) == ("invalid", False)
+    assert answer["error"]["code"] == "alike_order_no"
+    assert "is that of the earlier payout 0088001, " in answer["error"]["message"]
+    assert outbox(world)[-1]["error"] == answer["error"]
+    [refused] = world.sql("SELECT merchant_order_no, code FROM payout_refused")
+    assert tuple(refused) == ("88001", "alike_order_no")
+    assert (rows(world), of_ledger(world, "0088001")["creates_received"]) == (1, 1)
+    assert world.ask(merchant_order_no="0088001")["duplicate"] is True
+    world.context = replace(world.context, store=PayoutStore(world.engine, allow_alike=True))
+    assert world.ask(merchant_order_no="88001")["status"] == "processing"
+    assert of_ledger(world, "88001")["creates_received"] == 1
+
+
 def test_a_missing_field_is_named(world: World) -> None:
     """A request without an amount says so; without a good `notify` nobody can be told."""
     kwargs = {name: value for name, value in KWARGS.items() if name != "amount"}

@@ -105,6 +105,38 @@ def test_without_a_default_a_request_must_name_its_account() -> None:
     assert taken_in(several, epay_account="B@x.com").epay_account == "b@x.com"
 
 
+def test_a_mistyped_account_is_not_sent_to_the_default() -> None:
+    """With one account to leave it out is right; with several that pays from another one."""
+    assert "leave it out" in refused(epay_account="other@example.com").error["message"]
+    several = (ConfiguredAccount("a@x.com", "g"), ConfiguredAccount("b@x.com", "g"))
+    for accounts in (ConfiguredAccounts(several, several[0]), ConfiguredAccounts(several)):
+        with pytest.raises(InvalidRequest, match="is not one of the configured accounts") as caught:
+            taken_in(accounts, epay_account="bb@x.com")
+        assert "leave it out" not in caught.value.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("merchant_order_no", "12345678901234500000"),
+        ("merchant_order_no", "03-12-2026"),
+        ("account_no", "4111111111111110000"),
+    ],
+)
+def test_what_may_be_ruined_needs_consent(field: str, value: str) -> None:
+    """The refusal says what looks ruined and how to send it; with consent it is sent as it is."""
+    error = refused(**{field: value}, notify=NOTIFY)
+    assert (error.error["code"], error.error["field"]) == (f"invalid_{field}", field)
+    assert "spreadsheet" in error.error["message"]
+    assert "ALLOW_ALIKE=on" in error.error["message"]
+    assert value not in error.error["message"]
+    assert error.notify == Notify(**NOTIFY)
+    _, payout = payout_from_request(
+        GOOD | {field: value}, accounts=ACCOUNTS, now=NOW, nonce="n", allow_alike=True
+    )
+    assert getattr(payout, field) == value
+
+
 def test_a_known_number_is_that_payout_whatever_the_account() -> None:
     """The account changed, or only its spelling, between a request and its repetition (law 10)."""
     old = replace(taken_in(), epay_account="old@example.com")
