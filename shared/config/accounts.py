@@ -30,6 +30,7 @@ _SETTING_OF = {
     "allow_plain_http": "epay_allow_plain_http",
     "not_found_codes": "epay_not_found_codes",
     "refused_codes": "epay_refused_codes",
+    "duplicate_codes": "epay_duplicate_codes",
     "cap_per_payout": "cap_per_payout",
     "cap_per_day": "cap_per_day",
 }

@@ -32,7 +32,7 @@ def _as_tuple(value: object) -> tuple[object, ...]:
 
 def _codes_in_one_word(value: frozenset[str]) -> frozenset[str]:
     for code in value:
-        if not code.isprintable() or set(code) & set(" \"'`"):
+        if not code or not code.isprintable() or set(code) & set(" \"'`"):
             raise ValueError("has a code with a blank or a quotation mark: write 2001,2002")
     return value
 
@@ -49,13 +49,15 @@ def _lower(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _amounts(value: object) -> object:
-    """`USD:1000,EUR:900.50` as currency -> amount."""
+    """`USD:1000,EUR:900.50`, or a table of the accounts file, as currency -> amount."""
     if isinstance(value, Mapping):
-        return dict(value)
+        pairs = [(str(currency), str(amount)) for currency, amount in value.items()]
+    else:
+        texts = [str(part).partition(":") for part in _as_tuple(value)]
+        pairs = [(currency, amount) for currency, _, amount in texts]
     found: dict[str, Decimal] = {}
-    for part in _as_tuple(value):
-        currency, _, text = str(part).partition(":")
-        currency = currency.strip()
+    for name, text in pairs:
+        currency = name.strip()
         if currency in found:
             raise ValueError(f"names {currency} twice")
         found[currency] = _amount(currency, text.strip())
@@ -63,7 +65,8 @@ def _amounts(value: object) -> object:
 
 
 def _amount(currency: str, text: str) -> Decimal:
-    right = currency.isalpha() and currency.isupper() and len(currency) in _CURRENCY_LENGTHS
+    letters = currency.isascii() and currency.isalpha() and currency.isupper()
+    right = letters and len(currency) in _CURRENCY_LENGTHS
     try:
         amount = Decimal(text)
     except InvalidOperation:

@@ -210,6 +210,7 @@ def test_a_file_is_read_and_the_environment_goes_first(
         ("CAP_PER_PAYOUT", "USD:1000,USD:2000"),
         ("CAP_PER_PAYOUT", "USD:-5"),
         ("CAP_PER_DAY", "usd:5"),
+        ("CAP_PER_DAY", "ÜSD:5"),
         ("CAP_PER_DAY", "USD:NaN"),
         ("BREAKER_FAILURES", "0"),
         ("BREAKER_PAUSE_SECONDS", "-1"),
