@@ -9,7 +9,7 @@ from http import HTTPStatus
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from shared.config.accounts import account_settings
+from shared.config.accounts import default_settings
 from shared.config.settings import Settings, SettingsError, load
 from shared.messaging.celery_config import make_celery
 from shared.messaging.owner import refuse_other_owner
@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     try:
         settings = settings or load()
         settings.need("redis_url", "epay_account", "epay_api_key")
-        account_settings(settings)
+        default_settings(settings)
         if (
             problem := refuse_other_owner(settings, wait_seconds=_WORKER_START_SECONDS)
         ) is not None:

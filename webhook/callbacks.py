@@ -13,7 +13,7 @@ from flask import Blueprint, Request, Response, request
 from pydantic import ValidationError
 from werkzeug.exceptions import MethodNotAllowed
 
-from shared.config.accounts import account_settings
+from shared.config.accounts import account_settings, api_keys, gateway_hosts
 from shared.config.settings import ACTED_ON, Settings
 from shared.domain.accounts import account_key
 from shared.epay import callbacks
@@ -82,13 +82,19 @@ class CallbackReceiver:
             message = CallbackMessage.of(callbacks.parse(fields), verified=False)
         except ValidationError as error:
             raise Refused(MALFORMED, "no order number, or a field is too long") from error
-        verified = _fields_are_unambiguous(fields) and any(
-            callbacks.verify(
-                fields, _keys(one), one.epay_sign_nested, self._excluded, self._parse_message
-            )
+        if not _fields_are_unambiguous(fields):
+            return message
+        verified = [
+            one
             for one in self._signers(message.epay_account)
-        )
-        return message.model_copy(update={"verified": True}) if verified else message
+            if callbacks.verify(
+                fields, api_keys(one), one.epay_sign_nested, self._excluded, self._parse_message
+            )
+        ]
+        if not verified:
+            return message
+        gateways = gateway_hosts(verified[0]) if len(self._accounts) > 1 else None
+        return message.model_copy(update={"verified": True, "gateways": gateways})
 
     def _named(self, account: str | None) -> list[Settings]:
         key = account_key(account or "")
@@ -124,11 +130,6 @@ class CallbackReceiver:
         except RedisUnavailable:
             return BROKER_AWAY
         return BAD_SIGNATURE
-
-
-def _keys(settings: Settings) -> list[str]:
-    keys = (settings.epay_api_key, settings.epay_api_key_previous)
-    return [key.get_secret_value() for key in keys if key and key.get_secret_value()]
 
 
 def _fields_are_unambiguous(fields: Mapping[str, str]) -> bool:

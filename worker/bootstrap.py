@@ -86,6 +86,7 @@ class WorkerRuntime:
                 self._engine,
                 build_cipher(settings),
                 group_commit=settings.db_group_commit == "on",
+                several_accounts=len(every) > 1,
             ),
             gateway=own.gateway,
             query_many=own.query_many,

@@ -38,9 +38,9 @@ def compare_with_stored(
     with engine.connect() as connection:
         stored = find_existing(connection, payouts, cipher)
     return [
-        compare_with_existing(stored[payout.merchant_order_no], payout, accounts)
-        for payout in payouts
-        if payout.merchant_order_no in stored
+        compare_with_existing(existing, payout, accounts)
+        for payout, existing in zip(payouts, stored, strict=True)
+        if existing is not None
     ]
 
 

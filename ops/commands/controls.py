@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
+from sqlalchemy import Engine
 from typer import Option
 
 from ops.commands.options import Json
 from ops.connections import database
 from ops.console import as_json, counted, note, print_facts, say, when
 from shared.config.builders import name_policy
-from shared.config.settings import Settings, load
+from shared.config.settings import Settings, SettingsError, load
 from shared.domain import circuit_breaker
 from shared.redis_client import RedisClient, RedisUnavailable
 from shared.storage import pauses
@@ -33,9 +34,7 @@ def controls(
     with database(settings) as engine:
         found = pauses.history(engine) if history else pauses.active(engine)
         waiting = pauses.count_waiting(engine)
-        differing = policy_differences(engine, name_policy(settings))
-    if differing:
-        note(f"These are the settings of this shell: {describe_differences(differing)}.")
+        _compare_policy(settings, engine)
     breaker = _breaker(settings)
     if json:
         say(as_json(_as_dict(settings, found, waiting, breaker)))
@@ -45,6 +44,16 @@ def controls(
         say("No pause is in force.")
     for pause in found:
         _print(pause)
+
+
+def _compare_policy(settings: Settings, engine: Engine) -> None:
+    try:
+        differing = policy_differences(engine, name_policy(settings))
+    except SettingsError as error:
+        note(f"The settings of this shell are not those of the workers: {error}")
+        return
+    if differing:
+        note(f"These are the settings of this shell: {describe_differences(differing)}.")
 
 
 def _breaker(settings: Settings) -> dict[str, Any]:

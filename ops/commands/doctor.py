@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, NamedTuple
@@ -92,6 +93,7 @@ def _settings(settings: Settings) -> list[Finding]:
     needed = ("database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key")
     try:
         settings.need(*needed)
+        build_accounts(settings)
         for one in account_settings(settings):
             build_epay_config(one)
     except SettingsError as error:
@@ -118,8 +120,8 @@ def _redis(settings: Settings) -> list[Finding]:
         return []
     try:
         problems = startup_checks.check_redis(url)
-        if (other := refuse_other_owner(settings)) is not None:
-            problems.append(other)
+        with suppress(SettingsError):  # `_settings` tells it
+            problems += filter(None, [refuse_other_owner(settings)])
         found = _found("redis", problems, "answers, and never evicts")
         return found + _queues(url)
     except redis.RedisError as error:
@@ -169,7 +171,10 @@ def _database(settings: Settings, max_review_age: timedelta | None) -> list[Find
 def _accounts(settings: Settings, engine: Engine) -> list[Finding]:
     if not (settings.epay_account or settings.epay_accounts_file):
         return []
-    waiting = startup_checks.unconfigured_accounts(engine, build_accounts(settings))
+    try:
+        waiting = startup_checks.unconfigured_accounts(engine, build_accounts(settings))
+    except SettingsError:  # `_settings` tells it
+        return []
     return _found("accounts", waiting, "every open payout belongs to a configured account")
 
 
@@ -259,7 +264,10 @@ def _pauses(engine: Engine) -> list[Finding]:
 
 
 def _policy(settings: Settings, engine: Engine) -> list[Finding]:
-    differing = policy_differences(engine, name_policy(settings))
+    try:
+        differing = policy_differences(engine, name_policy(settings))
+    except SettingsError:  # `_settings` tells it
+        return []
     words = f"{describe_differences(differing)}: `payouts resolve` is refused with these"
     return [Finding("policy", words, _WARN)] if differing else []
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import TypeAdapter, ValidationError
 from typer import Option
 
+from ops.accounts import is_configured
 from ops.commands.options import Name, Reason
 from ops.connections import database
 from ops.console import counted, note, say, when
@@ -58,8 +59,8 @@ def pause(
     say(f"Paused: {scope}. It holds {counted(waiting, 'queued payout')} now.")
     if not waiting and scope != Scope():
         note("No queued payout matches: check the options if you expected some.")
-    if account is not None and account != settings.epay_account:
-        note(f"Check --account: EPAY_ACCOUNT is not {account} here.")
+    if account is not None and not is_configured(settings, account):
+        note(f"Check --account: {account} is not configured here.")
 
 
 def resume(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from sqlalchemy import Engine
 from typer import Option
 
+from ops.accounts import default_key
 from ops.commands.options import Json
 from ops.connections import database
 from ops.console import as_json, counted, note, plain, say, when
@@ -20,6 +21,7 @@ from shared.clock import utcnow
 from shared.config.builders import build_cipher
 from shared.config.settings import Settings, load
 from shared.domain import review as reasons
+from shared.domain.accounts import account_key
 from shared.domain.payout import PayoutState
 from shared.storage import queries
 from shared.storage.queries import events_of
@@ -67,20 +69,23 @@ def review(
 
 
 def _cases(settings: Settings, engine: Engine) -> Iterator[Case]:
-    cipher = build_cipher(settings)
+    cipher, default = build_cipher(settings), default_key(settings)
     for payout in list(queries.with_proposals(engine, cipher)):
         proposal = open_proposal(events_of(engine, payout.id))
         if proposal is not None and payout.review_reason is None:
-            yield _case(settings, payout, proposal)
+            yield _case(settings, default, payout, proposal)
     for payout in list(queries.in_review(engine, cipher)):
-        yield _case(settings, payout, open_proposal(events_of(engine, payout.id)))
+        proposal = open_proposal(events_of(engine, payout.id))
+        yield _case(settings, default, payout, proposal)
 
 
-def _case(settings: Settings, payout: PayoutState, proposal: Decision | None) -> Case:
+def _case(
+    settings: Settings, default: str | None, payout: PayoutState, proposal: Decision | None
+) -> Case:
     choices = []
     if proposal is not None:
         effect = f"does what {proposal.person} proposed, if it is still allowed"
-        choices.append(Choice("approve", "approve", effect, _command(settings, payout, "approve")))
+        choices.append(Choice("approve", "approve", effect, _command(default, payout, "approve")))
     for action, effect in possible_actions(payout):
         waits = settings.resolve_second_person and is_needed(payout, action)
         choices.append(
@@ -88,18 +93,18 @@ def _case(settings: Settings, payout: PayoutState, proposal: Decision | None) ->
                 action.value,
                 action.verb,
                 f"{effect}, once a second person approves" if waits else effect,
-                _command(settings, payout, action.verb),
+                _command(default, payout, action.verb),
             )
         )
     return Case(payout, proposal, choices)
 
 
-def _command(settings: Settings, payout: PayoutState, verb: str) -> str:
+def _command(default: str | None, payout: PayoutState, verb: str) -> str:
     order = shlex.quote(payout.merchant_order_no)
     order = f"-- {order}" if order.startswith("-") else order
     status = " --as STATUS" if verb == Action.ACCEPT_AS else ""
     account = ""
-    if payout.epay_account != settings.epay_account:
+    if account_key(payout.epay_account) != default:
         account = f" --account {shlex.quote(payout.epay_account)}"
     return f'payouts resolve{status}{account} --name YOU --reason "..." {order} {verb}'
 

@@ -11,6 +11,7 @@ What an account leaves out is as in the environment, but for its key.
 from __future__ import annotations
 
 import tomllib
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,23 @@ def account_settings(settings: Settings) -> tuple[Settings, ...]:
         _settings_of(settings, entry, f"EPAY_ACCOUNTS_FILE {path}, account {nth}")
         for nth, entry in enumerate(entries, start=1)
     )
-    homes = [(account_key(one.epay_account), gateway_of(one.epay_base_url)) for one in found]
-    if twice := {account for account, gateway in homes if homes.count((account, gateway)) > 1}:
-        raise SettingsError(f"EPAY_ACCOUNTS_FILE {path} names {', '.join(sorted(twice))} twice")
+    for one, other in combinations(found, 2):
+        if account_key(one.epay_account) == account_key(other.epay_account):
+            _refuse_if_alike(one, other, path)
     if len(found) > 1 and settings.epay_check_limits == "on":
         raise SettingsError("EPAY_CHECK_LIMITS=on works with one account only: turn it off")
     return found
+
+
+def gateway_hosts(settings: Settings) -> tuple[str, ...]:
+    """The host of the account's gateway, then those under which it was reached before."""
+    return (gateway_of(settings.epay_base_url), *settings.epay_former_hosts)
+
+
+def api_keys(settings: Settings) -> frozenset[str]:
+    """The keys that verify a callback of the account: the current one and the previous one."""
+    keys = (settings.epay_api_key, settings.epay_api_key_previous)
+    return frozenset(key.get_secret_value() for key in keys if key and key.get_secret_value())
 
 
 def default_settings(settings: Settings) -> Settings | None:
@@ -75,7 +87,7 @@ def default_settings(settings: Settings) -> Settings | None:
         SettingsError: as for `account_settings`; or EPAY_ACCOUNT is not in the file.
     """
     every = account_settings(settings)
-    if not settings.epay_account or len(every) == 1:
+    if not settings.epay_account:
         return every[0] if len(every) == 1 else None
     key = account_key(settings.epay_account)
     found = next((one for one in every if account_key(one.epay_account) == key), None)
@@ -94,6 +106,18 @@ def one_settings(settings: Settings) -> Settings:
     if found is None:
         raise SettingsError("several accounts are configured: name one of them in EPAY_ACCOUNT")
     return found
+
+
+def _refuse_if_alike(one: Settings, other: Settings, path: Path) -> None:
+    """One account at two gateways: its payouts and its callbacks must be told apart (law 10)."""
+    account = account_key(one.epay_account)
+    if not set(gateway_hosts(one)).isdisjoint(gateway_hosts(other)):
+        raise SettingsError(f"EPAY_ACCOUNTS_FILE {path} names {account} twice at one gateway")
+    if not api_keys(one).isdisjoint(api_keys(other)):
+        raise SettingsError(
+            f"EPAY_ACCOUNTS_FILE {path} has one key for {account} at two gateways: their callbacks"
+            " cannot be told apart. Get another key from EPAY for one of them"
+        )
 
 
 def _settings_of(settings: Settings, entry: dict[str, Any], where: str) -> Settings:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
-from shared.config.accounts import account_settings, default_settings
+from shared.config.accounts import account_settings, default_settings, gateway_hosts
 from shared.config.settings import Settings, SettingsError
-from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts, gateway_of
+from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts, account_key, gateway_of
 from shared.domain.policy import Policy
 from shared.epay.config import EpayConfig
 from shared.storage.encryption import AccountCipher, CipherError
@@ -107,9 +107,14 @@ def build_policy(settings: Settings, accounts: ConfiguredAccounts | None = None)
 
 
 def name_policy(settings: Settings) -> dict[str, str]:
-    """The settings that decide what a worker or a person may do, by name; none is a secret."""
-    return {
-        "EPAY_ACCOUNT": settings.epay_account,
+    """The settings that decide what a worker or a person may do, by name; none is a secret.
+
+    Raises:
+        SettingsError: as for `build_accounts`.
+    """
+    default = default_settings(settings)
+    named = {
+        "EPAY_ACCOUNT": "" if default is None else default.epay_account,
         "EPAY_BASE_URL": settings.epay_base_url.rstrip("/"),
         "EPAY_FORMER_HOSTS": ",".join(sorted(settings.epay_former_hosts)),
         "EPAY_NOT_FOUND_CODES": ",".join(sorted(settings.epay_not_found_codes)),
@@ -125,6 +130,25 @@ def name_policy(settings: Settings) -> dict[str, str]:
         "CAP_PER_DAY": _name_amounts(settings.cap_per_day),
         "RESOLVE_SECOND_PERSON": str(settings.resolve_second_person).lower(),
     }
+    if settings.epay_accounts_file is not None:
+        for one in account_settings(settings):
+            named |= _name_account(one)
+    return named
+
+
+def _name_account(settings: Settings) -> dict[str, str]:
+    """What EPAY_ACCOUNTS_FILE decides for one account, but for its key; the file's path is free."""
+    gateway, *former = gateway_hosts(settings)
+    values = {
+        "base_url": settings.epay_base_url.rstrip("/"),
+        "former_hosts": ",".join(sorted(former)),
+        "not_found_codes": ",".join(sorted(settings.epay_not_found_codes)),
+        "refused_codes": ",".join(sorted(settings.epay_refused_codes)),
+        "cap_per_payout": _name_amounts(settings.cap_per_payout),
+        "cap_per_day": _name_amounts(settings.cap_per_day),
+    }
+    of = f"EPAY_ACCOUNTS_FILE, {account_key(settings.epay_account)} at {gateway}:"
+    return {f"{of} {name}": value for name, value in values.items()}
 
 
 def _name_amounts(amounts: Mapping[str, Decimal]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -174,6 +175,14 @@ class Settings(BaseSettings):
     def _acted_on_is_signed(cls, value: frozenset[str]) -> frozenset[str]:
         if unsafe := value & ACTED_ON:
             raise ValueError(f"the signature must cover {', '.join(sorted(unsafe))}: we act on it")
+        return value
+
+    @field_validator("epay_account")
+    @classmethod
+    def _is_account(cls, value: str) -> str:
+        """As in a request, so that Python and PostgreSQL compare its spellings alike."""
+        if not re.fullmatch(r"[\x21-\x7e]{0,128}", value):
+            raise ValueError("must be at most 128 ASCII characters, without spaces")
         return value
 
     @field_validator("epay_accounts_file")

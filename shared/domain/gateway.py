@@ -34,6 +34,8 @@ class Report:
     amount: Decimal | None
     currency: str | None
     fee: Decimal | None = None
+    gateways: tuple[str, ...] = ()
+    """The hosts of the gateway whose key verified it; empty: only one gateway can have sent it."""
 
 
 @dataclass(frozen=True, slots=True)

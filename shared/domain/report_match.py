@@ -24,6 +24,8 @@ def mismatches(payout: PayoutState, report: Report) -> list[str]:
         for name, reported, expected in compared
         if reported != expected
     ]
+    if not _may_be_its_gateway(payout, report):
+        found.append(f"gateway {report.gateways[0]} instead of {payout.epay_gateway}")
     if not report.status:
         found.append("status missing")
     if report.epay_order_no and payout.epay_order_no not in {None, report.epay_order_no}:
@@ -35,8 +37,15 @@ def names_second_order(payout: PayoutState, report: Report) -> bool:
     """Whether EPAY names another order number under our account and order number (law 13)."""
     if not report.epay_order_no or payout.epay_order_no in {None, report.epay_order_no}:
         return False
+    if not _may_be_its_gateway(payout, report):
+        return False
     reported = (_spelled_alike(report.epay_account, payout), report.merchant_order_no)
     return reported == (payout.epay_account, payout.merchant_order_no)
+
+
+def _may_be_its_gateway(payout: PayoutState, report: Report) -> bool:
+    """Whether the payout is at the gateway that sent the report, as far as both are known."""
+    return not report.gateways or payout.epay_gateway in {None, *report.gateways}
 
 
 def _spelled_alike(reported: str | None, payout: PayoutState) -> str | None:

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.domain.gateway import Report
 
 _Short = Annotated[str, StringConstraints(max_length=128)]
+_Host = Annotated[str, StringConstraints(max_length=300)]
 
 
 class CallbackMessage(BaseModel):
@@ -30,6 +31,8 @@ class CallbackMessage(BaseModel):
     amount: Decimal | None = None
     currency: _Short | None = None
     fee: Decimal | None = None
+    gateways: Annotated[tuple[_Host, ...], Field(min_length=1)] | None = None
+    """The hosts of the gateway whose key verified it, if several accounts are configured."""
 
     @classmethod
     def of(cls, report: Report, *, verified: bool) -> CallbackMessage:
@@ -40,8 +43,10 @@ class CallbackMessage(BaseModel):
         """
         fields = asdict(report) | {"merchant_order_no": report.merchant_order_no or ""}
         del fields["source"]
+        fields["gateways"] = report.gateways or None
         return cls(verified=verified, **fields)
 
     def report(self) -> Report:
         """What the callback says, for the lifecycle."""
-        return Report(source="callback", **self.model_dump(exclude={"verified"}))
+        fields = self.model_dump(exclude={"verified"}) | {"gateways": self.gateways or ()}
+        return Report(source="callback", **fields)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
+from shared.config.accounts import account_settings, default_settings
 from shared.config.settings import Settings
 from shared.domain.accounts import account_key
 from shared.redis_client import RedisClient, RedisUnavailable
@@ -46,10 +47,19 @@ def owner_of(settings: Settings, database: str = "") -> dict[str, str]:
 
     Args:
         database: the token of `shared.storage.deployment`.
+
+    Raises:
+        SettingsError: as for `default_settings`.
     """
-    host = urlsplit(settings.epay_base_url).hostname or ""
-    account = account_key(settings.epay_account)
-    return {"account": account, "gateway": host, "database": database}
+    own = default_settings(settings)
+    every = account_settings(settings) if own is None else (own,)
+    hosts = {urlsplit(one.epay_base_url).hostname or "" for one in every}
+    accounts = {account_key(one.epay_account) for one in every}
+    return {
+        "account": ",".join(sorted(accounts)),
+        "gateway": ",".join(sorted(hosts)),
+        "database": database,
+    }
 
 
 class DeploymentMarks:
@@ -98,7 +108,9 @@ def other_owner(own: Mapping[str, str], found: Mapping[str, str]) -> str | None:
     """
     if own["database"] and own["database"] == found.get("database"):
         return None
-    differing = [name for name in _OWNER if own[name] and found.get(name, own[name]) != own[name]]
+    differing = [
+        name for name in _OWNER if own[name] and (found.get(name) or own[name]) != own[name]
+    ]
     if not differing:
         return None
     if differing == ["database"]:
@@ -122,6 +134,9 @@ def refuse_other_owner(settings: Settings, *, wait_seconds: float = 0.0) -> str 
 
     Args:
         wait_seconds: how long a worker that starts now may take to write the mark of new settings.
+
+    Raises:
+        SettingsError: as for `default_settings`.
     """
     try:
         redis = RedisClient(settings.redis_url)

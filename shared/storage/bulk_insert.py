@@ -20,7 +20,7 @@ from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import payout_from_row
 from shared.storage.statements import PAYOUT
 from shared.storage.tables import WITHOUT_RUIN
-from shared.storage.write_transitions import insert_transitions
+from shared.storage.write_transitions import insert_transitions, lock_numbers
 
 _EXISTING = (
     select(PAYOUT)
@@ -58,17 +58,31 @@ def insert_or_compare(
 
     Args:
         due_at: from when on the sweep dispatches the new ones.
+
+    Raises:
+        LookupError: an order number is refused as taken, and no payout has it.
     """
+    if len(accounts.accounts) > 1:
+        lock_numbers(connection, wanted)
     transitions = [lifecycle.accept_queued(payout, now=now, due_at=due_at) for payout in wanted]
     inserted = insert_transitions(connection.execute, transitions, cipher)
     repeated = [payout for payout, new in zip(wanted, inserted, strict=True) if new is None]
-    existing = find_existing(connection, repeated, cipher)
+    existing = iter(find_existing(connection, repeated, cipher))
     return [
         IntakeResult(new, is_new=True)
         if new is not None
-        else compare_with_existing(existing[payout.merchant_order_no], payout, accounts)
+        else compare_with_existing(_found(next(existing), payout), payout, accounts)
         for payout, new in zip(wanted, inserted, strict=True)
     ]
+
+
+def _found(existing: PayoutState | None, wanted: PayoutState) -> PayoutState:
+    if existing is None:
+        raise LookupError(
+            f"the database refused order number {wanted.merchant_order_no} as taken, and has no"
+            " payout of it: nothing was stored"
+        )
+    return existing
 
 
 def compare_with_existing(
@@ -81,22 +95,18 @@ def compare_with_existing(
 
 def find_existing(
     connection: Connection, wanted: Sequence[PayoutState], cipher: AccountCipher
-) -> dict[str, PayoutState]:
-    """The existing payouts for which the requests of `wanted` stand, by order number."""
+) -> list[PayoutState | None]:
+    """For each request of `wanted` the existing payout that it stands for, or None."""
     if not wanted:
-        return {}
+        return []
     values = {"order_nos": [payout.merchant_order_no for payout in wanted]}
     same_number: dict[str, list[PayoutState]] = {}
     for row in connection.execute(_EXISTING, values):
         found = payout_from_row(row, cipher)
         same_number.setdefault(found.merchant_order_no, []).append(found)
-    standing = {
-        payout.merchant_order_no: standing_for(
-            payout, same_number.get(payout.merchant_order_no, ())
-        )
-        for payout in wanted
-    }
-    return {order_no: payout for order_no, payout in standing.items() if payout is not None}
+    return [
+        standing_for(payout, same_number.get(payout.merchant_order_no, ())) for payout in wanted
+    ]
 
 
 def find_alike(connection: Connection, wanted: Sequence[PayoutState]) -> dict[str, str]:

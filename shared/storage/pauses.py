@@ -15,6 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from shared.domain.accounts import account_key
 from shared.domain.payout import PayoutState, Status
+from shared.storage.statements import account_key_sql, is_account
 from shared.storage.tables import metadata
 
 _BRAKE = metadata.tables["payout_brake"]
@@ -29,10 +30,10 @@ REFUSED_BY_EPAY = "refused_by_epay"
 """The code of the automatic pause of an account whose queries EPAY refuses (law 12)."""
 _PROBE_EVERY = timedelta(seconds=30)
 _CLAIM_PROBE = text(
-    """
+    f"""
 INSERT INTO payout_mark (name, at) SELECT :name, :now WHERE EXISTS (
     SELECT FROM payout_brake
-    WHERE lifted_at IS NULL AND epay_account = :epay_account AND code = :code
+    WHERE lifted_at IS NULL AND {account_key_sql("payout_brake")} = :account_key AND code = :code
 )
 ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE payout_mark.at <= :before
 RETURNING name
@@ -65,6 +66,14 @@ class Scope:
             and self.channel_code in {None, payout.channel_code}
             and self.currency in {None, payout.currency}
         )
+
+    def equals(self, other: Scope) -> bool:
+        """Whether both match the same payouts; another spelling is the same account."""
+        return self._with_key() == other._with_key()
+
+    def _with_key(self) -> Scope:
+        account = self.epay_account
+        return self if account is None else replace(self, epay_account=account_key(account))
 
     def __str__(self) -> str:
         named = zip(("account", "channel", "currency"), astuple(self), strict=True)
@@ -115,7 +124,7 @@ def pause(
     with engine.begin() as connection:
         connection.execute(_LOCK, {"key": _LOCK_KEY})
         for standing in _active(connection):
-            if (standing.scope, standing.code) == (scope, code):
+            if standing.scope.equals(scope) and standing.code == code:
                 raise AlreadyPaused(standing)
         rows = connection.execute(
             _BRAKE.insert()
@@ -156,7 +165,7 @@ def lift(
     connection.execute(_LOCK, {"key": _LOCK_KEY})
     standing = _active(connection)
     for found in standing:
-        if (found.scope, found.code) == (scope, code):
+        if found.scope.equals(scope) and found.code == code:
             rows = connection.execute(
                 _BRAKE.update()
                 .where(_BRAKE.c.id == found.id)
@@ -243,10 +252,10 @@ class RefusalPause:
     def claim_probe(self, now: datetime) -> bool:
         """Whether the pause is in force and it is this caller's turn to ask EPAY again."""
         values = {
-            "name": f"control {self.epay_account}",
+            "name": f"control {account_key(self.epay_account)}",
             "now": now,
             "before": now - _PROBE_EVERY,
-            "epay_account": self.epay_account,
+            "account_key": account_key(self.epay_account),
             "code": REFUSED_BY_EPAY,
         }
         with self.engine.begin() as connection:
@@ -254,10 +263,16 @@ class RefusalPause:
 
 
 def _queued(scope: Scope) -> list[ColumnElement[bool]]:
+    equal = ("channel_code", "currency")
     return [
         _PAYOUT.c.status == Status.QUEUED.value,
         _PAYOUT.c.review_reason.is_(None),
-        *(_PAYOUT.c[name] == value for name, value in asdict(scope).items() if value is not None),
+        *([] if scope.epay_account is None else [is_account(scope.epay_account)]),
+        *(
+            _PAYOUT.c[name] == value
+            for name in equal
+            if (value := getattr(scope, name)) is not None
+        ),
     ]
 
 

@@ -47,6 +47,7 @@ from shared.storage.statements import (
 from shared.storage.write_transitions import (
     apply_transitions,
     insert_transitions,
+    lock_numbers,
     log_new_reviews,
     on_cursor,
 )
@@ -81,14 +82,22 @@ class PayoutStore:
         engine: its pool serves all calls; those of one statement run in autocommit mode.
         cipher: encrypts account numbers at rest.
         group_commit: threads that write at the same moment share a commit.
+        several_accounts: more than one is configured: see `lock_numbers`, which an insert then
+            calls. With one account the constraints of the table suffice.
     """
 
     def __init__(
-        self, engine: Engine, cipher: AccountCipher = NO_ENCRYPTION, *, group_commit: bool = False
+        self,
+        engine: Engine,
+        cipher: AccountCipher = NO_ENCRYPTION,
+        *,
+        group_commit: bool = False,
+        several_accounts: bool = False,
     ) -> None:
         self.engine = engine
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cipher = cipher
+        self._several_accounts = several_accounts
         self._capped = Lock()
         self._summed: dict[tuple[str, str], datetime] = {}
         """Account and currency -> the hour in which this process last summed up their hours."""
@@ -106,8 +115,13 @@ class PayoutStore:
         return self._insert(transitions)
 
     def _insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
-        with autocommit_cursor(self.engine) as cursor:
-            inserted = insert_transitions(on_cursor(cursor), transitions, self._cipher)
+        if self._several_accounts:
+            with self.engine.begin() as connection:
+                lock_numbers(connection, (transition.after for transition in transitions))
+                inserted = insert_transitions(connection.execute, transitions, self._cipher)
+        else:
+            with autocommit_cursor(self.engine) as cursor:
+                inserted = insert_transitions(on_cursor(cursor), transitions, self._cipher)
         pairs = zip(transitions, inserted, strict=True)
         log_new_reviews(transition for transition, payout in pairs if payout is not None)
         return inserted

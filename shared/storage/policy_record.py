@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
-_READ = text("SELECT settings FROM payout_policy")
+_READ = text("SELECT fingerprint, settings FROM payout_policy")
 _RECORD = text(
     "INSERT INTO payout_policy (name, fingerprint, settings, at)"
     " VALUES ('workers', :fingerprint, CAST(:settings AS jsonb), :at)"
@@ -43,7 +43,10 @@ def record_policy(engine: Engine, settings: Mapping[str, str], now: datetime) ->
 def policy_differences(engine: Engine, settings: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Name -> (value here, value of the workers), where they differ; empty without a record."""
     with engine.connect() as connection:
-        recorded: Mapping[str, str] = connection.execute(_READ).scalar() or settings
+        found = connection.execute(_READ).one_or_none()
+    if found is None or found.fingerprint == fingerprint(settings):
+        return {}
+    recorded: Mapping[str, str] = found.settings
     names = sorted(settings.keys() | recorded.keys())
     return {
         name: (settings.get(name, ""), recorded.get(name, ""))

@@ -13,6 +13,7 @@ from shared.domain.payout import PROPOSED, PayoutState, Status
 from shared.domain.transitions import FINAL
 from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import payout_from_row
+from shared.storage.statements import is_account
 from shared.storage.tables import metadata
 
 _PAYOUT = metadata.tables["payout"]
@@ -58,7 +59,7 @@ def find_details(
     """The payouts of an order number: one for each EPAY account that has it, usually one."""
     wanted = select(_PAYOUT).where(_PAYOUT.c.merchant_order_no == merchant_order_no)
     if epay_account is not None:
-        wanted = wanted.where(_PAYOUT.c.epay_account == epay_account)
+        wanted = wanted.where(is_account(epay_account))
     with engine.connect() as connection:
         payouts = [payout_from_row(row, cipher) for row in connection.execute(wanted)]
         return [
@@ -127,7 +128,9 @@ def _conditions(wanted: PayoutFilter) -> list[ColumnElement[bool]]:
         found.append(row.created_at < wanted.until)
     if wanted.due_by is not None:
         found.append(row.due_at <= wanted.due_by)
-    equal = ("currency", "channel_code", "epay_account")
+    if wanted.epay_account:
+        found.append(is_account(wanted.epay_account))
+    equal = ("currency", "channel_code")
     found += [row[name] == getattr(wanted, name) for name in equal if getattr(wanted, name)]
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields
 
-from sqlalchemy import Integer, Table, bindparam, select, text
+from sqlalchemy import ColumnElement, Integer, Table, bindparam, literal_column, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
@@ -55,8 +55,18 @@ SELECT nth, id FROM moved
 
 
 def account_key_sql(row: str = "payout") -> str:
-    """The SQL of `shared.domain.accounts.account_key` for the account of a row."""
-    return f"lower(btrim({row}.epay_account, E' \\t\\r\\n'))"
+    """The SQL of `shared.domain.accounts.account_key` for the account of a row.
+
+    Both give the same because an account is ASCII: `shared.contract` and the settings refuse any
+    other. The collation keeps `lower` from the database's own language.
+    """
+    return f"lower(btrim({row}.epay_account, E' \\t\\r\\n') COLLATE \"C\")"
+
+
+def is_account(account: str, row: str = "payout") -> ColumnElement[bool]:
+    """Whether the row is of the account, however it is spelled."""
+    key: ColumnElement[str] = literal_column(account_key_sql(row))
+    return key == account_key(account)
 
 
 OF_ACCOUNT = (
@@ -72,6 +82,10 @@ def of_account(account: ConfiguredAccount) -> dict[str, object]:
     return {"account_key": account_key(account.account), "gateways": gateways}
 
 
+LOCK_NUMBERS = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(order_no, 10))"
+    " FROM unnest(CAST(:order_nos AS text[])) AS order_no"
+)
 INSERT = text(
     f"""
 WITH wanted AS (

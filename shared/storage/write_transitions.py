@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy import TextClause
+from sqlalchemy import Connection, TextClause
 
 from shared.domain import review
 from shared.domain.accounts import account_key
@@ -23,7 +23,15 @@ from shared.domain.payout import PayoutState, Transition
 from shared.domain.redaction import redact
 from shared.storage.encryption import AccountCipher
 from shared.storage.row_mapping import dumps, event_row, message_row, payout_row
-from shared.storage.statements import APPLY, APPLY_CAPPED, CHANGED, DRIVER, INSERT, INSERTED
+from shared.storage.statements import (
+    APPLY,
+    APPLY_CAPPED,
+    CHANGED,
+    DRIVER,
+    INSERT,
+    INSERTED,
+    LOCK_NUMBERS,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -36,18 +44,34 @@ def on_cursor(cursor: psycopg.Cursor[Any]) -> Execute:
     return lambda statement, values: cursor.execute(DRIVER[statement], values)
 
 
+def lock_numbers(connection: Connection, payouts: Iterable[PayoutState]) -> None:
+    """Let one transaction at a time insert payouts of these order numbers (law 10).
+
+    With several accounts no index refuses a request that names no account, while another
+    transaction inserts its number for another account. What is inserted after this call, in READ
+    COMMITTED, is compared with all that was committed before it.
+    """
+    order_nos = sorted({payout.merchant_order_no for payout in payouts})
+    connection.execute(LOCK_NUMBERS, {"order_nos": order_nos})
+
+
 def insert_transitions(
     execute: Execute, transitions: Sequence[Transition], cipher: AccountCipher
 ) -> list[PayoutState | None]:
     """Insert new payouts. Of several with one order number the first is inserted.
 
+    Of several that name different accounts each is; one that names none stands for an earlier one.
+
     Returns:
         For each transition the payout with its id, or None where the order number is taken.
     """
     first: dict[tuple[str, str], int] = {}
+    numbers: set[str] = set()
     for nth, transition in enumerate(transitions):
-        account = account_key(transition.after.epay_account)
-        first.setdefault((account, transition.after.merchant_order_no), nth)
+        order_no = transition.after.merchant_order_no
+        if transition.after.order_scope != "" or order_no not in numbers:
+            first.setdefault((account_key(transition.after.epay_account), order_no), nth)
+        numbers.add(order_no)
     tried = list(first.values())
     rows = [
         payout_row(transitions[nth].after, INSERTED)

@@ -27,6 +27,11 @@ from worker.send_guard.permit import Defer, Permit, Reject
 
 _NO_WAIT = timedelta(0)
 _LONGEST_MESSAGE = 300
+_MAX_TRIES = 3
+
+
+class NumberNotStored(Exception):
+    """An order number is refused as taken, and no payout has it: the database is damaged."""
 
 
 def request(
@@ -38,6 +43,9 @@ def request(
         claim_id: identifies this execution: if the reply to our own commit was lost, the row that
             is then found is ours.
         source: the process that sent the request, as its message says.
+
+    Raises:
+        NumberNotStored: see there; the request is parked, as after any unforeseen error.
     """
     try:
         asked, wanted = payout_from_request(
@@ -45,16 +53,21 @@ def request(
         )
     except InvalidRequest as invalid:
         return _refuse(ctx, kwargs, invalid, source)
-    permit = _permit(ctx, wanted)
-    accepted = ctx.store.insert([_accept(ctx, wanted, claim_id, permit)])[0]
-    if accepted is None:
-        standing = ctx.store.find_standing(wanted)
-        if standing is None:  # the database went back in time since the insert
-            return request(ctx, kwargs, claim_id, source)
-        return _answer_repeated(ctx, asked, wanted, standing, claim_id, permit)
-    if permit is None:
-        return _result(submit_queued(ctx, accepted, claim_id), duplicate=False)
-    return _result(submit_claimed(ctx, accepted, permit), duplicate=False)
+    for _ in range(_MAX_TRIES):
+        permit = _permit(ctx, wanted)
+        accepted = ctx.store.insert([_accept(ctx, wanted, claim_id, permit)])[0]
+        if accepted is None:
+            standing = ctx.store.find_standing(wanted)
+            if standing is None:  # the database went back in time since the insert
+                continue
+            return _answer_repeated(ctx, asked, wanted, standing, claim_id, permit)
+        if permit is None:
+            return _result(submit_queued(ctx, accepted, claim_id), duplicate=False)
+        return _result(submit_claimed(ctx, accepted, permit), duplicate=False)
+    raise NumberNotStored(
+        f"the database refused order number {wanted.merchant_order_no} as taken {_MAX_TRIES} times,"
+        " and has no payout of it: nothing was stored or sent"
+    )
 
 
 def _permit(ctx: Context, wanted: PayoutState) -> Permit | None:

@@ -127,6 +127,31 @@ def test_the_previous_key_is_accepted(redis_url: str) -> None:
     assert post(one, signed(PREVIOUS)).status_code == 403
 
 
+def test_it_says_whose_key_verified_it(redis_url: str, tmp_path: Path) -> None:
+    """One account at two hosts: the worker must know which of them has said it (law 10)."""
+    file = tmp_path / "accounts.toml"
+    file.write_text(f"""
+[[account]]
+account = "{ACCOUNT}"
+base_url = "https://live.example/capi/openapi"
+api_key = "{KEY}"
+former_hosts = ["old.example"]
+
+[[account]]
+account = "{ACCOUNT}"
+base_url = "https://test.example:8443/capi/openapi"
+api_key = "{PREVIOUS}"
+""")
+    made = settings(redis_url, epay_accounts_file=str(file))
+    client = create_app(made).test_client()
+    for key in (KEY, PREVIOUS, "neither"):
+        post(client, signed(key))
+    live, test, unverified = [message for _, message in queue(redis_url)]
+    assert (live["gateways"], live["verified"]) == (["live.example", "old.example"], True)
+    assert (test["gateways"], test["verified"]) == (["test.example:8443"], True)
+    assert unverified == CLAIMS | {"verified": False}
+
+
 def test_no_key_is_no_key(redis_url: str) -> None:
     """An empty previous key signs nothing."""
     app = create_app(settings(redis_url, epay_api_key_previous=SecretStr("")))

@@ -162,6 +162,8 @@ def test_list_finds_by_every_filter(run: Any, engine: Engine) -> None:
     assert found("--currency", "EUR") == ["third"]
     assert found("--channel", "16") == ["fourth"]
     assert found("--account", "other@example.com") == ["fifth"]
+    assert found("--account", " Other@EXAMPLE.com") == ["fifth"], "another spelling"
+    assert run("show", "fifth", "--account", "Other@EXAMPLE.com").code == 0
     assert found("--due") == ["second"]
     assert found("--since", str(second.date()))[-1] == "second"
     assert found("--until", str(second.date())) == ["second", "first"]

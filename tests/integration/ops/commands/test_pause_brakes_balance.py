@@ -117,7 +117,7 @@ def test_nothing_is_paused(payouts: Any, env: dict[str, str]) -> None:
 
 def test_an_account_that_is_not_ours_is_mentioned(payouts: Any, env: dict[str, str]) -> None:
     assert (
-        "Check --account: EPAY_ACCOUNT is not b@example.com"
+        "Check --account: b@example.com is not configured here"
         in payouts("pause", "--account", "b@example.com", *WHO, **env).err
     )
 
@@ -181,3 +181,17 @@ def test_what_epay_does_not_tell(payouts: Any, epay: dict[str, str]) -> None:
     away = payouts("balance", **(epay | {"EPAY_BASE_URL": "http://127.0.0.1:1/capi/openapi"}))
     assert away.code == 2
     assert "connection refused; try again" in away.err
+
+
+def test_a_wrong_accounts_file_keeps_nobody_from_pausing(payouts: Any, env: dict[str, str]) -> None:
+    """And from seeing what is paused; doctor names the file."""
+    wrong = env | {"EPAY_ACCOUNTS_FILE": "/no/such/accounts.toml"}
+    ran = payouts("pause", *WHO, "--account", "a@example.com", **wrong)
+    assert (ran.code, "Paused: account a@example.com" in ran.out) == (0, True)
+    assert "a@example.com is not configured here" in ran.err
+    ran = payouts("controls", **wrong)
+    assert (ran.code, "paused: account a@example.com" in ran.out) == (0, True)
+    assert "EPAY_ACCOUNTS_FILE cannot be read" in " ".join(ran.err.split())
+    ran = payouts("doctor", **wrong)
+    assert ran.code == 1
+    assert "FAIL settings: EPAY_ACCOUNTS_FILE cannot be read" in ran.out

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from devstack.wait import wait_for
 from shared.domain import lifecycle, reports
+from shared.domain.accounts import account_key
 from shared.domain.gateway import OutcomeUnknown
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition
@@ -27,7 +28,7 @@ from shared.storage import migrate, payout_store
 from shared.storage.encryption import NO_ENCRYPTION
 from shared.storage.engine import is_transient, make_engine
 from shared.storage.payout_store import _CAP_LOCK, PayoutStore
-from shared.storage.statements import CAP_LOCK
+from shared.storage.statements import CAP_LOCK, account_key_sql
 from shared.storage.tables import metadata
 from shared.storage.write_transitions import insert_transitions
 from tests.support.factories import make_report, make_service_payout
@@ -68,6 +69,17 @@ def test_the_migrated_schema_is_the_models_schema(engine: Engine) -> None:
 def test_migrating_twice_changes_nothing(database_url: str) -> None:
     """`payouts migrate` can be run again."""
     assert migrate.upgrade(database_url) == (migrate.newest(), migrate.newest())
+
+
+def test_python_and_postgresql_compare_accounts_alike(engine: Engine) -> None:
+    """Every character that an account may have, and white space around it."""
+    names = [f" \t{chr(code)}Shop@EPAY.com\r\n" for code in range(0x21, 0x7F)]
+    key = account_key_sql("a").replace("a.epay_account", "a")
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(f"SELECT a, {key} FROM unnest(CAST(:names AS text[])) AS a"), {"names": names}
+        )
+        assert dict(found.all()) == {one: account_key(one) for one in names}
 
 
 def test_what_was_accepted_is_read_back_as_it_was(store: PayoutStore) -> None:

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from devstack.wait import wait_for
 from sandbox.faults import Fault
 from shared.config.settings import Settings
 from shared.contract import QUEUE_RECONCILE
+from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts
 from shared.domain.payout import Status
 from shared.messaging.callback_message import CallbackMessage
 from tests.support.jobs import (
@@ -47,6 +49,28 @@ if TYPE_CHECKING:
 
 def strays(world: World) -> list[Any]:
     return world.sql("SELECT kind, detail FROM payout_event WHERE payout_id IS NULL ORDER BY id")
+
+
+def test_a_callback_of_another_gateway_changes_no_status(world: World) -> None:
+    """Law 10: one account at two hosts, an equal number and amount. The test host has paid it."""
+    hosts = ("live.example", "test.example")
+    accounts = tuple(ConfiguredAccount(ACCOUNT, host) for host in hosts)
+    policy = replace(world.context.policy, accounts=ConfiguredAccounts(accounts, accounts[0]))
+    world.context = replace(world.context, policy=policy)
+    put_unknown(world, "order-1", epay_gateway="live.example")
+    theirs = callback_message(gateways=["test.example"], epay_order_no="T1")
+    assert callback(world.context, theirs) == "unknown"
+    assert world.row().review_reason == (
+        "mismatch: callback says gateway test.example instead of live.example"
+    )
+    assert world.row().epay_order_no is None
+    assert kinds(world)[-1] == "callback_report"
+    assert callback(world.context, callback_message(gateways=["live.example"])) == "succeeded"
+
+
+def test_a_callback_of_an_earlier_release_names_no_gateway(world: World) -> None:
+    put_unknown(world, "order-1", epay_gateway="gateway.example")
+    assert callback(world.context, callback_message()) == "succeeded"
 
 
 def test_a_signed_callback_ends_a_payout(world: World) -> None:

@@ -36,7 +36,7 @@ from tests.support.jobs import (
     until_epay_says,
 )
 from worker.database_retry import DatabaseRetry
-from worker.jobs.request import request
+from worker.jobs.request import NumberNotStored, request
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeWorld, World
@@ -84,6 +84,22 @@ def test_asked_five_times_at_once_it_is_sent_once(world: World) -> None:
     )
     ledger = of_ledger(world)
     assert (ledger["creates_received"], ledger["payments"], rows(world)) == (1, 1, 1)
+
+
+def test_a_number_that_is_taken_by_nothing_ends_in_words(world: World) -> None:
+    """A damaged index: the insert is refused, and no payout is found. Nothing is sent."""
+    tries: list[Any] = []
+
+    class Refusing(PayoutStore):
+        def insert(self, transitions: Sequence[Transition]) -> list[PayoutState | None]:
+            tries.append(transitions)
+            return [None]
+
+    world.context = replace(world.context, store=Refusing(world.engine))
+    with pytest.raises(NumberNotStored, match="order number order-1 as taken 3 times"):
+        world.ask()
+    assert len(tries) == 3
+    assert of_ledger(world)["creates_received"] == 0
 
 
 @pytest.mark.parametrize(

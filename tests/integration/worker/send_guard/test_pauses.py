@@ -17,7 +17,7 @@ from shared.domain.circuit_breaker import BreakerRules, MemoryBreakerStore
 from shared.domain.payout import PayoutState, Status
 from shared.storage import pauses
 from shared.storage.engine import make_engine
-from shared.storage.pauses import AlreadyPaused, NotPaused, Pause, Scope
+from shared.storage.pauses import AlreadyPaused, NotPaused, Pause, RefusalPause, Scope
 from tests.support.jobs import (
     callback_message,
     kinds,
@@ -351,3 +351,31 @@ class Waking(AllowAll):
         if not self.woken:
             self.woken = pauses.wake_waiting(self.engine, ALL, utcnow() - timedelta(seconds=1))
         return self
+
+
+def test_an_account_has_one_pause_however_it_is_spelled(world: World) -> None:
+    """Law 10: its spelling was mended while it was paused; the pause holds, and ends."""
+    old, new_one = Scope("Shop@EPAY.com"), Scope("shop@epay.com")
+    put_queued(world, "o-1", epay_account="SHOP@epay.com")
+    paused(world.engine, old)
+    with pytest.raises(AlreadyPaused):
+        paused(world.engine, new_one)
+    assert [pauses.count_waiting(world.engine, scope) for scope in (old, new_one)] == [1, 1]
+    assert pauses.wake_waiting(world.engine, new_one, utcnow() - timedelta(days=999)) == 1
+    resumed(world.engine, new_one)
+    assert pauses.active(world.engine) == []
+
+
+def test_the_pause_of_a_refusal_ends_however_the_account_is_spelled(world: World) -> None:
+    """Law 12: else nothing is sent any more."""
+    now = utcnow()
+    before, after = (
+        RefusalPause(world.engine, name) for name in ("Shop@epay.com", "shop@EPAY.com")
+    )
+    assert not after.claim_probe(now), "nothing is paused"
+    assert before.begin("refused", now)
+    assert not after.begin("refused", now)
+    assert after.claim_probe(now)
+    assert not before.claim_probe(now), "one probe for both spellings"
+    assert after.end(now)
+    assert pauses.active(world.engine) == []

@@ -8,11 +8,19 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from shared.config.accounts import account_settings, default_settings, one_settings
+from shared.config.accounts import (
+    account_settings,
+    api_keys,
+    default_settings,
+    gateway_hosts,
+    one_settings,
+)
 from shared.config.builders import build_accounts, build_policy, settings_of
 from shared.config.settings import Settings, SettingsError
+from shared.messaging.owner import other_owner, owner_of
 from tests.support.factories import API_KEY, make_settings
 from tests.support.paths import ROOT
+from webhook import create_app
 
 TWO = """
 [[account]]
@@ -27,6 +35,21 @@ base_url = "https://api.example/capi/openapi"
 api_key_file = "{key}"
 former_hosts = ["old.example"]
 cap_per_payout = {{USD = "1000"}}
+"""
+
+
+AT_TWO_HOSTS = """
+[[account]]
+account = "shop@example.com"
+base_url = "https://api.example/capi/openapi"
+api_key = "live"
+api_key_previous = "before"
+former_hosts = ["old.example"]
+
+[[account]]
+account = "Shop@example.com"
+base_url = "https://test.example/capi/openapi"
+api_key = "test"
 """
 
 
@@ -99,7 +122,11 @@ def test_a_program_that_needs_an_account_has_it_by_the_file(file: Path) -> None:
         ("[[account]]\nfee = 1\napi_key_file = '/none'", "unknown fee"),
         ("[[account]]\napi_key_file = '/no/such/file'", "api_key_file cannot be read"),
         ("[[account]]\napi_key = 'k'\nsign_nested = 'x'", "account 1: sign_nested"),
-        (TWO.replace("Second", "SHOP"), "twice"),
+        (TWO.replace("Second", "SHOP"), "names shop@example.com twice at one gateway"),
+        (AT_TWO_HOSTS.replace("old.example", "test.example"), "twice at one gateway"),
+        (AT_TWO_HOSTS.replace('"test"', '"live"'), "one key for shop@example.com at two gateways"),
+        (AT_TWO_HOSTS.replace('"before"', '"test"'), "one key for shop@example.com"),
+        ("[[account]]\naccount = 'sh\u00f6p@example.com'", "account 1: account: .*ASCII"),
         ("[[account]]\napi_key = 'k'\nbase_url = 'https://x:y'", "no number"),
     ],
 )
@@ -151,9 +178,42 @@ def test_a_file_that_is_not_there(file: Path) -> None:
         account_settings(make_settings(epay_accounts_file=str(file)))
 
 
+def test_an_account_at_two_gateways_has_a_key_for_each(file: Path) -> None:
+    first, second = account_settings(settings_with(file, AT_TWO_HOSTS, epay_account=""))
+    assert gateway_hosts(first) == ("api.example", "old.example")
+    assert gateway_hosts(second) == ("test.example",)
+    assert (api_keys(first), api_keys(second)) == ({"live", "before"}, {"test"})
+
+
+def test_the_owner_of_redis_is_the_default_account(file: Path) -> None:
+    """As the file has it, not as the environment; without one all accounts are the owner."""
+    settings = settings_with(file, TWO, epay_account="SECOND@example.com", epay_base_url="")
+    owner = {"account": "second@example.com", "gateway": "api.example", "database": "d"}
+    assert owner_of(settings, "d") == owner
+    both = owner_of(settings.model_copy(update={"epay_account": ""}), "")
+    assert both["account"] == "second@example.com,shop@example.com"
+    assert other_owner(both, dict.fromkeys(both, "")) is None, "an earlier release named none"
+    assert other_owner(both, owner) is not None
+
+
+ONE = TWO[: TWO.rindex("[[account]]")]
+
+
+@pytest.mark.parametrize("text", [ONE, TWO])
+def test_an_account_that_is_not_in_the_file_sends_nothing(file: Path, text: str) -> None:
+    """Not from another account either, if the file has only one."""
+    settings = settings_with(file, text, epay_account="third@example.com")
+    for build in (default_settings, build_accounts, build_policy, owner_of):
+        with pytest.raises(SettingsError, match=r"third@example\.com\) is not in"):
+            build(settings)  # type: ignore[operator]
+    redis_away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    with pytest.raises(SystemExit):
+        create_app(redis_away)
+    assert default_settings(settings_with(file, ONE, epay_account="Shop@example.com")) is not None
+    assert default_settings(settings_with(file, ONE, epay_account="")) is not None
+
+
 def test_what_cannot_work_is_refused(file: Path) -> None:
-    with pytest.raises(SettingsError, match="is not in EPAY_ACCOUNTS_FILE"):
-        default_settings(settings_with(file, TWO, epay_account="third@example.com"))
     with pytest.raises(SettingsError, match="EPAY_CHECK_LIMITS"):
         account_settings(settings_with(file, TWO, epay_check_limits="on"))
     both = settings_with(file, TWO, epay_api_key_previous=SecretStr("old"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -74,6 +75,33 @@ def test_each_setting_of_the_policy_is_named(name: str) -> None:
     assert {key for key in before if before[key] != after[key]} == {name.upper()}
     assert set(before) == {key.upper() for key in OTHER_POLICY}
     assert API_KEY not in str(after)
+
+
+OF_AN_ACCOUNT = {
+    "base_url": '"https://gateway.example/other"',
+    "former_hosts": '["old.example"]',
+    "not_found_codes": '["2001"]',
+    "refused_codes": '["2005"]',
+    "cap_per_payout": '{ USD = "1" }',
+    "cap_per_day": '{ USD = "2" }',
+}
+
+
+@pytest.mark.parametrize("name", OF_AN_ACCOUNT)
+def test_each_setting_of_an_account_in_the_file_is_named(name: str, tmp_path: Path) -> None:
+    """Another copy of EPAY_ACCOUNTS_FILE is another policy; its path and its keys are not."""
+    account = '[[account]]\naccount = "Shop@example.com"\napi_key = "{}"\n'
+    files = {"here": account.format("first"), "there": account.format("second")}
+    files["other"] = f"{files['here']}{name} = {OF_AN_ACCOUNT[name]}"
+    named = {}
+    for folder, text in files.items():
+        file = tmp_path / f"{folder}.toml"
+        file.write_text(text)
+        named[folder] = name_policy(make_settings(epay_accounts_file=str(file)))
+    assert named["here"] == named["there"]
+    assert "second" not in str(named)
+    (other,) = {key for key, value in named["other"].items() if named["here"][key] != value}
+    assert other == f"EPAY_ACCOUNTS_FILE, shop@example.com at gateway.example: {name}"
 
 
 def test_every_field_of_the_policy_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -43,6 +44,22 @@ def test_every_other_field_disagrees(changes: dict[str, Any], words: str) -> Non
     """One that is left out as well: EPAY documents them as always present."""
     fields = {"status": "7", **changes}
     assert mismatches(ROW, make_report(**fields)) == [words]
+
+
+def test_the_gateway_that_sent_it_is_the_payouts() -> None:
+    """As far as both are known: one at another host is about another order, whatever it names."""
+    row = make_payout(epay_gateway="live.example", epay_order_no="E-1")
+    other = make_report("7", epay_order_no="E-2", gateways=("test.example",))
+    assert mismatches(row, other) == [
+        "gateway test.example instead of live.example",
+        "epayOrderNo E-2 instead of E-1",
+    ]
+    assert not names_second_order(row, other)
+    ours = replace(other, gateways=("new.example", "live.example"))
+    assert mismatches(row, ours) == ["epayOrderNo E-2 instead of E-1"]
+    assert names_second_order(row, ours)
+    assert mismatches(replace(row, epay_gateway=None, epay_order_no=None), other) == []
+    assert mismatches(replace(row, epay_order_no=None), replace(other, gateways=())) == []
 
 
 def test_all_disagreements_are_named_in_order() -> None:

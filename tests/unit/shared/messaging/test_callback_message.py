@@ -24,6 +24,7 @@ SAID = make_report("7", "callback")
         replace(SAID, fee=None, epay_order_no=None),
         replace(SAID, status=None, amount=None, currency=None, epay_account=None),
         replace(SAID, amount=Decimal("0.10"), fee=Decimal("5.110")),
+        replace(SAID, gateways=("gateway.example", "old.example:8443")),
     ],
 )
 @pytest.mark.parametrize("verified", [True, False])
@@ -40,7 +41,7 @@ def test_only_what_a_payout_needs_is_on_the_broker() -> None:
     """No pin code, no account number, no free text."""
     assert set(CallbackMessage.model_fields) == {
         "verified", "merchant_order_no", "epay_account", "epay_order_no", "status", "amount",
-        "currency", "fee",
+        "currency", "fee", "gateways",
     }  # fmt: skip
 
 
@@ -56,6 +57,8 @@ def test_only_what_a_payout_needs_is_on_the_broker() -> None:
         {"amount": "Infinity"},
         {"amount": "ten"},
         {"fee": [1]},
+        {"gateways": []},
+        {"gateways": "gateway.example"},
     ],
     ids=str,
 )
