@@ -204,7 +204,7 @@ class Settings(BaseSettings):
             raise ValueError(fault)
         return value
 
-    @field_validator("epay_notify_url")
+    @field_validator("epay_base_url", "epay_notify_url")
     @classmethod
     def _is_callable(cls, value: str | None) -> str | None:
         if value and (fault := fault_of_http_url(value)):
@@ -218,6 +218,8 @@ class Settings(BaseSettings):
             return value
         if value.startswith("redis") and (fault := fault_of_redis_url(value)):
             raise ValueError(fault)
+        if value.startswith("rediss://") and "ssl_cert_reqs=" not in value:
+            raise ValueError("needs ?ssl_cert_reqs=required after rediss://: Celery asks for it")
         from celery.app.backends import by_url  # noqa: PLC0415 - `payouts` need not wait for it
 
         try:

@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork
 from pydantic_settings import NoDecode
 
+from shared.domain.accounts import gateway_of
+
 _TEN_YEARS = 315_360_000
 _LARGEST = Decimal(10) ** 16
 """No payout has so large an amount."""
@@ -44,8 +46,22 @@ def _some_positive_seconds(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
-def _lower(value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(part.lower() for part in value)
+def _as_gateways(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_as_gateway, value))
+
+
+def _as_gateway(host: str) -> str:
+    """A host as `gateway_of` writes it: another spelling of it would never match a payout."""
+    if host.count(":") > 1 and "[" not in host and "://" not in host:
+        return host.lower()  # an IPv6 address as gateway_of writes it
+    has_scheme = host.startswith(("http://", "https://"))
+    try:
+        found = gateway_of(host if has_scheme else f"https://{host}")
+    except ValueError:
+        found = ""
+    if not found or (not has_scheme and ("://" in host or found.endswith(":80"))):
+        raise ValueError("must be hosts, with the port if it is not the scheme's own: host:8443")
+    return found
 
 
 def _amounts(value: object) -> object:
@@ -82,7 +98,7 @@ Codes = Annotated[
 ]
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_parts_or_none)]
 """`none` stands for none: an empty value is one that is not set."""
-Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_lower)]
+Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_as_gateways)]
 Seconds = Annotated[
     tuple[int, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_some_positive_seconds)
 ]

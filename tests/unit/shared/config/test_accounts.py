@@ -115,6 +115,10 @@ def test_a_program_that_needs_an_account_has_it_by_the_file(file: Path) -> None:
     [
         ("", "must hold tables"),
         ("account = 1", "must hold tables"),
+        ("account = [1]", "must hold tables"),
+        ("[[account]]\napi_key_file = '\\u0000'".replace("'", '"'), "api_key_file cannot be read"),
+        ("[[account]]\napi_key = 'k'\nbase_url = 'x.example'", "base_url: "),
+        ("[[account]]\napi_key = 'k'\nformer_hosts = ['ftp://x']", "former_hosts: "),
         ("[[account]", "is not TOML"),
         ('[[account]]\naccount = "a@x.com"\nbase_url = "https://x"', "account 1: api_key or"),
         ('[[account]]\nbase_url = "https://x"\napi_key = "k"\naccount = ""', "account is missing"),
@@ -127,7 +131,7 @@ def test_a_program_that_needs_an_account_has_it_by_the_file(file: Path) -> None:
         (AT_TWO_HOSTS.replace('"test"', '"live"'), "one key for shop@example.com at two gateways"),
         (AT_TWO_HOSTS.replace('"before"', '"test"'), "one key for shop@example.com"),
         ("[[account]]\naccount = 'sh\u00f6p@example.com'", "account 1: account: .*ASCII"),
-        ("[[account]]\napi_key = 'k'\nbase_url = 'https://x:y'", "no number"),
+        ("[[account]]\napi_key = 'k'\nbase_url = 'https://x:y'", "base_url: "),
     ],
 )
 def test_an_error_is_said_in_words(file: Path, text: str, words: str) -> None:
