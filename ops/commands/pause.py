@@ -13,6 +13,7 @@ from ops.commands.options import Name, Reason
 from ops.connections import database
 from ops.console import counted, note, say, when
 from ops.errors import UserError
+from ops.wording.pauses import how_to_lift
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.contract import ChannelCode, Currency, EpayAccount
@@ -52,9 +53,7 @@ def pause(
         try:
             pauses.pause(engine, scope, by, why, utcnow())
         except AlreadyPaused as error:
-            raise UserError(
-                f"{_describe(error.standing)}. Nothing was changed; `payouts resume` lifts it"
-            ) from error
+            raise UserError(f"{_describe(error.standing)}. Nothing was changed") from error
         waiting = pauses.count_waiting(engine, scope)
     say(f"Paused: {scope}. It holds {counted(waiting, 'queued payout')} now.")
     if not waiting and scope != Scope():
@@ -90,16 +89,14 @@ def resume(
 def _no_such(error: NotPaused) -> str:
     if not error.standing:
         return "nothing is paused"
-    if all(one.code == pauses.DATABASE_CHANGED for one in error.standing):
-        return "the service paused sending by itself: `payouts recover` lifts that"
     standing = "\n".join(f"  {_describe(one)}" for one in error.standing)
-    return f"{error}. Give the options of the pause; in force:\n{standing}"
+    return f"{error}. In force:\n{standing}"
 
 
 def _describe(standing: Pause) -> str:
     return (
         f"{standing.scope}, paused by {standing.set_by} at {when(standing.set_at)} UTC"
-        f" ({standing.reason})"
+        f" ({standing.reason}); {how_to_lift(standing)}"
     )
 
 
