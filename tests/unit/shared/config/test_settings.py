@@ -64,7 +64,7 @@ CASES: list[tuple[str, object, str, object]] = [
         frozenset({"isForward", "extra"}),
     ),
     ("EPAY_CALLBACK_PARSE_MESSAGE", True, "false", False),
-    ("CALLBACK_HINTS_PER_MINUTE", 30, "0", 0),
+    ("CALLBACK_EXAMPLES_PER_MINUTE", 30, "0", 0),
     ("CALLBACK_RATE_LIMIT", "300/second", "5/minute", "5/minute"),
     ("CALLBACK_ALLOWED_NETWORKS", (), "192.0.2.0/24", (IPv4Network("192.0.2.0/24"),)),
     ("TRUSTED_PROXIES", (), "192.0.2.1, 2001:db8::/32", (PROXY, PROXIES)),
@@ -192,9 +192,9 @@ def test_a_file_is_read_and_the_environment_goes_first(
         ("EPAY_MAX_PER_SECOND", "1e-300"),
         ("BOOKS_SAMPLE", "1000000000000000000000000000000"),
         ("BROKER_VISIBILITY_TIMEOUT", "1000000000000000000000000000000"),
-        ("CALLBACK_HINTS_PER_MINUTE", "-1"),
-        ("CALLBACK_HINTS_PER_MINUTE", "10001"),
-        ("CALLBACK_HINTS_PER_MINUTE", "30/minute"),
+        ("CALLBACK_EXAMPLES_PER_MINUTE", "-1"),
+        ("CALLBACK_EXAMPLES_PER_MINUTE", "10001"),
+        ("CALLBACK_EXAMPLES_PER_MINUTE", "30/minute"),
         ("EPAY_CONNECT_TIMEOUT", "0"),
         ("EPAY_CONNECT_TIMEOUT", "-1"),
         ("EPAY_READ_TIMEOUT", "fast"),
@@ -453,9 +453,9 @@ def test_what_is_there_is_not_missing() -> None:
     assert settings.need(*WORKER) is settings
 
 
-def test_every_setting_that_a_process_needs_has_a_hint() -> None:
+def test_every_setting_that_a_process_needs_has_an_example() -> None:
     """No newcomer is left without one."""
-    assert set(module._HINTS) == set(WORKER)
+    assert set(module._EXAMPLES) == set(WORKER)
 
 
 def test_the_key_is_in_no_text() -> None:
