@@ -76,7 +76,7 @@ class WorkerRuntime:
             )
             for home, client in self._clients.items()
         }
-        default = accounts.default or accounts.accounts[0]
+        default = accounts.first
         own = access.pop(default)
         self.context = Context(
             account=default.account,
@@ -96,7 +96,12 @@ class WorkerRuntime:
             oldest_submit=self._oldest_submit,
             database_retry=DatabaseRetry(settings.database_wait),
             send_guard=make_send_guard(
-                settings, watch.pauses, self._redis, own.gateway.limit, rate_limiter
+                settings,
+                watch.pauses,
+                self._redis,
+                own.gateway.limit,
+                rate_limiter,
+                accounts,
             ),
             refusal_pause=RefusalPause(self._engine, default.account),
             witness=witness,

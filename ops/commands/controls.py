@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +15,7 @@ from typer import Option
 from ops.commands.options import Json
 from ops.connections import database
 from ops.console import as_json, counted, note, print_facts, say, when
-from shared.config.builders import name_policy
+from shared.config.builders import build_accounts, name_policy
 from shared.config.settings import Settings, SettingsError, load
 from shared.domain import circuit_breaker
 from shared.redis_client import RedisClient, RedisUnavailable
@@ -35,11 +36,11 @@ def controls(
         found = pauses.history(engine) if history else pauses.active(engine)
         waiting = pauses.count_waiting(engine)
         _compare_policy(settings, engine)
-    breaker = _breaker(settings)
+    breakers = _breakers(settings)
     if json:
-        say(as_json(_as_dict(settings, found, waiting, breaker)))
+        say(as_json(_as_dict(settings, found, waiting, breakers)))
         return
-    print_facts(_facts(settings, waiting, breaker))
+    print_facts(_facts(settings, waiting, breakers))
     if not found:
         say("No pause is in force.")
     for pause in found:
@@ -56,10 +57,19 @@ def _compare_policy(settings: Settings, engine: Engine) -> None:
         note(f"These are the settings of this shell: {describe_differences(differing)}.")
 
 
-def _breaker(settings: Settings) -> dict[str, Any]:
+def _breakers(settings: Settings) -> dict[str, dict[str, Any]]:
+    """By the gateway; that of the default account has no name and comes first."""
+    keys = {"": circuit_breaker.KEY}
+    with suppress(SettingsError):  # `_compare_policy` tells it
+        others = sorted(set(build_accounts(settings).other_gateways.values()))
+        keys |= {gateway: circuit_breaker.breaker_key(gateway) for gateway in others}
+    return {gateway: _breaker(settings, key) for gateway, key in keys.items()}
+
+
+def _breaker(settings: Settings, key: str) -> dict[str, Any]:
     redis = RedisClient(settings.redis_url)
     try:
-        text = redis.run(lambda: redis.client.get(circuit_breaker.KEY))
+        text = redis.run(lambda: redis.client.get(key))
     except RedisUnavailable:
         return {"state": "not known: Redis does not answer at REDIS_URL"}
     finally:
@@ -78,12 +88,14 @@ def _breaker(settings: Settings) -> dict[str, Any]:
 
 
 def _as_dict(
-    settings: Settings, found: Sequence[Pause], waiting: int, breaker: dict[str, Any]
+    settings: Settings, found: Sequence[Pause], waiting: int, breakers: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
+    breaker = breakers.pop("")
     return {
         "pauses": [_pause_as_dict(pause) for pause in found],
         "waiting": waiting,
         "breaker": breaker,
+        "breakers_of_other_gateways": breakers,
         "max_per_second": settings.epay_max_per_second,
         "check_limits": settings.epay_check_limits,
         "cap_per_payout": dict(settings.cap_per_payout),
@@ -97,17 +109,18 @@ def _pause_as_dict(pause: Pause) -> dict[str, Any]:
 
 
 def _facts(
-    settings: Settings, waiting: int, breaker: Mapping[str, Any]
+    settings: Settings, waiting: int, breakers: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     yield "waiting", f"{counted(waiting, 'payout')} queued"
-    state = breaker["state"]
-    if state == "open":
-        state += (
-            f" since {when(breaker['since'])} UTC: {breaker['why']};"
-            f" {counted(breaker['probes'], 'probe')},"
-            f" the next at {when(breaker['next_probe_at'])}"
-        )
-    yield "circuit breaker", state
+    for gateway, breaker in breakers.items():
+        state = breaker["state"]
+        if state == "open":
+            state += (
+                f" since {when(breaker['since'])} UTC: {breaker['why']};"
+                f" {counted(breaker['probes'], 'probe')},"
+                f" the next at {when(breaker['next_probe_at'])}"
+            )
+        yield "circuit breaker", f"{gateway}: {state}" if gateway else state
     rate = settings.epay_max_per_second
     yield "rate limit", "unlimited" if rate is None else f"{rate:g} requests a second to EPAY"
     yield "EPAY's limits", f"checked: {settings.epay_check_limits}"

@@ -40,9 +40,14 @@ class ConfiguredAccount:
     former_gateways: tuple[str, ...] = ()
     """Hosts under which this same gateway was reached before."""
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host of its gateway, then the former ones; empty if it is not known."""
+        return () if self.gateway is None else (self.gateway, *self.former_gateways)
+
     def has(self, epay_gateway: str) -> bool:
         """Whether payouts of that gateway are this one's."""
-        return self.gateway is None or epay_gateway in {self.gateway, *self.former_gateways}
+        return self.gateway is None or epay_gateway in self.hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,17 @@ class ConfiguredAccounts:
         """A single account, which is the default."""
         only = ConfiguredAccount(account, gateway, former)
         return cls((only,), only)
+
+    @property
+    def first(self) -> ConfiguredAccount:
+        """The default account; without one, the first."""
+        return self.default or self.accounts[0]
+
+    @property
+    def other_gateways(self) -> dict[str, str]:
+        """Each host of a gateway other than `first`'s -> that gateway."""
+        others = [one for one in self.accounts if one.gateway and not self.first.has(one.gateway)]
+        return {host: one.gateway or "" for one in others for host in one.hosts}
 
     def named(self, account: str | None) -> ConfiguredAccount | None:
         """The account of a request; None: it is not configured, or at several gateways."""

@@ -17,7 +17,7 @@ from typing import Protocol
 from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown
 
 KEY = "payouts:breaker"
-"""The Redis key of the open state."""
+"""The Redis key of the open state, for the gateway of the default account."""
 KEPT_SECONDS = 3600
 """How long Redis keeps the open state if nothing is sent any more."""
 
@@ -61,6 +61,11 @@ class OpenState:
         """Seconds until the next check is worthwhile; 0: a probe may be sent now."""
         in_flight = self.probe_until - now if self.probe is not None else 0.0
         return max(0.0, self.retry_at - now, min(in_flight, _PROBE_CHECK_SECONDS))
+
+
+def breaker_key(gateway: str) -> str:
+    """The Redis key of another gateway."""
+    return f"{KEY}:{gateway}"
 
 
 def open_breaker(now: float, reason: str, rules: BreakerRules) -> OpenState:

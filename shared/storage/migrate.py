@@ -16,6 +16,8 @@ from shared.storage.engine import make_engine
 _LOCK = 0x65706179
 """Advisory lock: one migration runs at a time ("epay" in ASCII)."""
 _LOCK_RETRY_SECONDS = 0.2
+_LOCK_TIMEOUT = "10s"
+"""Of what locks a table: everything waits behind it. `migrations.indexes` has no timeout."""
 
 
 def upgrade(database_url: str) -> tuple[str | None, str]:
@@ -28,7 +30,7 @@ def upgrade(database_url: str) -> tuple[str | None, str]:
     try:
         with engine.connect() as connection:
             _acquire_lock(connection)
-            connection.execute(text("SET lock_timeout = '10s'"))
+            connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
             connection.commit()
             before = _current(connection)
             connection.commit()

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.config.settings import Settings
+from shared.domain.accounts import ConfiguredAccounts
 from shared.domain.gateway import OrderAnswer
 from shared.domain.payout import PayoutState
 from shared.epay.client import EpayClient
@@ -45,13 +46,20 @@ class AllowAll(SendGuard, Permit):
         pass
 
 
-def give_guard(world: World, redis: RedisClient, **settings: Any) -> SendGuard:
+def give_guard(
+    world: World,
+    redis: RedisClient,
+    accounts: ConfiguredAccounts | None = None,
+    **settings: Any,
+) -> SendGuard:
     """Give the world the send guard of a worker process, and the rate limit of its queries."""
     made = Settings(_env_file=None, redis_url="redis://x", **settings)
     limiter = make_rate_limiter(made, redis)
     client = world.context.gateway
     assert isinstance(client, EpayClient)
-    guard = make_send_guard(made, lambda: pauses.active(world.engine), redis, client.limit, limiter)
+    guard = make_send_guard(
+        made, lambda: pauses.active(world.engine), redis, client.limit, limiter, accounts
+    )
     pool = QueryPool(client, 8, make_acquire(limiter))
     world.context = replace(world.context, send_guard=guard, query_many=pool)
     return guard

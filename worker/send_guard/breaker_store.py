@@ -31,20 +31,21 @@ return {time[1], time[2], redis.call('GET', KEYS[1]) or ''}
 class RedisBreakerStore:
     """A `BreakerStore` in Redis. Every call is one round trip; raises RedisUnavailable."""
 
-    def __init__(self, redis: RedisClient) -> None:
+    def __init__(self, redis: RedisClient, key: str = KEY) -> None:
         self._redis = redis
+        self._key = key
         self._swap = redis.client.register_script(_SWAP)
         self._read = redis.client.register_script(_READ)
 
     def read(self) -> tuple[float, OpenState | None]:
         """See `BreakerStore`."""
-        found = cast("list[str]", self._redis.run(lambda: self._read(keys=[KEY])))
+        found = cast("list[str]", self._redis.run(lambda: self._read(keys=[self._key])))
         return int(found[0]) + int(found[1]) / 1e6, deserialize(found[2])
 
     def swap(self, old: OpenState | None, new: OpenState | None) -> bool:
         """See `BreakerStore`."""
         values: list[str | int] = [serialize(old), serialize(new), KEPT_SECONDS]
-        return bool(self._redis.run(lambda: self._swap(keys=[KEY], args=values)))
+        return bool(self._redis.run(lambda: self._swap(keys=[self._key], args=values)))
 
 
 class FallbackBreakerStore:

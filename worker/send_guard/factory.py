@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from shared.config.settings import Settings
-from shared.domain.circuit_breaker import BreakerRules
+from shared.domain.accounts import ConfiguredAccounts
+from shared.domain.circuit_breaker import KEY, BreakerRules, breaker_key
 from shared.redis_client import RedisClient
 from shared.storage.pauses import Pause
 from worker.send_guard.amount_limits import AmountLimits, GetLimit
@@ -37,8 +38,9 @@ def make_send_guard(
     redis: RedisClient,
     get_limit: GetLimit,
     rate_limiter: RateLimiter | None,
+    accounts: ConfiguredAccounts | None = None,
 ) -> SendGuard:
-    """Build the send guard."""
+    """Build the send guard; each gateway has a circuit breaker of its own (law 15)."""
     rules = BreakerRules(
         failures=settings.breaker_failures,
         pause=settings.breaker_pause_seconds,
@@ -53,9 +55,16 @@ def make_send_guard(
             category=settings.epay_limit_category,
             cache_seconds=settings.epay_limit_cache_seconds,
         )
+
+    def breaker(key: str) -> CircuitBreaker:
+        return CircuitBreaker(FallbackBreakerStore(RedisBreakerStore(redis, key)), rules)
+
+    others = accounts.other_gateways if accounts else {}
+    breakers = {gateway: breaker(breaker_key(gateway)) for gateway in set(others.values())}
     return SendGuard(
         PauseCache(read_pauses),
-        CircuitBreaker(FallbackBreakerStore(RedisBreakerStore(redis)), rules),
+        breaker(KEY),
         limits,
         rate_limiter,
+        {host: breakers[gateway] for host, gateway in others.items()},
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 
 from shared.clock import utcnow
 from shared.domain.payout import PayoutState
@@ -38,9 +40,12 @@ class SendGuard:
         breaker: CircuitBreaker,
         limits: AmountLimits | None = None,
         rate_limiter: RateLimiter | None = None,
+        other_breakers: Mapping[str, CircuitBreaker] = MappingProxyType({}),
     ) -> None:
+        """`other_breakers`: by the host of a gateway other than that of `breaker`."""
         self._pauses = pauses
         self._breaker = breaker
+        self._other_breakers = other_breakers
         self._limits = limits
         self._rate_limiter = rate_limiter
 
@@ -54,14 +59,14 @@ class SendGuard:
         may_wait = max_wait > timedelta(0)
         refusal = (
             self._check_pauses(payout)
-            or self._check_breaker(may_probe=may_wait)
+            or self._check_breaker(self._breaker_of(payout), may_probe=may_wait)
             or self._check_limits(payout, may_ask=may_wait)
         )
         if refusal is not None:
             return refusal
         permit = self.recover_permit(payout)
         return (
-            self._start_probe(permit, may_probe=may_wait)
+            self._start_probe(permit, self._breaker_of(payout), may_probe=may_wait)
             or self._reserve_slot(permit, max_wait)
             or permit
         )
@@ -71,7 +76,7 @@ class SendGuard:
 
         Its permit is lost and the claim must not be checked again: `confirm` does what is left.
         """
-        return Permit(payout, self._pauses, self._breaker, self._rate_limiter)
+        return Permit(payout, self._pauses, self._breaker_of(payout), self._rate_limiter)
 
     def _check_pauses(self, payout: PayoutState) -> Defer | None:
         try:
@@ -80,8 +85,11 @@ class SendGuard:
             return _defer(_SOON_SECONDS, "the pauses could not be read")
         return None if pause is None else _defer(_PAUSED_SECONDS, f"paused: {pause.scope}")
 
-    def _check_breaker(self, *, may_probe: bool) -> Defer | None:
-        seconds = self._breaker.wait()
+    def _breaker_of(self, payout: PayoutState) -> CircuitBreaker:
+        return self._other_breakers.get(payout.epay_gateway or "", self._breaker)
+
+    def _check_breaker(self, breaker: CircuitBreaker, *, may_probe: bool) -> Defer | None:
+        seconds = breaker.wait()
         if seconds is None or (seconds == 0 and may_probe):
             return None
         return _defer(seconds, EPAY_UNAVAILABLE, spread=_BREAKER_SPREAD_SECONDS)
@@ -95,10 +103,12 @@ class SendGuard:
             return _defer(_SOON_SECONDS, "EPAY's limit is not known")
         return None if violation is None else Reject(violation)
 
-    def _start_probe(self, permit: Permit, *, may_probe: bool) -> Defer | None:
-        if may_probe and self._breaker.wait() == 0:
-            permit.probe = self._breaker.start_probe()
-        return None if permit.probe is not None else self._check_breaker(may_probe=False)
+    def _start_probe(
+        self, permit: Permit, breaker: CircuitBreaker, *, may_probe: bool
+    ) -> Defer | None:
+        if may_probe and breaker.wait() == 0:
+            permit.probe = breaker.start_probe()
+        return None if permit.probe is not None else self._check_breaker(breaker, may_probe=False)
 
     def _reserve_slot(self, permit: Permit, max_wait: timedelta) -> Defer | None:
         if self._rate_limiter is None:

@@ -2,15 +2,17 @@
 
 from alembic import op
 
+from shared.storage.migrations.indexes import create_index
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
 TABLES = """
-ALTER TABLE payout ADD COLUMN released_at TIMESTAMP WITH TIME ZONE;
+ALTER TABLE payout ADD COLUMN IF NOT EXISTS released_at TIMESTAMP WITH TIME ZONE;
 
-CREATE TABLE payout_brake (
+CREATE TABLE IF NOT EXISTS payout_brake (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
     epay_account TEXT,
     channel_code TEXT,
@@ -25,9 +27,9 @@ CREATE TABLE payout_brake (
     CONSTRAINT payout_brake_lifted_by_somebody_check CHECK ((lifted_at IS NULL) = (lifted_by IS NULL))
 );
 
-CREATE INDEX payout_brake_active_idx ON payout_brake (id) WHERE lifted_at IS NULL;
+CREATE INDEX IF NOT EXISTS payout_brake_active_idx ON payout_brake (id) WHERE lifted_at IS NULL;
 
-CREATE TABLE payout_books (
+CREATE TABLE IF NOT EXISTS payout_books (
     epay_account TEXT NOT NULL,
     day DATE NOT NULL,
     last_id BIGINT NOT NULL,
@@ -43,12 +45,7 @@ CREATE TABLE payout_books (
 
 def upgrade() -> None:
     op.execute(TABLES)
-    with op.get_context().autocommit_block():
-        # a long table is not locked while the index is made, nor is it made twice
-        op.execute(
-            "CREATE INDEX CONCURRENTLY IF NOT EXISTS payout_sent_idx"
-            " ON payout (currency, first_sent_at)"
-        )
+    create_index("payout_sent_idx", "payout (currency, first_sent_at)")
 
 
 def downgrade() -> None:

@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from shared.storage.migrations.indexes import create_index
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -9,14 +11,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE payout ADD COLUMN epay_gateway TEXT, ADD COLUMN order_scope TEXT")
-    with op.get_context().autocommit_block():
-        # rows of earlier releases have no scope, so those that spell one account twice may stay;
-        # the constraint on (epay_account, merchant_order_no) stays for programs of those releases
-        op.execute(
-            "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS payout_order_idx"
-            " ON payout (merchant_order_no, order_scope)"
-        )
+    op.execute(
+        "ALTER TABLE payout ADD COLUMN IF NOT EXISTS epay_gateway TEXT,"
+        " ADD COLUMN IF NOT EXISTS order_scope TEXT"
+    )
+    # rows of earlier releases have no scope, so those that spell one account twice may stay;
+    # the constraint on (epay_account, merchant_order_no) stays for programs of those releases
+    create_index("payout_order_idx", "payout (merchant_order_no, order_scope)", unique=True)
 
 
 def downgrade() -> None:

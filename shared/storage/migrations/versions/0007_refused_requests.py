@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from shared.storage.migrations.indexes import create_index
+
 revision = "0007"
 down_revision = "0005"
 branch_labels = None
@@ -24,12 +26,7 @@ CREATE TABLE IF NOT EXISTS payout_refused (
 
 def upgrade() -> None:
     op.execute(UP)
-    with op.get_context().autocommit_block():
-        # a long table is not locked while the index is made, nor is it made twice
-        op.execute(
-            "CREATE INDEX CONCURRENTLY IF NOT EXISTS payout_finished_idx"
-            " ON payout (finished_at) WHERE finished_at IS NOT NULL"
-        )
+    create_index("payout_finished_idx", "payout (finished_at) WHERE finished_at IS NOT NULL")
 
 
 def downgrade() -> None:

@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from shared.storage.migrations.indexes import create_index
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
@@ -9,12 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS payout_open_idx")  # of an interrupted run
-        op.execute(
-            "CREATE INDEX CONCURRENTLY payout_open_idx ON payout (status, created_at)"
-            " WHERE due_at IS NOT NULL"
-        )
+    create_index("payout_open_idx", "payout (status, created_at) WHERE due_at IS NOT NULL")
 
 
 def downgrade() -> None:

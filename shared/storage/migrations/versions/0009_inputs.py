@@ -2,13 +2,15 @@
 
 from alembic import op
 
+from shared.storage.migrations.indexes import create_index
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
 
 UP = """
-CREATE TABLE payout_policy (
+CREATE TABLE IF NOT EXISTS payout_policy (
     name TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     settings JSONB NOT NULL,
@@ -16,7 +18,7 @@ CREATE TABLE payout_policy (
     CONSTRAINT payout_policy_pkey PRIMARY KEY (name)
 );
 
-CREATE TABLE payout_cap_sum (
+CREATE TABLE IF NOT EXISTS payout_cap_sum (
     epay_account TEXT NOT NULL,
     currency TEXT NOT NULL,
     hour TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -28,12 +30,8 @@ CREATE TABLE payout_cap_sum (
 
 def upgrade() -> None:
     op.execute(UP)
-    with op.get_context().autocommit_block():
-        # a long table is not locked while the index is made, nor is it made twice
-        op.execute(
-            "CREATE INDEX CONCURRENTLY IF NOT EXISTS payout_alike_idx ON payout"
-            r" (regexp_replace(lower(merchant_order_no), '^0+|\.0*$', '', 'g'))"
-        )
+    key = r"regexp_replace(lower(merchant_order_no), '^0+|\.0*$', '', 'g')"
+    create_index("payout_alike_idx", f"payout ({key})")
 
 
 def downgrade() -> None:

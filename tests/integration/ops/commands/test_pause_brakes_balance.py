@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,6 +141,22 @@ def test_controls_show_settings_and_breaker(payouts: Any, env: dict[str, str]) -
     assert state["cap_per_payout"] == {"USD": "1000.50"}
     away = payouts("controls", "--json", **(env | {"REDIS_URL": "redis://127.0.0.1:1/0"}))
     assert "does not answer" in json.loads(away.out)["breaker"]["state"]
+
+
+def test_controls_show_the_breaker_of_each_gateway(
+    payouts: Any, env: dict[str, str], tmp_path: Path
+) -> None:
+    account = '[[account]]\naccount = "{0}@example.com"\napi_key = "{0}"\nbase_url = "https://{0}"'
+    file = tmp_path / "accounts.toml"
+    file.write_text("\n".join(map(account.format, ("b", "a"))))
+    opening = circuit_breaker.open_breaker(time.time(), "3 creates in a row", BreakerRules())
+    with redis.Redis.from_url(env["REDIS_URL"]) as client:
+        client.set(circuit_breaker.breaker_key("b"), circuit_breaker.serialize(opening))
+    both = env | {"EPAY_ACCOUNTS_FILE": str(file)}
+    told = json.loads(payouts("controls", "--json", **both).out)
+    assert told["breaker"] == {"state": "closed"}
+    assert told["breakers_of_other_gateways"]["b"]["why"] == "3 creates in a row"
+    assert "b: open since" in payouts("controls", **both).out
 
 
 def test_a_database_without_tables_is_told(

@@ -14,7 +14,14 @@ import structlog
 
 from devstack.redis import LocalRedis
 from shared.clock import utcnow
-from shared.domain.circuit_breaker import KEY, BreakerRules, deserialize, serialize
+from shared.domain.accounts import ConfiguredAccount, ConfiguredAccounts
+from shared.domain.circuit_breaker import (
+    KEY,
+    BreakerRules,
+    breaker_key,
+    deserialize,
+    serialize,
+)
 from shared.domain.gateway import NeverSent, OrderAnswer, Report
 from shared.redis_client import RedisClient
 from shared.storage import pauses
@@ -152,6 +159,32 @@ def test_new_sends_wait_while_epay_is_away(
     assert isinstance(guard.check(waiting, max_wait=timedelta(0)), Defer), "no wait, no probe"
     assert world.ask("probe")["status"] == "processing"
     assert world.ask("after")["status"] == "processing"
+
+
+def test_a_gateway_that_is_away_holds_up_its_own_payouts_alone(
+    world: World, connect: Callable[[], RedisClient]
+) -> None:
+    """Law 15: accounts at two gateways. The key of the default account's gateway stays."""
+    redis = connect()
+    live = ConfiguredAccount("live@epay.com", "live.example")
+    other = ConfiguredAccount("other@epay.com", "other.example", ("old.example",))
+    accounts = ConfiguredAccounts((other, live, replace(live, account="second@epay.com")), live)
+    guard = give_guard(world, redis, accounts, breaker_failures=1)
+    [ours] = put_unknown(world, "ours", epay_gateway="live.example")
+    [theirs] = put_unknown(world, "theirs", epay_gateway="other.example")
+    [older] = put_unknown(world, "older", epay_gateway="old.example")
+    permit = permit_for(guard, theirs)
+    assert permit.confirm() is None
+    permit.record(AWAY)
+    for held in (theirs, older):
+        assert isinstance(guard.check(held, max_wait=timedelta(0)), Defer)
+    assert permit_for(guard, ours).confirm() is None
+    assert redis.client.get(KEY) is None
+    assert deserialize(redis.client.get(breaker_key("other.example"))) is not None
+    permit = permit_for(guard, ours)
+    permit.confirm()
+    permit.record(AWAY)
+    assert deserialize(redis.client.get(KEY)) is not None
 
 
 def test_a_released_probe_is_free_for_another(
