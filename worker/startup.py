@@ -62,23 +62,19 @@ def exit_on_error(program: str) -> Iterator[None]:
 def _redact(text: str) -> str:
     """The text without the secrets that the settings hold."""
     try:
-        secrets = {one for settings in account_settings(load()) for one in _secrets(settings)}
+        values = [value for one in account_settings(load()) for _, value in one]
     except SettingsError:
         return "(not shown: the settings cannot be read)"
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
-
-
-def _secrets(settings: Settings) -> set[str]:
-    found = set()
-    for _, value in settings:
+    secrets = {""}
+    for value in values:
         if isinstance(value, SecretStr):
-            found |= {part.strip() for part in value.get_secret_value().split(",")}
+            secrets |= {part.strip() for part in value.get_secret_value().split(",")}
         elif isinstance(value, str) and "://" in value:
             password = urlsplit(value).password or ""
-            found |= {password, unquote(password)}
-    return found - {""}
+            secrets |= {password, unquote(password)}
+    for secret in sorted(secrets - {""}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def run_startup_checks(

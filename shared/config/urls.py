@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+import re
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _NO_PORT = "has a host or port that cannot exist"
 _SEVERAL_HOSTS = "names several hosts: name one"
 _HIGHEST_PORT = 65_535
-_TLS: Mapping[str, frozenset[str] | None] = MappingProxyType(
-    {
-        "ssl_cert_reqs": frozenset({"required", "optional", "none"}),
-        "ssl_check_hostname": frozenset({"true", "false"}),
-        "ssl_ca_certs": None,
-        "ssl_certfile": None,
-        "ssl_keyfile": None,
-    }
+_TLS = re.compile(
+    "ssl_cert_reqs=(required|optional|none)|ssl_check_hostname=(true|false)"
+    "|ssl_(ca_certs|certfile|keyfile)=.+"
 )
-"""The options of TLS that Celery and our own clients both understand -> their values; None: any."""
-_NUMBERS = frozenset(
-    {
-        "connect_timeout",
-        "keepalives",
-        "keepalives_idle",
-        "keepalives_interval",
-        "keepalives_count",
-        "tcp_user_timeout",
-    }
+"""The options of TLS that Celery and our own clients both understand."""
+_POSTGRESQL = re.compile(
+    "(connect_timeout|keepalives(_idle|_interval|_count)?|tcp_user_timeout)=[0-9]+"
+    "|sslmode=(disable|allow|prefer|require|verify-ca|verify-full)"
+    "|(?!connect_timeout|keepalives|tcp_user_timeout|sslmode).*"
 )
-_SSLMODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+"""The options of PostgreSQL, those that are numbers or a word with a value that it takes."""
 
 
 def fault_of_redis_url(url: str) -> str | None:
@@ -56,14 +45,13 @@ def _fault_of_redis_parts(parts: SplitResult) -> str | None:
         return (
             "has an option after ?: those of TLS (ssl_...) need rediss://, and there are no others"
         )
-    if options is None or not all(map(_is_of_tls, options, options.values())):
-        known = "; ".join(f"{name}={'|'.join(sorted(of or ['...']))}" for name, of in _TLS.items())
-        return f"has an option after ? that is unknown, or stands there twice: known are {known}"
+    if options is None or not all(_TLS.fullmatch(f"{one}={options[one]}") for one in options):
+        return (
+            "has an option after ? that is unknown, or stands there twice. Known are ssl_cert_reqs"
+            " (required, optional, none), ssl_check_hostname (true, false) and the files"
+            " ssl_ca_certs, ssl_certfile, ssl_keyfile"
+        )
     return None
-
-
-def _is_of_tls(name: str, value: str) -> bool:
-    return bool(value) and name in _TLS and value in (_TLS[name] or {value})
 
 
 def fault_of_postgresql_url(url: str) -> str | None:
@@ -87,10 +75,9 @@ def _fault_of_options(query: str) -> str | None:
     if any("," in options.get(name, "") for name in ("host", "hostaddr", "port")):
         return _SEVERAL_HOSTS
     port = options.get("port", "1")
-    if not _is_number(port) or not 0 < int(port) <= _HIGHEST_PORT:
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= _HIGHEST_PORT):
         return _NO_PORT
-    numbers = (options[name] for name in _NUMBERS & options.keys())
-    if not all(map(_is_number, numbers)) or options.get("sslmode", "require") not in _SSLMODES:
+    if not all(_POSTGRESQL.fullmatch(f"{one}={options[one]}") for one in options):
         return "has an option after ? with a value that PostgreSQL does not take"
     try:
         conninfo_to_dict(f"postgresql:///?{query}")
@@ -104,10 +91,6 @@ def _options(query: str) -> dict[str, str] | None:
     pairs = parse_qsl(query, keep_blank_values=True)
     found = dict(pairs)
     return found if len(found) == len(pairs) else None
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
 
 
 def fault_of_http_url(url: str) -> str | None:
