@@ -66,7 +66,7 @@ def make_app(words: Collection[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         epilog="Exit codes: 0 done; 1 a problem was found or you answered no; 2 it could not be"
-        " done (usage, a setting, a server); 3 a rule forbids it.",
+        " done (usage, a setting, a server); 3 a rule forbids it; 130 interrupted with Ctrl-C.",
     )
     app.callback()(_global_options)
     for name, command in COMMANDS.items():

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from ops.errors import UserError
 from shared.config.builders import build_cipher
 from shared.config.settings import Settings
+from shared.storage import deployment
 from shared.storage.engine import make_engine
 from shared.storage.queries import PayoutDetail, find_details
 
@@ -46,6 +47,15 @@ def open_database(url: str, *, statement_timeout_seconds: int = 15) -> Iterator[
         raise _in_words(error) from error
     finally:
         engine.dispose()
+
+
+def token_of(engine: Engine | None) -> str:
+    """The token of the database's deployment; empty if it cannot be read, or there is none yet."""
+    try:
+        found = None if engine is None else deployment.find(engine)
+    except SQLAlchemyError:
+        return ""
+    return "" if found is None else found.token
 
 
 def find(

@@ -177,7 +177,7 @@ class PayoutRequest(BaseModel):
     remark: Remark | None = None
     extend_fields: Annotated[dict[ExtendKey, ExtendValue], AfterValidator(_small)] | None = None
     epay_account: EpayAccount | None = None
-    """Must be the account that the workers serve; that one when left out."""
+    """One of the accounts that the workers serve; left out: EPAY_ACCOUNT, or the only one."""
     notify: Notify | None = None
 
 

@@ -80,7 +80,7 @@ class Producer:
 
     @classmethod
     def from_settings(cls, settings: Settings, celery: Celery | None = None) -> Self:
-        """A producer with the settings of the service: EPAY_ACCOUNT, REDIS_URL, and the keys.
+        """A producer with the settings of the service: its accounts, REDIS_URL, and the keys.
 
         Args:
             celery: a Celery app that sends to the same broker; None: one is made.
@@ -151,7 +151,7 @@ class Producer:
         try:
             self._publish(payout_id)
         except Exception as error:  # noqa: BLE001 - the app has committed; the sweep finds the row
-            log.warning("hint_not_published", payout_id=payout_id, error=type(error).__name__)
+            log.warning("submit_not_published", payout_id=payout_id, error=type(error).__name__)
 
 
 def publish_submit(celery: Celery, payout_id: int) -> None:

@@ -61,7 +61,7 @@ class Health:
         return {
             "sweep_age_seconds": snapshot.sweep_age,
             "oldest_due_seconds": snapshot.oldest_due,
-            "oldest_untold_seconds": snapshot.oldest_untold,
+            "oldest_untold_seconds": snapshot.oldest_unsent,
             "in_review": snapshot.in_review,
             "oldest_open_seconds": snapshot.oldest_open,
             "clock_ahead_seconds": snapshot.clock_ahead,

@@ -41,7 +41,7 @@ from worker.deployment import make_watch
 from worker.log_filters import install_log_filters
 from worker.send_guard.factory import make_acquire, make_rate_limiter, make_send_guard
 from worker.send_guard.witness import SendWitness
-from worker.startup import run_startup_checks
+from worker.startup import exit_on_error, run_startup_checks
 
 log = structlog.get_logger(__name__)
 
@@ -181,6 +181,7 @@ def publish_outcome(message: Message) -> None:
 
 
 @signals.celeryd_after_setup.connect
+@exit_on_error("payout worker")
 def _take_submits_too(instance: Any, **_: object) -> None:
     """A worker of QUEUE_PAYOUTS takes QUEUE_SUBMIT too, also under a command line of before."""
     queues = instance.app.amqp.queues
@@ -189,6 +190,7 @@ def _take_submits_too(instance: Any, **_: object) -> None:
 
 
 @signals.worker_init.connect
+@exit_on_error("payout worker")
 def _check_at_start(**_: object) -> None:
     settings = load()
     configure_logging(settings.log_format)
@@ -196,6 +198,7 @@ def _check_at_start(**_: object) -> None:
 
 
 @signals.beat_init.connect
+@exit_on_error("beat")
 def _check_at_start_of_beat(**_: object) -> None:
     settings = load()
     configure_logging(settings.log_format)
@@ -209,6 +212,7 @@ def _restore_messages_of_earlier_releases(**_: object) -> None:
 
 
 @signals.setup_logging.connect
+@exit_on_error("Celery process")
 def _set_up_logging(**_: object) -> None:
     configure_logging(load().log_format)
     install_log_filters()

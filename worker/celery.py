@@ -14,6 +14,7 @@ from shared.messaging.celery_config import make_celery
 
 app: Celery
 
+_TRANSPORT = "worker.broker.channel:Transport"
 _BOOKS_SECONDS = 10.0
 """Between two looks whether the books of a day are to be compared."""
 
@@ -31,7 +32,8 @@ def worker_config(settings: Settings) -> dict[str, Any]:
         "task_ignore_result": settings.celery_result_backend is None,
         "task_routes": {task: {"queue": queue} for task, queue in contract.QUEUE_OF.items()},
         "worker_consumer": "worker.broker.consumer:StrictConsumer",  # refuses invalid messages
-        "broker_transport": _transport(settings),
+        # None: kombu's own for the scheme of the URL
+        "broker_transport": _TRANSPORT if settings.broker_atomic_fetch == "on" else None,
         "worker_enable_remote_control": False,  # any app on the broker could shut a worker down
         "worker_pool": "threads",  # tasks wait for EPAY and PostgreSQL
         "worker_concurrency": settings.worker_concurrency,
@@ -48,14 +50,6 @@ def worker_config(settings: Settings) -> dict[str, Any]:
         "beat_scheduler": "worker.ticker:MonotonicScheduler",
         "beat_schedule": beat_schedule(settings),
     }
-
-
-def _transport(settings: Settings) -> str | None:
-    """The transport of BROKER_ATOMIC_FETCH; None is kombu's own for the scheme of the URL."""
-    if settings.broker_atomic_fetch == "off":
-        return None
-    sentinel = settings.redis_url.startswith("sentinel://")
-    return f"worker.broker.channel:{'SentinelTransport' if sentinel else 'Transport'}"
 
 
 def beat_schedule(settings: Settings) -> dict[str, Any]:

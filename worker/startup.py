@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
 import redis
 import structlog
+from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.clock import utcnow
+from shared.config.accounts import account_settings
 from shared.config.builders import build_accounts, build_cipher, build_policy, name_policy
-from shared.config.settings import Settings
+from shared.config.settings import Settings, SettingsError, load
 from shared.domain import lifecycle
 from shared.domain.payout import PayoutState, Transition
 from shared.observability import startup_checks
@@ -29,6 +35,46 @@ T = TypeVar("T")
 
 _RETRY_SECONDS = 1.0
 _ADOPTED_AT_ONCE = 500
+
+
+@contextmanager
+def exit_on_error(program: str) -> Iterator[None]:
+    """Make every error the end of the program; also a decorator.
+
+    Celery logs an Exception of a signal handler and goes on: the program would run unchecked.
+
+    Raises:
+        SystemExit: in place of any Exception; the text holds no secret of the settings.
+    """
+    try:
+        yield
+    except SettingsError as error:
+        raise SystemExit(f"The {program} does not start: {error}") from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, Celery would go on
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        words = _redact(str(error).strip().partition("\n")[0])
+        raise SystemExit(
+            f"The {program} does not start: {type(error).__name__}: {words}"
+            f" ({Path(place.filename).name}, line {place.lineno})"
+        ) from None
+
+
+def _redact(text: str) -> str:
+    """The text without the secrets that the settings hold."""
+    try:
+        values = [value for one in account_settings(load()) for _, value in one]
+    except SettingsError:
+        return "(not shown: the settings cannot be read)"
+    secrets = {""}
+    for value in values:
+        if isinstance(value, SecretStr):
+            secrets |= {part.strip() for part in value.get_secret_value().split(",")}
+        elif isinstance(value, str) and "://" in value:
+            password = urlsplit(value).password or ""
+            secrets |= {password, unquote(password)}
+    for secret in sorted(secrets - {""}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def run_startup_checks(

@@ -22,7 +22,7 @@ from ops.batch.row_validation import (
     good_payouts,
 )
 from ops.batch.submission import Sender, compare_with_stored
-from ops.connections import database
+from ops.connections import database, token_of
 from ops.console import counted, fail, note, progress
 from ops.errors import UserError
 from ops.wording.channels import undocumented
@@ -75,10 +75,10 @@ def batch(
     settings = load().need("database_url", "epay_account")
     if confirm:
         settings.need("redis_url")
-        if (problem := refuse_other_owner(settings)) is not None:
-            raise UserError(f"nothing was sent: {problem}")
     result = result or (_beside(file) if confirm else None)
     with opened(file) as source, database(settings) as engine:
+        if confirm and (problem := refuse_other_owner(settings, token_of(engine))) is not None:
+            raise UserError(f"nothing was sent: {problem}")
         run = _Run(settings, engine, Sheet(source), json=json, allow_alike=allow_alike)
         try:
             run.check(result)

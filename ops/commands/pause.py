@@ -9,17 +9,17 @@ from pydantic import TypeAdapter, ValidationError
 from typer import Option
 
 from ops.accounts import is_configured
-from ops.commands.options import Name, Reason
+from ops.commands.options import Name, Reason, parse_line
 from ops.connections import database
 from ops.console import counted, note, say, when
 from ops.errors import UserError
+from ops.wording.pauses import how_to_lift
 from shared.clock import utcnow
 from shared.config.settings import load
 from shared.contract import ChannelCode, Currency, EpayAccount
 from shared.storage import pauses
 from shared.storage.pauses import AlreadyPaused, NotPaused, Pause, Scope
 
-_LONGEST_TEXT = 500
 _TYPES: dict[str, tuple[TypeAdapter[str], str]] = {
     "--account": (TypeAdapter(EpayAccount), "an EPAY account, for example shop@example.com"),
     "--channel": (TypeAdapter(ChannelCode), "EPAY's code of a wallet system, for example 11"),
@@ -46,15 +46,13 @@ def pause(
     followed; new requests are accepted and wait. `payouts resume` with the same options lifts it.
     """
     scope = _scope(account, channel, currency)
-    by, why = _line("--name", name), _line("--reason", reason)
+    by, why = parse_line("--name", name), parse_line("--reason", reason)
     settings = load()
     with database(settings) as engine:
         try:
             pauses.pause(engine, scope, by, why, utcnow())
         except AlreadyPaused as error:
-            raise UserError(
-                f"{_describe(error.standing)}. Nothing was changed; `payouts resume` lifts it"
-            ) from error
+            raise UserError(f"{_describe(error.standing)}. Nothing was changed") from error
         waiting = pauses.count_waiting(engine, scope)
     say(f"Paused: {scope}. It holds {counted(waiting, 'queued payout')} now.")
     if not waiting and scope != Scope():
@@ -72,7 +70,7 @@ def resume(
 ) -> None:
     """Lift a pause: the one that was set with exactly these options."""
     scope = _scope(account, channel, currency)
-    by, why = _line("--name", name), _line("--reason", reason)
+    by, why = parse_line("--name", name), parse_line("--reason", reason)
     with database(load()) as engine:
         try:
             pauses.resume(engine, scope, by, why, utcnow())
@@ -90,16 +88,14 @@ def resume(
 def _no_such(error: NotPaused) -> str:
     if not error.standing:
         return "nothing is paused"
-    if all(one.code == pauses.DATABASE_CHANGED for one in error.standing):
-        return "the service paused sending by itself: `payouts recover` lifts that"
     standing = "\n".join(f"  {_describe(one)}" for one in error.standing)
-    return f"{error}. Give the options of the pause; in force:\n{standing}"
+    return f"{error}. In force:\n{standing}"
 
 
 def _describe(standing: Pause) -> str:
     return (
         f"{standing.scope}, paused by {standing.set_by} at {when(standing.set_at)} UTC"
-        f" ({standing.reason})"
+        f" ({standing.reason}); {how_to_lift(standing)}"
     )
 
 
@@ -113,12 +109,3 @@ def _scope(account: str | None, channel: str | None, currency: str | None) -> Sc
         except ValidationError as error:
             raise UserError(f"nothing was changed: {option} must be {example}") from error
     return Scope(account, channel, currency)
-
-
-def _line(option: str, value: str) -> str:
-    line = value.strip()
-    if not line or len(line) > _LONGEST_TEXT or not line.isprintable():
-        raise UserError(
-            f"nothing was changed: {option} must be 1 to {_LONGEST_TEXT} characters in one line"
-        )
-    return line

@@ -12,7 +12,7 @@ from functools import partial
 from sqlalchemy import Engine
 from typer import Exit
 
-from ops.commands.options import Name, Reason
+from ops.commands.options import Name, Reason, parse_line
 from ops.connections import database
 from ops.console import counted, note, progress, say, when
 from ops.daily_reconciliation.compare_day import Pace
@@ -54,6 +54,7 @@ def recover(name: Name, reason: Reason) -> None:
     this command and run it again: sending stays paused until it has run to its end, and until EPAY
     has answered about each payout that could be sent.
     """
+    by, why = parse_line("--name", name), parse_line("--reason", reason)
     settings = load().need(
         "database_url", "redis_url", "epay_base_url", "epay_account", "epay_api_key"
     )
@@ -65,7 +66,7 @@ def recover(name: Name, reason: Reason) -> None:
                 for one in account_settings(settings)
             }
             engine = stack.enter_context(database(settings))
-            _recover(settings, clients, engine, DeploymentMarks(redis), f"{name}: {reason}")
+            _recover(settings, clients, engine, DeploymentMarks(redis), f"{by}: {why}")
     except RedisUnavailable as error:
         raise UserError("Redis does not answer at REDIS_URL: sending stays paused") from error
     finally:

@@ -10,7 +10,7 @@ from typing import Annotated
 from typer import Argument, BadParameter, Exit, Option, confirm
 
 from ops.commands.listing import parse_codes, parse_moment
-from ops.commands.options import Account, Name, OrderNo, Reason
+from ops.commands.options import Account, Name, Reason, parse_line
 from ops.commands.resolve_matching import APPROVE, resolve_matching
 from ops.commands.review import describe_proposal
 from ops.connections import database, find
@@ -27,7 +27,6 @@ from shared.domain.gateway import OrderAnswer, Refused
 from shared.domain.payout import PayoutState, Status
 from shared.storage.queries import PayoutDetail, PayoutFilter, events_of
 
-_LONGEST = {"--name": 100, "--reason": 1000}
 ACTIONS = {action.verb: action for action in Action}
 VERBS = (*ACTIONS, APPROVE)
 
@@ -48,12 +47,24 @@ def _complete_verb(incomplete: str) -> list[str]:
 
 
 def resolve(
-    merchant_order_no: OrderNo,
+    merchant_order_no: Annotated[
+        str,
+        Argument(
+            metavar="ORDER",
+            help="The order number of the requesting app. With --all-matching the action stands"
+            " here, and there is no order number.",
+        ),
+    ],
     name: Name,
     reason: Reason,
     action: Annotated[
         str | None,
-        Argument(parser=_parse_verb, autocompletion=_complete_verb, help="One of those above."),
+        Argument(
+            metavar="ACTION",
+            parser=_parse_verb,
+            autocompletion=_complete_verb,
+            help="One of those above.",
+        ),
     ] = None,
     end: Annotated[
         End | None,
@@ -81,10 +92,15 @@ def resolve(
     currency: Annotated[str | None, Option(help="With --all-matching: only this one.")] = None,
     channel: Annotated[str | None, Option(help="With --all-matching: only this one.")] = None,
     since: Annotated[
-        str | None, Option(help="With --all-matching: accepted on this day or later (UTC).")
+        str | None,
+        Option(help="With --all-matching: accepted on this day or at this time, or later."),
     ] = None,
     until: Annotated[
-        str | None, Option(help="With --all-matching: accepted on this day or before (UTC).")
+        str | None,
+        Option(
+            help="With --all-matching: accepted on this day, or before this time. In UTC, as"
+            " --since: 2026-11-23 or 2026-11-23T14:30:00."
+        ),
     ] = None,
 ) -> None:
     """Decide about a payout; the decision is recorded with name and reason.
@@ -100,7 +116,7 @@ def resolve(
     resend, reject and accept-as query EPAY first, and a rule may forbid them: exit code 3.
     --all-matching takes the action alone, for every payout in review for --review-code.
     """
-    name, reason = _line(name, "--name"), _line(reason, "--reason")
+    name, reason = parse_line("--name", name), parse_line("--reason", reason)
     selects = any((review_code, status, currency, channel, since, until))
     if all_matching:
         if action is not None:
@@ -172,14 +188,6 @@ def _resolve_one(
 
 def _is_terminal() -> bool:
     return sys.stdin.isatty()
-
-
-def _line(text: str, option: str) -> str:
-    """A text for the record: one printable line, not empty, of limited length."""
-    line = " ".join(text.split())
-    if not line or not line.isprintable() or len(line) > _LONGEST[option]:
-        raise UserError(f"{option} must be 1 to {_LONGEST[option]} printable characters")
-    return line
 
 
 def _only(found: list[PayoutDetail]) -> PayoutState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ops.console import when
+from ops.wording.pauses import how_to_lift
 from shared.domain.payout import PayoutState, Status
 from shared.domain.policy import Policy
 from shared.domain.transitions import FINAL
@@ -38,12 +39,12 @@ def _queued(payout: PayoutState, pauses: Sequence[Pause]) -> str:
     held = [pause for pause in pauses if pause.scope.covers(payout)]
     if not held:
         return "a worker that sends it; `payouts controls` shows what may hold it back"
-    described = "; ".join(
-        f"{pause.scope} paused by {pause.set_by} since {when(pause.set_at)} ({pause.reason})"
+    described = ". Also: ".join(
+        f"{pause.scope} paused by {pause.set_by} since {when(pause.set_at)} ({pause.reason});"
+        f" {how_to_lift(pause)}"
         for pause in held
     )
-    lifts = "recover" if any(pause.code for pause in held) else "resume"
-    return f"the end of a pause: {described}. `payouts {lifts}` lifts it"
+    return f"the end of a pause: {described}"
 
 
 def _unknown(payout: PayoutState, policy: Policy) -> str:

@@ -31,6 +31,7 @@ _SETTING_OF = {
     "allow_plain_http": "epay_allow_plain_http",
     "not_found_codes": "epay_not_found_codes",
     "refused_codes": "epay_refused_codes",
+    "duplicate_codes": "epay_duplicate_codes",
     "cap_per_payout": "cap_per_payout",
     "cap_per_day": "cap_per_day",
 }
@@ -54,7 +55,8 @@ def account_settings(settings: Settings) -> tuple[Settings, ...]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"EPAY_ACCOUNTS_FILE {path} is not TOML: {error}") from None
     entries = tables.get("account")
-    if set(tables) != {"account"} or not isinstance(entries, list) or not entries:
+    is_list = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    if set(tables) != {"account"} or not entries or not is_list:
         raise SettingsError(f"EPAY_ACCOUNTS_FILE {path} must hold tables [[account]], and no other")
     found = tuple(
         _settings_of(settings, entry, f"EPAY_ACCOUNTS_FILE {path}, account {nth}")
@@ -143,15 +145,11 @@ def _settings_of(settings: Settings, entry: dict[str, Any], where: str) -> Setti
         missing.append("api_key or api_key_file")
     if missing:
         raise SettingsError(f"{where}: {', '.join(missing)} is missing")
-    try:
-        gateway_of(found.epay_base_url)
-    except ValueError:
-        raise SettingsError(f"{where}: base_url has a port that is no number") from None
     return found
 
 
 def _read_key(path: object, where: str) -> str:
     try:
         return Path(str(path)).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path with a NUL
         raise SettingsError(f"{where} cannot be read: {type(error).__name__}") from None

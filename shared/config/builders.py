@@ -44,15 +44,8 @@ def build_epay_config(settings: Settings) -> EpayConfig:
 
 
 def build_account(settings: Settings) -> ConfiguredAccount:
-    """The account of these settings, at the gateway of EPAY_BASE_URL.
-
-    Raises:
-        SettingsError: EPAY_BASE_URL has a port that is no number.
-    """
-    try:
-        gateway = gateway_of(settings.epay_base_url) or None
-    except ValueError as error:
-        raise SettingsError("EPAY_BASE_URL has a port that is no number") from error
+    """The account of these settings, at the gateway of EPAY_BASE_URL."""
+    gateway = gateway_of(settings.epay_base_url) or None
     return ConfiguredAccount(settings.epay_account, gateway, settings.epay_former_hosts)
 
 

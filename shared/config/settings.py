@@ -63,8 +63,12 @@ class Settings(BaseSettings):
     epay_base_url: str = ""
     """Ends in /capi/openapi (docs/epay-gateway.md section 1)."""
     epay_account: str = ""
+    """The account; with EPAY_ACCOUNTS_FILE that of a request that names none, or empty."""
     epay_accounts_file: str | None = None
-    """A TOML file of accounts (`shared.config.accounts`); `none` outweighs one in .env."""
+    """A TOML file of accounts, in place of EPAY_BASE_URL and EPAY_API_KEY: see `accounts.py`.
+
+    `none` outweighs one in .env.
+    """
     epay_former_hosts: Hosts = ()
     """Hosts (host or host:port) under which the gateway of EPAY_BASE_URL was reached before."""
     epay_api_key: SecretStr = SecretStr("")
@@ -207,7 +211,7 @@ class Settings(BaseSettings):
             raise ValueError(fault)
         return value
 
-    @field_validator("epay_notify_url")
+    @field_validator("epay_base_url", "epay_notify_url")
     @classmethod
     def _is_callable(cls, value: str | None) -> str | None:
         if value and (fault := fault_of_http_url(value)):
@@ -221,6 +225,8 @@ class Settings(BaseSettings):
             return value
         if value.startswith("redis") and (fault := fault_of_redis_url(value)):
             raise ValueError(fault)
+        if value.startswith("rediss://") and "ssl_cert_reqs=" not in value:
+            raise ValueError("needs ?ssl_cert_reqs=required after rediss://: Celery asks for it")
         from celery.app.backends import by_url  # noqa: PLC0415 - `payouts` need not wait for it
 
         try:
@@ -282,14 +288,14 @@ class Settings(BaseSettings):
         in_file = _OF_AN_ACCOUNT if self.epay_accounts_file else set()
         missing = [n for n in names if n not in in_file and not _is_set(getattr(self, n))]
         if missing:
-            lines = "\n".join(f"  {name.upper()}: {_HINTS[name]}" for name in missing)
+            lines = "\n".join(f"  {name.upper()}: {_EXAMPLES[name]}" for name in missing)
             raise SettingsError(f"not set in the environment or .env:\n{lines}")
         return self
 
 
 _OF_AN_ACCOUNT = {"epay_base_url", "epay_account", "epay_api_key"}
 """What EPAY_ACCOUNTS_FILE names for each account instead."""
-_HINTS = {
+_EXAMPLES = {
     "database_url": "where PostgreSQL is, for example postgresql://payouts:secret@localhost/payouts",
     "redis_url": "where the broker is, for example redis://localhost:6379/0",
     "epay_base_url": "the gateway, for example https://api.epay.com/capi/openapi",

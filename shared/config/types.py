@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork
 from pydantic_settings import NoDecode
 
+from shared.domain.accounts import gateway_of
+
 _TEN_YEARS = 315_360_000
 _LARGEST = Decimal(10) ** 16
 """No payout has so large an amount."""
@@ -32,7 +34,7 @@ def _as_tuple(value: object) -> tuple[object, ...]:
 
 def _codes_in_one_word(value: frozenset[str]) -> frozenset[str]:
     for code in value:
-        if not code.isprintable() or set(code) & set(" \"'`"):
+        if not code or not code.isprintable() or set(code) & set(" \"'`"):
             raise ValueError("has a code with a blank or a quotation mark: write 2001,2002")
     return value
 
@@ -44,18 +46,34 @@ def _some_positive_seconds(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
-def _lower(value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(part.lower() for part in value)
+def _as_gateways(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_as_gateway, value))
+
+
+def _as_gateway(host: str) -> str:
+    """A host as `gateway_of` writes it: another spelling of it would never match a payout."""
+    if host.count(":") > 1 and "[" not in host and "://" not in host:
+        return host.lower()  # an IPv6 address as gateway_of writes it
+    has_scheme = host.startswith(("http://", "https://"))
+    try:
+        found = gateway_of(host if has_scheme else f"https://{host}")
+    except ValueError:
+        found = ""
+    if not found or (not has_scheme and ("://" in host or found.endswith(":80"))):
+        raise ValueError("must be hosts, with the port if it is not the scheme's own: host:8443")
+    return found
 
 
 def _amounts(value: object) -> object:
-    """`USD:1000,EUR:900.50` as currency -> amount."""
+    """`USD:1000,EUR:900.50`, or a table of the accounts file, as currency -> amount."""
     if isinstance(value, Mapping):
-        return dict(value)
+        pairs = [(str(currency), str(amount)) for currency, amount in value.items()]
+    else:
+        texts = [str(part).partition(":") for part in _as_tuple(value)]
+        pairs = [(currency, amount) for currency, _, amount in texts]
     found: dict[str, Decimal] = {}
-    for part in _as_tuple(value):
-        currency, _, text = str(part).partition(":")
-        currency = currency.strip()
+    for name, text in pairs:
+        currency = name.strip()
         if currency in found:
             raise ValueError(f"names {currency} twice")
         found[currency] = _amount(currency, text.strip())
@@ -63,7 +81,8 @@ def _amounts(value: object) -> object:
 
 
 def _amount(currency: str, text: str) -> Decimal:
-    right = currency.isalpha() and currency.isupper() and len(currency) in _CURRENCY_LENGTHS
+    letters = currency.isascii() and currency.isalpha() and currency.isupper()
+    right = letters and len(currency) in _CURRENCY_LENGTHS
     try:
         amount = Decimal(text)
     except InvalidOperation:
@@ -79,7 +98,7 @@ Codes = Annotated[
 ]
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_parts_or_none)]
 """`none` stands for none: an empty value is one that is not set."""
-Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_lower)]
+Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_as_gateways)]
 Seconds = Annotated[
     tuple[int, ...], NoDecode, BeforeValidator(_parts), AfterValidator(_some_positive_seconds)
 ]

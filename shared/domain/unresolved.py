@@ -1,4 +1,4 @@
-"""What a query does that no report answers: absence, refusal, silence (laws 3 and 12). Pure."""
+"""A query that EPAY answers without a report: absence, refusal, no answer (laws 3, 12). Pure."""
 
 from __future__ import annotations
 

@@ -5,14 +5,14 @@ Workers write it; every process that puts messages on the broker compares it wit
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import cast
-from urllib.parse import urlsplit
 
 from shared.config.accounts import account_settings, default_settings
 from shared.config.settings import Settings
-from shared.domain.accounts import account_key
+from shared.domain.accounts import account_key, gateway_of
 from shared.redis_client import RedisClient, RedisUnavailable
 
 KEY = "payouts:deployment"
@@ -26,6 +26,7 @@ REDIS_RUN = "redis_run"
 
 _POLL_SECONDS = 0.5
 _OWNER = ("account", "gateway", "database")
+_PORT = re.compile(r":\d+(?=,|$)")
 _CLAIM = """
 local found = redis.call('HGETALL', KEYS[1])
 if #found == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
@@ -63,11 +64,11 @@ def owner_of(settings: Settings, database: str = "") -> dict[str, str]:
     """
     own = default_settings(settings)
     every = account_settings(settings) if own is None else (own,)
-    hosts = {urlsplit(one.epay_base_url).hostname or "" for one in every}
+    gateways = {gateway_of(one.epay_base_url) for one in every}
     accounts = {account_key(one.epay_account) for one in every}
     return {
         "account": ",".join(sorted(accounts)),
-        "gateway": ",".join(sorted(hosts)),
+        "gateway": ",".join(sorted(gateways)),
         "database": database,
     }
 
@@ -129,9 +130,9 @@ def other_owner(own: Mapping[str, str], found: Mapping[str, str]) -> str | None:
     """
     if own["database"] and own["database"] == found.get("database"):
         return None
-    differing = [
-        name for name in _OWNER if own[name] and (found.get(name) or own[name]) != own[name]
-    ]
+    differing = [name for name in _OWNER if _differs(own[name], found.get(name))]
+    if differing == ["gateway"] and found["gateway"] == _PORT.sub("", own["gateway"]):
+        return None  # written before the mark had ports: a worker corrects it
     if not differing:
         return None
     if differing == ["database"]:
@@ -150,22 +151,27 @@ def other_owner(own: Mapping[str, str], found: Mapping[str, str]) -> str | None:
     )
 
 
-def refuse_other_owner(settings: Settings, *, wait_seconds: float = 0.0) -> str | None:
+def _differs(own: str, found: str | None) -> bool:
+    return bool(own and found and own != found)
+
+
+def refuse_other_owner(
+    settings: Settings, database: str = "", *, wait_seconds: float = 0.0
+) -> str | None:
     """Why this process must not use the Redis. None also while Redis is away.
 
     Args:
+        database: the token of `shared.storage.deployment`, where a database is at hand.
         wait_seconds: how long a worker that starts now may take to write the mark of new settings.
 
     Raises:
         SettingsError: as for `default_settings`.
     """
-    try:
-        redis = RedisClient(settings.redis_url)
-    except ValueError:
-        return None  # not a URL of one Redis (sentinel://)
+    own = owner_of(settings, database)
+    redis = RedisClient(settings.redis_url)
     marks, end = DeploymentMarks(redis), time.monotonic() + wait_seconds
     try:
-        while (problem := other_owner(owner_of(settings), marks.read())) is not None:
+        while (problem := other_owner(own, marks.read())) is not None:
             if time.monotonic() >= end:
                 return problem
             time.sleep(_POLL_SECONDS)

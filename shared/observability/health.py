@@ -20,7 +20,7 @@ SELECT
     (SELECT min(due_at) FROM payout WHERE due_at IS NOT NULL) AS first_due_at,
     (SELECT count(*) FROM payout WHERE review_reason IS NOT NULL) AS in_review,
     (SELECT min(review_since) FROM payout WHERE review_reason IS NOT NULL) AS review_since,
-    (SELECT min(created_at) FROM payout_outbox WHERE sent_at IS NULL) AS untold_since,
+    (SELECT min(created_at) FROM payout_outbox WHERE sent_at IS NULL) AS unsent_since,
     (SELECT jsonb_object_agg(status, extract(epoch FROM clock_timestamp() - since)) FROM (
         SELECT status, (SELECT min(created_at) FROM payout
                         WHERE due_at IS NOT NULL AND payout.status = open.status) AS since
@@ -46,7 +46,7 @@ class HealthSnapshot:
     """Since the last sweep ran, by PostgreSQL's clock; None if none ever did."""
     oldest_due: float
     """How long the longest due payout has been due."""
-    oldest_untold: float
+    oldest_unsent: float
     """How long the oldest unsent message to a requesting app has been waiting."""
     oldest_open: dict[str, float]
     """For each status that is not final, the age of its oldest payout; none, no entry (law 16)."""
@@ -87,7 +87,7 @@ def read(engine: Engine, now: datetime) -> HealthSnapshot:
     return HealthSnapshot(
         sweep_age=None if row.swept_at is None else (database_now - row.swept_at).total_seconds(),
         oldest_due=_age(row.first_due_at, database_now),
-        oldest_untold=_age(row.untold_since, database_now),
+        oldest_unsent=_age(row.unsent_since, database_now),
         oldest_open={
             status: max(0.0, float(row.oldest_open[status]))
             for status in _OPEN

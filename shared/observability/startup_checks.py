@@ -9,20 +9,19 @@ import re
 from datetime import datetime
 from typing import Any
 
-import redis
 from alembic.util import CommandError
 from sqlalchemy import Engine, text
 
 from shared.config.settings import Settings
 from shared.domain.accounts import ConfiguredAccounts
 from shared.observability import health
+from shared.redis_client import RedisClient
 from shared.storage import migrate
 
 _OPEN_BY_ACCOUNT = text(
     "SELECT epay_account, epay_gateway, count(*) AS count FROM payout WHERE due_at IS NOT NULL"
     " GROUP BY epay_account, epay_gateway ORDER BY epay_account, epay_gateway"
 )
-_REDIS_TIMEOUT_SECONDS = 5
 _MIN_REDIS = (6, 2)
 
 _DURABILITY = text(
@@ -88,13 +87,11 @@ def describe_redis(redis_url: str) -> str:
 
 
 def _redis_info(redis_url: str) -> dict[str, Any]:
-    client = redis.Redis.from_url(
-        redis_url,
-        socket_timeout=_REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
-    )
-    with client:
-        info: dict[str, Any] = client.info()
+    client = RedisClient(redis_url)
+    try:
+        info: dict[str, Any] = client.client.info()
+    finally:
+        client.close()
     return info
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Select, select
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from shared.domain.accounts import ConfiguredAccount
+from shared.domain.accounts import ConfiguredAccount, account_key
 from shared.domain.intake import standing_for
 from shared.domain.notifications import Message
 from shared.domain.payout import PayoutState, Status, Transition

@@ -20,7 +20,6 @@ _NAMES = {
         "unacked_index_key unacked_key"
     ),
     "kombu.transport.redis:Transport": "_callbacks _deliver Channel cycle",
-    "kombu.transport.redis:SentinelTransport": "_callbacks _deliver Channel cycle",
     "kombu.utils.scheduling:round_robin_cycle": "consume rotate",
     "redis:Redis": "connection connection_pool parse_response",
     "redis:Connection": "disconnect send_command",

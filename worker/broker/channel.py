@@ -207,10 +207,6 @@ class AtomicFetchChannel(_Channel):  # type: ignore[misc]
             self.qos.ack_undelivered(tag)
 
 
-class AtomicFetchSentinelChannel(AtomicFetchChannel, redis.SentinelChannel):  # type: ignore[misc]
-    """The same behind Sentinel."""
-
-
 class _Poller(_MultiChannelPoller):  # type: ignore[misc]
     """kombu's poller, which reads the end of a wait also while no thread is free.
 
@@ -224,28 +220,18 @@ class _Poller(_MultiChannelPoller):  # type: ignore[misc]
         return super().on_readable(fileno)
 
 
-class _Transport:
-    """What both transports do in another way than kombu's."""
+class Transport(redis.Transport):
+    """For redis:// and rediss://."""
+
+    Channel = AtomicFetchChannel
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cycle = _Poller()
 
-    def _deliver(self, message: Any, queue: str) -> None:
+    def _deliver(self, message: Any, queue: str | None) -> None:
         """Drop an entry that kombu did not write: kombu trusts each, and the worker would end."""
         try:
-            super()._deliver(message, queue)  # type: ignore[misc]
+            super()._deliver(message, queue)
         except _INVALID_MESSAGE as error:
             log_invalid_message(error)
-
-
-class Transport(_Transport, redis.Transport):  # type: ignore[misc]
-    """For redis:// and rediss://."""
-
-    Channel = AtomicFetchChannel
-
-
-class SentinelTransport(_Transport, redis.SentinelTransport):  # type: ignore[misc]
-    """For sentinel://."""
-
-    Channel = AtomicFetchSentinelChannel

@@ -28,7 +28,7 @@ from devstack.redis import LocalRedis
 from devstack.wait import wait_for
 from shared.clock import utcnow
 from shared.config.builders import name_policy
-from shared.config.settings import Settings
+from shared.config.settings import Settings, SettingsError
 from shared.domain import lifecycle
 from shared.observability import health, startup_checks
 from shared.storage import journal_audit, migrate
@@ -367,6 +367,73 @@ def test_a_failed_check_ends_the_worker(
             assert " ready." not in said
             assert "Traceback" not in said
             assert os.fspath(PROGRAMS) not in said
+
+
+@pytest.fixture
+def secretive(broker: LocalRedis) -> Iterator[str]:
+    """The URL of a user of Redis who may do everything but look at its configuration."""
+    with redis.Redis.from_url(broker.url) as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pa55word", "~*", "&*", "+@all",
+                               "-info")  # fmt: skip
+        yield broker.url.replace("redis://", "redis://app:pa55word@")
+        client.execute_command("ACL", "DELUSER", "app")
+
+
+@pytest.mark.parametrize(("part", "program"), [("worker", "payout worker"), ("beat", "beat")])
+def test_a_check_that_itself_fails_ends_the_process(
+    secretive: str, database_url: str, tmp_path: Path, part: str, program: str
+) -> None:
+    """Celery swallows an Exception of a signal handler, and would start without the checks."""
+    environment = {
+        **bare_environment(),
+        "REDIS_URL": secretive,
+        "DATABASE_URL": database_url,
+        "EPAY_BASE_URL": "http://127.0.0.1:1/capi/openapi",
+        "EPAY_ACCOUNT": ACCOUNT,
+        "EPAY_API_KEY": API_KEY,
+    }
+    with ProcessGroup() as processes:
+        command = [str(PROGRAMS / "celery"), "-A", "worker", part]
+        command += ["-s", str(tmp_path / "schedule")] if part == "beat" else []
+        process = processes.start(part, command, environment, tmp_path / "log")
+        code = wait_for(lambda: process.returncode, EXIT_SECONDS, "exit")
+        said = process.log_path.read_text()
+    assert code not in {0, None}, said
+    assert f"The {program} does not start: NoPermissionError: " in said
+    assert "Traceback" not in said
+    assert "pa55word" not in said
+
+
+def test_an_error_at_start_is_told_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first line, where it was raised, and nothing that the settings keep secret."""
+    secret = "s3cr/t"
+    monkeypatch.setattr(
+        startup,
+        "load",
+        lambda: settings(
+            epay_api_key=API_KEY,
+            account_encryption_keys="first, second",
+            redis_url="redis://:s3cr%2Ft@h/0",
+        ),
+    )
+    with pytest.raises(SystemExit) as ended, startup.exit_on_error("beat"):
+        raise ValueError(f"{API_KEY}, {secret}, second, s3cr%2Ft\n[parameters: ...]")
+    assert str(ended.value).startswith("The beat does not start: ValueError: ***, ***, ***, *** (")
+    assert "test_startup.py, line " in str(ended.value)
+    assert "parameters" not in str(ended.value)
+
+
+def test_a_wrong_setting_at_start_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="does not start: REDIS_URL") as ended:
+        startup.exit_on_error("worker")(_refuse)()
+    assert ended.value.__suppress_context__
+    monkeypatch.setattr(startup, "load", _refuse)
+    with pytest.raises(SystemExit, match="not shown"), startup.exit_on_error("worker"):
+        raise ValueError(API_KEY)
+
+
+def _refuse() -> None:
+    raise SettingsError("REDIS_URL is wrong")
 
 
 def test_what_is_not_configured_is_named_and_the_rest_adopts_its_gateway(

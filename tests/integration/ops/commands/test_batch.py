@@ -21,6 +21,8 @@ from devstack.ports import free_port
 from ops.batch import output
 from ops.commands import batch as command
 from shared.identifiers import without_ruin
+from shared.messaging.owner import KEY
+from shared.storage import deployment
 from shared.storage.bulk_insert import _ALIKE
 from shared.storage.encryption import AccountCipher, new_key
 from shared.storage.engine import make_engine
@@ -322,6 +324,19 @@ def test_what_cannot_be_done_is_exit_code_2(
     assert ran.code == 2
     assert words in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_the_redis_of_another_database_is_refused(harness: Harness) -> None:
+    """Nothing is stored, and nothing is put on the broker."""
+    deployment.pin(harness._engine)
+    with redis.Redis.from_url(harness.redis_url) as client:
+        client.hset(KEY, "database", "another")
+        ran = harness.batch(GOOD, "--confirm")
+        client.delete(KEY)
+    assert ran.code == 2
+    assert "nothing was sent: Redis at REDIS_URL is used with another database" in ran.err
+    assert harness.sql("SELECT id FROM payout") == []
+    assert harness.hinted() == []
 
 
 @pytest.fixture

@@ -515,7 +515,9 @@ def test_doctor_tells_of_pauses_and_messages(run: Any, engine: Engine, redis_url
     assert "currency USD" in found["pauses"]["words"]
     assert "Ann (EPAY's evening)" in found["pauses"]["words"]
     assert "payouts 2, " in found["messages waiting"]["words"]
-    assert found["parked messages"] == {"what": "parked messages", "ok": True, "words": "none"}
+    fine = {"what": "parked messages", "mark": "ok", "ok": True, "words": "none"}
+    assert found["parked messages"] == fine
+    assert (found["pauses"]["mark"], found["review"]["mark"]) == ("WARN", "WARN")
     assert "payouts review" in found["review"]["words"]
     assert "authentication OK" in found["gateway"]["words"]
     assert "schema (0" in found["postgresql"]["words"]
@@ -555,7 +557,7 @@ def test_doctor_fails_when_a_review_waits_for_too_long(run: Any, engine: Engine)
 def test_help_ends_with_the_exit_codes(run: Any) -> None:
     words = " ".join(run("--help").out.split())
     assert "Exit codes: 0 done; 1" in words
-    assert "3 a rule forbids it" in words
+    assert "3 a rule forbids it; 130 interrupted" in words
 
 
 def completed(home: Path, *arguments: str, **environment: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from shared.clock import utcnow
 from shared.domain import lifecycle, reports
 from shared.domain.gateway import Report
 from shared.domain.policy import Policy
+from shared.messaging.owner import KEY
+from shared.storage import deployment
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
 from tests.support.factories import make_payout, make_report
@@ -209,6 +212,68 @@ def test_enqueue_minds_a_channel_that_epay_does_not_document(payouts: Any, redis
     assert ran.code == 0
     assert "Check channel 99: EPAY documents 11 Perfect Money" in ran.err
     assert payouts(*enqueue(), REDIS_URL=redis_url).err == ""
+
+
+ACCOUNTS = """
+[[account]]
+account = "first@example.com"
+base_url = "https://api.example/capi/openapi"
+api_key = "k"
+
+[[account]]
+account = "second@example.com"
+base_url = "https://api.example/capi/openapi"
+api_key = "l"
+"""
+
+
+@pytest.mark.parametrize(
+    ("account", "default", "reaches"),
+    [
+        ("Second@example.com", "", True),
+        (None, "first@example.com", True),
+        (None, "", False),
+        ("third@example.com", "first@example.com", False),
+    ],
+)
+def test_enqueue_names_an_account_that_the_workers_know(
+    payouts: Any,
+    redis_url: str,
+    tmp_path: Path,
+    account: str | None,
+    default: str,
+    reaches: bool,
+) -> None:
+    """With several accounts and no default the workers would refuse a request that names none."""
+    file = tmp_path / "accounts.toml"
+    file.write_text(ACCOUNTS)
+    changes = {} if account is None else {"account": account}
+    environment = {"REDIS_URL": redis_url, "EPAY_ACCOUNTS_FILE": str(file)}
+    ran = payouts(*enqueue(**changes), **environment, EPAY_ACCOUNT=default)
+    with Connection(redis_url) as connection:
+        message = connection.SimpleQueue("payouts").queue.get(no_ack=True)
+    assert (message is not None) is reaches
+    if message is None:
+        assert ran.code == 2
+        assert "--account must name one of the accounts in EPAY_ACCOUNTS_FILE: first@" in ran.err
+    else:
+        assert message.payload[1].get("epay_account") == account
+
+
+def test_enqueue_refuses_the_redis_of_another_database(
+    payouts: Any, database_url: str, redis_url: str
+) -> None:
+    """If a database is configured here; one that is away changes nothing."""
+    engine = make_engine(database_url, pool_size=1)
+    deployment.pin(engine)
+    engine.dispose()
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(KEY, "database", "another")
+        ran = payouts(*enqueue(), REDIS_URL=redis_url, DATABASE_URL=database_url)
+        assert (ran.code, client.llen("payouts")) == (2, 0)
+        assert "nothing was requested: Redis at REDIS_URL is used with another" in ran.err
+        assert payouts(*enqueue(), REDIS_URL=redis_url, DATABASE_URL=NOWHERE).code == 0
+        client.delete(KEY, "payouts")
 
 
 def test_enqueue_says_when_the_broker_is_away(payouts: Any) -> None:

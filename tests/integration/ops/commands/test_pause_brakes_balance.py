@@ -90,8 +90,8 @@ def test_pause_and_resume_leave_a_record(payouts: Any, env: dict[str, str]) -> N
         (("--currency", "usd"), "--currency must be capital letters, for example USD"),
         (("--channel", "1 1"), "--channel must be EPAY's code"),
         (("--account", ""), "--account must be an EPAY account"),
-        (("--name", " "), "--name must be 1 to 500 characters"),
-        (("--reason", "two\nlines"), "--reason must be 1 to 500 characters in one line"),
+        (("--name", " "), "--name must be 1 to 100 printable characters"),
+        (("--reason", "a\x1bbell"), "--reason must be 1 to 1000 printable characters"),
     ],
 )
 def test_what_is_no_pause_is_refused(

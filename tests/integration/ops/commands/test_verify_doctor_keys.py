@@ -6,18 +6,27 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from sandbox.server import Gateway
 from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
+from shared.config.settings import Settings
 from shared.domain import lifecycle
+from shared.domain.accounts import gateway_of
+from shared.domain.gateway import CreateOrder
 from shared.domain.payout import PayoutState
 from shared.domain.policy import Policy
+from shared.epay.client import EpayClient
+from shared.epay.config import EpayConfig
+from shared.messaging.owner import KEY, owner_of
+from shared.storage import deployment, pauses
 from shared.storage.encryption import new_key
 from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
@@ -58,6 +67,15 @@ def service(database_url: str, redis_url: str, gateway: Gateway) -> dict[str, st
         "EPAY_ACCOUNT": "test2020@epay.com",
         "EPAY_API_KEY": "TESTKEY123",
     }
+
+
+def put_unsent(engine: Engine, *queues: str) -> None:
+    """A message for an app on each queue that nobody has sent."""
+    insert = text(
+        "INSERT INTO payout_outbox (task, queue, kwargs, created_at) VALUES ('t', :q, '{}', now())"
+    )
+    with engine.begin() as connection:
+        connection.execute(insert, [{"q": queue} for queue in queues])
 
 
 def test_verify_names_a_changed_payout(
@@ -102,6 +120,130 @@ def test_doctor_names_every_failure(
     assert "EPAY_API_KEY or EPAY_ACCOUNT is wrong" in ran.out
 
 
+def test_doctor_without_redis_while_messages_wait(
+    payouts: Any, engine: Engine, database_url: str, gateway: Gateway
+) -> None:
+    """Their queues cannot be looked at; the line of Redis says why."""
+    put_unsent(engine, "shop.good")
+    ran = payouts("doctor", **service(database_url, "redis://127.0.0.1:1/0", gateway))
+    assert ran.code == 1
+    assert "FAIL redis: does not answer" in ran.out
+    assert "gateway: " in ran.out
+
+
+@pytest.mark.parametrize("fault", ["no file", "another account", "no TOML", "a wrong cipher"])
+def test_doctor_prints_every_line_whatever_the_settings(
+    payouts: Any,
+    engine: Engine,
+    database_url: str,
+    redis_url: str,
+    gateway: Gateway,
+    tmp_path: Path,
+    fault: str,
+) -> None:
+    """As JSON too: a program reads the FAIL, with its mark."""
+    file = tmp_path / "accounts.toml"
+    if fault != "no file":
+        file.write_text("[[account]" if fault == "no TOML" else ACCOUNTS)
+    changes = {"EPAY_ACCOUNTS_FILE": str(file)}
+    if fault == "a wrong cipher":
+        changes = {"ACCOUNT_ENCRYPTION_KEYS": "nonsense"}
+    ran = payouts("doctor", "--json", **service(database_url, redis_url, gateway) | changes)
+    found = {one["what"]: one for one in json.loads(ran.out)}
+    assert ran.code == 1
+    assert (found["settings"]["mark"], found["settings"]["ok"]) == ("FAIL", False)
+    assert (found["postgresql"]["mark"], found["postgresql"]["ok"]) == ("ok", True)
+    assert found["pauses"]["words"] == "none"
+
+
+ACCOUNTS = """
+[[account]]
+account = "first@example.com"
+base_url = "http://127.0.0.1:1/capi/openapi"
+api_key = "k"
+
+[[account]]
+account = "second@example.com"
+base_url = "http://127.0.0.1:1/capi/openapi"
+api_key = "l"
+not_found_codes = ["2001"]
+"""
+
+
+def test_doctor_judges_the_codes_of_each_account(
+    payouts: Any, engine: Engine, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "accounts.toml"
+    file.write_text(ACCOUNTS)
+    ran = payouts(
+        "doctor", DATABASE_URL=database_url, REDIS_URL=redis_url, EPAY_ACCOUNTS_FILE=str(file)
+    )
+    assert "WARN settings of first@example.com: EPAY_NOT_FOUND_CODES is empty" in ran.out
+    assert "settings of second@example.com" not in ran.out
+
+
+def test_doctor_says_how_each_pause_ends(
+    payouts: Any, engine: Engine, database_url: str, redis_url: str, gateway: Gateway
+) -> None:
+    """`payouts recover` is for a changed database alone."""
+    pauses.RefusalPause(engine, "shop@example.com").begin("EPAY refuses order-1", utcnow())
+    ran = payouts("doctor", **service(database_url, redis_url, gateway))
+    [line] = [line for line in ran.out.splitlines() if "pauses:" in line]
+    assert "`payouts resume --account shop@example.com` lifts it" in line
+    assert "recover" not in line
+
+
+def test_doctor_refuses_the_redis_of_another_database(
+    payouts: Any, engine: Engine, database_url: str, redis_url: str, gateway: Gateway
+) -> None:
+    """Account and gateway are the same: only the token tells them apart."""
+    token = deployment.pin(engine).token
+    mark = owner_of(Settings(_env_file=None), "another")
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(KEY, mapping=mark)
+        ran = payouts("doctor", **service(database_url, redis_url, gateway))
+        assert "FAIL redis: Redis at REDIS_URL is used with another database" in ran.out
+        client.hset(KEY, "database", token)
+        ran = payouts("doctor", **service(database_url, redis_url, gateway))
+        client.delete(KEY)
+    assert "ok   redis: answers" in ran.out
+
+
+def test_the_key_is_proven_by_a_payout_that_epay_ended(
+    payouts: Any, engine: Engine, database_url: str, redis_url: str
+) -> None:
+    """The newest of the account; the right key is told from a wrong one also by one code."""
+    order, now = "order-7", utcnow() - timedelta(hours=1)
+    with Gateway(SandboxConfig(not_found_code=2002)) as gateway:
+        home = gateway_of(gateway.base_url)
+        store = PayoutStore(engine)
+        new = make_service_payout(order, now, account_no=ACCOUNT_NO, epay_gateway=home)
+        claimed = store.insert([lifecycle.accept(new, claim_id="c", now=now, policy=Policy())])[0]
+        assert claimed is not None
+        environment = service(database_url, redis_url, gateway)
+        config = SandboxConfig()
+        with_client = EpayClient(
+            EpayConfig(gateway.base_url, config.account, SecretStr(config.api_key))
+        )
+        answer = with_client.create(
+            CreateOrder(order, "10.50", claimed.currency, claimed.channel_code, ACCOUNT_NO)
+        )
+        with_client.close()
+        step = lifecycle.on_create_answer(
+            claimed, answer, claim_id="c", now=now, policy=Policy(), jitter=0.0
+        )
+        store.apply(step)
+        with engine.begin() as connection:
+            connection.execute(
+                text("UPDATE payout SET status = 'succeeded', due_at = NULL, finished_at = now()")
+            )
+        right = payouts("doctor", **environment)
+        wrong = payouts("doctor", **environment | {"EPAY_API_KEY": "sk-mistyped"})
+    assert f"authentication OK: it shows {order}" in right.out
+    assert f"EPAY refuses {order}, an order that it must know" in wrong.out
+    assert ACCOUNT_NO not in right.out + wrong.out
+
+
 def test_doctor_tells_a_wrong_key_from_a_code_that_is_not_known(
     payouts: Any, engine: Engine, database_url: str, redis_url: str, gateway: Gateway
 ) -> None:
@@ -110,8 +252,8 @@ def test_doctor_tells_a_wrong_key_from_a_code_that_is_not_known(
     environment = service(database_url, redis_url, gateway)
     right = payouts("doctor", **environment)
     assert right.code == 0
-    assert "authentication OK" in right.out
-    assert "add the code to EPAY_NOT_FOUND_CODES" in right.out
+    assert "WARN gateway: the key is not proven: EPAY judges the signatures" in right.out
+    assert "Ask EPAY what code 2001 means" in right.out
     wrong = payouts("doctor", **(environment | {"EPAY_API_KEY": "sk-mistyped"}))
     assert wrong.code == 1
     assert "Do not add this code to EPAY_NOT_FOUND_CODES" in wrong.out
@@ -185,13 +327,7 @@ def test_doctor_names_a_queue_that_refuses(
 ) -> None:
     """Law 15: one app's queue is a key of another kind: it is named, with what stands there."""
     PayoutStore(engine).claim_due(utcnow(), utcnow(), 1)
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO payout_outbox (task, queue, kwargs, created_at)"
-                " VALUES ('t', 'shop.bad', '{}', now()), ('t', 'shop.good', '{}', now())"
-            )
-        )
+    put_unsent(engine, "shop.bad", "shop.good")
     with redis.Redis.from_url(redis_url) as client:
         client.set("shop.bad", "something else")
         ran = payouts("doctor", **service(database_url, redis_url, gateway))

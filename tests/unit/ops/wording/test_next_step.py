@@ -13,7 +13,7 @@ from ops.wording.next_step import waits_for
 from shared.domain.payout import PayoutState, Status
 from shared.domain.policy import Policy
 from shared.domain.transitions import FINAL
-from shared.storage.pauses import Pause, Scope
+from shared.storage.pauses import DATABASE_CHANGED, REFUSED_BY_EPAY, Pause, Scope
 from tests.support.factories import make_payout
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -38,6 +38,18 @@ def test_a_queued_payout_names_the_pause_that_holds_it() -> None:
     held = words(QUEUED, euro, paused(Scope(currency="USD")))
     assert "currency USD paused by Ann since 2026-11-23 12:00:00 (wrong rates)" in held
     assert "EUR" not in held
+
+
+def test_each_pause_is_named_with_what_lifts_it() -> None:
+    """A refusal of EPAY is not lifted by `payouts recover`."""
+    account = replace(paused(Scope(QUEUED.epay_account)), code=REFUSED_BY_EPAY)
+    held = words(QUEUED, account, paused(Scope()))
+    assert f"`payouts resume --account {QUEUED.epay_account}` lifts it" in held
+    assert "recover" not in held
+    assert held.endswith("all payouts paused by Ann since 2026-11-23 12:00:00 (wrong rates);"
+                         " `payouts resume` lifts it")  # fmt: skip
+    changed = replace(paused(Scope()), code=DATABASE_CHANGED)
+    assert words(QUEUED, changed).endswith("`payouts recover` lifts it")
 
 
 def test_an_unknown_payout_says_what_settles_it_and_when() -> None:

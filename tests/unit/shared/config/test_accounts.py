@@ -115,6 +115,10 @@ def test_a_program_that_needs_an_account_has_it_by_the_file(file: Path) -> None:
     [
         ("", "must hold tables"),
         ("account = 1", "must hold tables"),
+        ("account = [1]", "must hold tables"),
+        ("[[account]]\napi_key_file = '\\u0000'".replace("'", '"'), "api_key_file cannot be read"),
+        ("[[account]]\napi_key = 'k'\nbase_url = 'x.example'", "base_url: "),
+        ("[[account]]\napi_key = 'k'\nformer_hosts = ['ftp://x']", "former_hosts: "),
         ("[[account]", "is not TOML"),
         ('[[account]]\naccount = "a@x.com"\nbase_url = "https://x"', "account 1: api_key or"),
         ('[[account]]\nbase_url = "https://x"\napi_key = "k"\naccount = ""', "account is missing"),
@@ -127,7 +131,7 @@ def test_a_program_that_needs_an_account_has_it_by_the_file(file: Path) -> None:
         (AT_TWO_HOSTS.replace('"test"', '"live"'), "one key for shop@example.com at two gateways"),
         (AT_TWO_HOSTS.replace('"before"', '"test"'), "one key for shop@example.com"),
         ("[[account]]\naccount = 'sh\u00f6p@example.com'", "account 1: account: .*ASCII"),
-        ("[[account]]\napi_key = 'k'\nbase_url = 'https://x:y'", "no number"),
+        ("[[account]]\napi_key = 'k'\nbase_url = 'https://x:y'", "base_url: "),
     ],
 )
 def test_an_error_is_said_in_words(file: Path, text: str, words: str) -> None:
@@ -135,6 +139,42 @@ def test_an_error_is_said_in_words(file: Path, text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words) as caught:
         account_settings(settings)
     assert API_KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "caps",
+    ['{usd = "1000"}', '{USD = "-5"}', "{USD = -5}", "{USD = nan}", "{USD = true}", "{US = 5}",
+     '{USD = ""}', '{USD = "5", " USD " = "6"}', "{USD = [5]}", "5", '"USD"'],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["cap_per_payout", "cap_per_day"])
+def test_a_cap_that_would_never_hold_is_refused(file: Path, name: str, caps: str) -> None:
+    """As in the environment: a currency in small letters is none, an amount is above zero."""
+    escaped = caps.replace("{", "{{").replace("}", "}}")
+    settings = settings_with(
+        file, TWO.replace('cap_per_payout = {{USD = "1000"}}', f"{name} = {escaped}")
+    )
+    with pytest.raises(SettingsError, match=f"account 2: {name}: "):
+        account_settings(settings)
+
+
+@pytest.mark.parametrize("amount", ['"900.50"', "900.50", '" 900.5 "'])
+def test_a_cap_may_be_a_number_of_toml(file: Path, amount: str) -> None:
+    settings = settings_with(file, TWO.replace('"1000"', amount))
+    assert account_settings(settings)[1].cap_per_payout == {"USD": Decimal("900.50")}
+
+
+@pytest.mark.parametrize("codes", ['[""]', '["2001", " 2002"]', "[2001]", '["1"]'])
+def test_codes_of_the_file_are_checked_as_in_the_environment(file: Path, codes: str) -> None:
+    text = TWO.replace('not_found_codes = ["2001"]', f"not_found_codes = {codes}")
+    with pytest.raises(SettingsError, match="account 1: "):
+        account_settings(settings_with(file, text))
+
+
+def test_each_list_of_codes_can_be_an_accounts_own(file: Path) -> None:
+    text = TWO.replace('["2001"]', '["2001"]\nrefused_codes = "5"\nduplicate_codes = ["6"]')
+    first, second = account_settings(settings_with(file, text))
+    assert (first.epay_refused_codes, first.epay_duplicate_codes) == ({"5"}, {"6"})
+    assert second.epay_duplicate_codes == frozenset()
 
 
 def test_a_file_that_is_not_there(file: Path) -> None:

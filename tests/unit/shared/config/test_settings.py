@@ -172,6 +172,15 @@ def test_a_file_is_read_and_the_environment_goes_first(
         ("REDIS_URL", "redis://[::1/0"),
         ("REDIS_URL", "redis://h/main"),
         ("REDIS_URL", "redis://h/0?socket_timeout=5"),
+        ("REDIS_URL", "redis://h/0?ssl_cert_reqs=required"),
+        ("CELERY_RESULT_BACKEND", "rediss://h/0"),
+        ("EPAY_BASE_URL", "https://[::1/capi/openapi"),
+        ("EPAY_BASE_URL", "api.example/capi/openapi"),
+        ("EPAY_BASE_URL", "https://h:y/capi/openapi"),
+        ("EPAY_FORMER_HOSTS", "ftp://old.example"),
+        ("EPAY_FORMER_HOSTS", "old.example:y"),
+        ("EPAY_FORMER_HOSTS", "old.example:80"),
+        ("EPAY_FORMER_HOSTS", "https://"),
         ("CELERY_RESULT_BACKEND", "nonsense"),
         ("CELERY_RESULT_BACKEND", "foo://h"),
         ("CELERY_RESULT_BACKEND", "redis://h:port/1"),
@@ -211,6 +220,7 @@ def test_a_file_is_read_and_the_environment_goes_first(
         ("CAP_PER_PAYOUT", "USD:1000,USD:2000"),
         ("CAP_PER_PAYOUT", "USD:-5"),
         ("CAP_PER_DAY", "usd:5"),
+        ("CAP_PER_DAY", "ÜSD:5"),
         ("CAP_PER_DAY", "USD:NaN"),
         ("BREAKER_FAILURES", "0"),
         ("BREAKER_PAUSE_SECONDS", "-1"),
@@ -242,6 +252,26 @@ def test_a_wrong_value_is_named(name: str, text: str, monkeypatch: pytest.Monkey
     said = failure(monkeypatch, **{name: text})
     assert re.search(rf"^  {name}(\.\d+)?: .+", said, re.MULTILINE)
     assert API_KEY not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("Old.example., older.example:8443", ("old.example", "older.example:8443")),
+        ("https://old.example/capi/openapi", ("old.example",)),
+        ("http://old.example:80,old.example:443", ("old.example", "old.example")),
+        ("http://old.example:443", ("old.example:443",)),
+        ("[::1]:8443,[::1]", ("::1:8443", "::1")),
+    ],
+)
+def test_former_hosts_are_written_as_payouts_have_them(
+    text: str, hosts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another spelling would never match; what is read once can be read again."""
+    monkeypatch.setenv("EPAY_FORMER_HOSTS", text)
+    assert load().epay_former_hosts == hosts
+    if "http" not in text or ":443" not in text:
+        assert Settings(epay_former_hosts=hosts).epay_former_hosts == hosts
 
 
 AROUND = [" {}", "{} ", "{}\n", "\n{}", "{}\r\n", "\t{}", '"{}"', "'{}'", "\u201c{}\u201d", "`{}`",
@@ -425,9 +455,9 @@ def test_what_is_there_is_not_missing() -> None:
     assert settings.need(*WORKER) is settings
 
 
-def test_every_setting_that_a_process_needs_has_a_hint() -> None:
+def test_every_setting_that_a_process_needs_has_an_example() -> None:
     """No newcomer is left without one."""
-    assert set(module._HINTS) == set(WORKER)
+    assert set(module._EXAMPLES) == set(WORKER)
 
 
 def test_the_key_is_in_no_text() -> None:
