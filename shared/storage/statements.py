@@ -97,8 +97,8 @@ WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(nth int, {_typed(PAYOUT, INSERTED)})
 ), new AS (
     INSERT INTO payout ({", ".join(INSERTED)}) SELECT {", ".join(INSERTED)} FROM wanted
-    WHERE NOT EXISTS (
-        SELECT FROM payout p WHERE p.merchant_order_no = wanted.merchant_order_no
+    WHERE 0 = (
+        SELECT count(*) FROM payout p WHERE p.merchant_order_no = wanted.merchant_order_no
         AND (wanted.order_scope = '' OR {account_key_sql("p")} = {account_key_sql("wanted")})
     ) AND (CAST(:allow_alike AS boolean) OR (
         SELECT bool_or(p.merchant_order_no = wanted.merchant_order_no) FROM payout p
@@ -112,8 +112,8 @@ WITH wanted AS (
 ), {_APPEND}"""
 )
 """An order number that is not stored, and differs from a stored one only by a spreadsheet's doing,
-is not inserted. That subquery finds all by the index and stops at none: PostgreSQL would read the
-table instead, where it has no statistics yet."""
+is not inserted. Both subqueries find all by an index and stop at none: PostgreSQL would read the table
+instead, where it has no statistics yet."""
 
 _CHANGE = f"""
 WITH wanted AS (
