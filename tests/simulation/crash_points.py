@@ -22,6 +22,7 @@ _GUARDED = (
     "claim_due",
     "find",
     "find_standing",
+    "find_alike",
     "newest_ended",
     "get_claimed",
     "get_claimed_keys",
@@ -51,6 +52,7 @@ class BoundaryStore:
         faults: Callable[[], bool],
     ) -> None:
         self.model = store
+        self.allow_alike = store.allow_alike
         for name in _GUARDED:
             setattr(self, name, self._guarded(name, pause, choices, faults))
 
