@@ -9,8 +9,11 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from shared.domain.gateway import CreateOrder
+from shared.epay.client import EpayClient
 from shared.epay.signing import NestedForm, sign
 
 KEY = "TESTKEY123"
@@ -146,3 +149,33 @@ def reset(sock: socket.socket) -> None:
     """End a connection with a reset instead of a regular end."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+
+
+MakeGateway = Callable[..., Gateway]
+MakeClient = Callable[..., EpayClient]
+"""The fixtures `gateway` and `client_for`."""
+
+ORDER = CreateOrder("0702001122", "0.01", "USD", "11", "41111810111111111111")
+HUGE = CreateOrder("1", "1", "USD", "11", "1", extend_fields={"a": "x" * 16_000_000})
+GOOD = http_answer(envelope(order_data()))
+LONG = 120.0
+"""Seconds that the other side would take."""
+SOON = LONG / 4
+"""Seconds: what ends sooner did not wait for the other side, however busy the machine."""
+
+
+def silence(server: Gateway) -> None:
+    """Say nothing for longer than the client waits."""
+    server.stopped.wait(LONG)
+
+
+def allow(client: EpayClient, seconds: float) -> None:
+    """Another total timeout from the next request on."""
+    transport = client._transport
+    transport._config = replace(transport._config, total_timeout=seconds)
+
+
+def drip(server: Gateway, sock: socket.socket) -> None:
+    """One byte at a time, for as long as somebody listens."""
+    while not server.stopped.wait(0.05):
+        sock.sendall(b"x")

@@ -9,18 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.domain.gateway import CreateOrder, NeverSent, OrderAnswer, OutcomeUnknown, Report
+from shared.domain.gateway import NeverSent, OrderAnswer, OutcomeUnknown, Report
 from shared.epay import transport
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
 from tests.support.forgetful_nat import Nat, nat_before
-from tests.support.scripted_gateway import Gateway, envelope, http_answer, order_data
+from tests.support.scripted_gateway import (
+    GOOD,
+    ORDER,
+    Gateway,
+    MakeClient,
+    MakeGateway,
+    http_answer,
+)
 
-MakeGateway = Callable[..., Gateway]
-MakeClient = Callable[..., EpayClient]
-
-ORDER = CreateOrder("0702001122", "0.01", "USD", "11", "41111810111111111111")
-GOOD = http_answer(envelope(order_data()))
 PARALLEL = 8
 
 

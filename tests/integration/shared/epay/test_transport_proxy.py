@@ -13,15 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain.gateway import CreateOrder, NeverSent, OutcomeUnknown, Report
-from shared.epay.client import EpayClient
-from tests.support.scripted_gateway import Gateway, envelope, http_answer, order_data, reset
+from shared.domain.gateway import NeverSent, OutcomeUnknown, Report
+from tests.support.scripted_gateway import GOOD, ORDER, Gateway, MakeClient, MakeGateway, reset
 
-MakeGateway = Callable[..., Gateway]
-MakeClient = Callable[..., EpayClient]
-
-ORDER = CreateOrder("0702001122", "0.01", "USD", "11", "41111810111111111111")
-GOOD = http_answer(envelope(order_data()))
 ELSEWHERE = "http://gateway.invalid/capi/openapi"
 """A host that does not exist: only a proxy can answer for it."""
 
