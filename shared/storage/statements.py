@@ -112,8 +112,8 @@ WITH wanted AS (
 ), {_APPEND}"""
 )
 """An order number that is not stored, and differs from a stored one only by a spreadsheet's doing,
-is not inserted. Both subqueries find all by an index and stop at none: PostgreSQL would read the table
-instead, where it has no statistics yet."""
+is not inserted. Both subqueries find all by an index and stop at none: PostgreSQL would read the
+table instead, where it has no statistics yet."""
 
 _CHANGE = f"""
 WITH wanted AS (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -15,7 +16,7 @@ from devstack.ports import free_port
 from shared.contract import TASK_CALLBACK
 from tests.support.callbacks import CLAIMS, SECRETS, fields, post, queue, signed
 from tests.support.logs import written_logs
-from tests.support.webhook import FORM, PREVIOUS, settings
+from tests.support.webhook import ACCOUNT, FORM, KEY, PREVIOUS, settings
 from webhook import create_app
 
 
