@@ -74,10 +74,8 @@ class DatabaseWatch:
         before = self._marks.read()  # first: what it holds was in the database before
         if deployment.find(self._engine) is None:
             problem = other_owner(self._owner(_NO_TOKEN), before)
-            if (
-                problem is not None
-            ):  # no record is made: the workers that run see that there is none
-                return problem
+            if problem is not None:
+                return problem  # no record is made: the workers that run see that there is none
         self._current = found = deployment.pin(self._engine)
         known = self._claim(found)
         owner = self._owner(found.token)
