@@ -10,7 +10,9 @@ import pytest
 
 from ops import cli, console
 from ops.console import PIPE_WIDTH
+from sandbox.server import Gateway
 from shared.config.settings import Settings
+from tests.support.commands import ACCOUNT
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,22 @@ def payouts(
         return Ran(code, said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def service(database_url: str, redis_url: str, gateway: Gateway) -> dict[str, str]:
+    """The environment of a service at a sandbox gateway."""
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "EPAY_BASE_URL": gateway.base_url,
+        "EPAY_ACCOUNT": ACCOUNT,
+        "EPAY_API_KEY": "TESTKEY123",
+        "EPAY_NOT_FOUND_CODES": "2001",
+    }
+
+
+@pytest.fixture
+def run(payouts: Payouts, service: dict[str, str]) -> Payouts:
+    """Run `payouts` in that environment; keywords are added to it."""
+    return lambda *arguments, **environment: payouts(*arguments, **(service | environment))

@@ -2,61 +2,36 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from click.testing import make_input_stream
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from ops.resolution.service import ActionResult, ResolutionService
 from sandbox.server import Gateway
-from sandbox.settings import SandboxConfig
 from shared.clock import utcnow
 from shared.domain import lifecycle, review
-from shared.domain.gateway import CreateOrder, OutcomeUnknown
+from shared.domain.gateway import CreateOrder
 from shared.domain.payout import PayoutState, Transition
-from shared.domain.policy import Policy
 from shared.epay.client import EpayClient
 from shared.epay.config import EpayConfig
-from shared.storage.engine import make_engine
 from shared.storage.payout_store import PayoutStore
+from tests.support import commands
+from tests.support.commands import ACCOUNT, at_a_terminal
 from tests.support.factories import make_service_payout
 from tests.support.jobs import put_control_in
 
-ACCOUNT = "test2020@epay.com"
 BY = ["--name", "Ann Smith", "--reason", "checked, ticket 7"]
 BOB = ["--name", "Bob", "--reason", "checked too"]
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = make_engine(database_url, pool_size=2)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with Gateway(SandboxConfig(pay_after=0.01)) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def resolve(payouts: Any, database_url: str, gateway: Gateway) -> Callable[..., Any]:
-    service = {
-        "DATABASE_URL": database_url,
-        "EPAY_BASE_URL": gateway.base_url,
-        "EPAY_ACCOUNT": ACCOUNT,
-        "EPAY_API_KEY": "TESTKEY123",
-        "EPAY_NOT_FOUND_CODES": "2001",
-    }
-    return lambda *arguments, **environment: payouts(
-        "resolve", "--all-matching", *arguments, **(service | environment)
+def resolve(run: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments, **environment: run(
+        "resolve", "--all-matching", *arguments, **environment
     )
 
 
@@ -70,16 +45,7 @@ def in_review(engine: Engine, order_no: str, code: str, **changes: Any) -> Payou
 
 def unknown(engine: Engine, order_no: str) -> PayoutState:
     """Overdue; sent an hour ago, without an answer."""
-    store, at = PayoutStore(engine), utcnow() - timedelta(hours=1)
-    payout = make_service_payout(order_no, at)
-    [sent] = store.insert([lifecycle.accept(payout, claim_id="c", now=at, policy=Policy())])
-    assert sent is not None
-    lost = lifecycle.on_create_answer(
-        sent, OutcomeUnknown("timeout"), claim_id="c", now=at, policy=Policy(), jitter=0.0
-    )
-    found = store.apply(lost)
-    assert found is not None
-    return flagged(store, found, "overdue")
+    return flagged(PayoutStore(engine), commands.unknown(engine, order_no), "overdue")
 
 
 def flagged(store: PayoutStore, payout: PayoutState, code: str) -> PayoutState:
@@ -88,12 +54,6 @@ def flagged(store: PayoutStore, payout: PayoutState, code: str) -> PayoutState:
     )
     assert found is not None
     return found
-
-
-def at_a_terminal(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    """Somebody sits there, and types."""
-    monkeypatch.setattr("ops.commands.resolve._is_terminal", lambda: True)
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(make_input_stream(f"{line}\n", "utf-8")))
 
 
 def standing(engine: Engine) -> dict[str, tuple[str, str | None]]:
