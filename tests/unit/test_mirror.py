@@ -26,7 +26,7 @@ TESTED_ELSEWHERE = {
     "shared/domain/reports.py": "shared/domain/test_lifecycle_law_5.py",
     "shared/domain/scheduling.py": "shared/domain/test_lifecycle_law_3.py",
     "shared/config/types.py": "shared/config/test_settings.py",
-    "ops/batch/submission.py": "the broker: tests/integration/ops/commands/test_batch.py",
+    "ops/batch/submission.py": "tests/integration/ops/commands/test_batch_submission.py",
 }
 
 TESTS = sorted(path.relative_to(UNIT).as_posix() for path in UNIT.rglob("test_*.py"))
