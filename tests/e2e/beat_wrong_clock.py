@@ -20,7 +20,7 @@ HOUR = 3600.0
 
 _began = time.monotonic()
 _time, _now, _utcnow = time.time, Celery.now, clock.utcnow
-_AHEAD = float(sys.argv[1]) if len(sys.argv) > 1 else None
+_AHEAD = float(sys.argv[1]) if __name__ == "__main__" and len(sys.argv) > 1 else None
 """Seconds, from the start on; None: the clock is set back by an hour while beat runs."""
 
 
