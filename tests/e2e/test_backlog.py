@@ -22,6 +22,7 @@ SETTINGS = {
     "SWEEP_BATCH": "200",
     "SWEEP_SECONDS": "0.5",
     "BREAKER_FAILURES": "1000",
+    "EPAY_QUERY_BACKOFF": "600",  # queries of what is sent are not what is tried here
 }
 
 
