@@ -1,7 +1,7 @@
 """Identifiers that a spreadsheet has ruined, and order numbers that differ only by that. Pure.
 
 The one rule for requests over Celery, `payouts batch`, `payouts enqueue` and `shared.producer`.
-A fault is never right; a doubt may be right, so a person can allow it (ALLOW_ALIKE). A text that
+A fault is never right; a doubt may be right, so the sender of a file can confirm it. A text that
 says what is wrong holds no value.
 """
 

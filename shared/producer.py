@@ -123,7 +123,6 @@ class Producer:
             accounts=self._accounts,
             now=now,
             nonce=secrets.token_hex(16),
-            allow_alike=self._allow_alike,
         )
         connection = within if isinstance(within, Connection) else within.connection()
         (found,) = insert_or_compare(

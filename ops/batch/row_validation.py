@@ -98,7 +98,7 @@ class RowValidator:
                 accounts=self._accounts,
                 now=self._now,
                 nonce="",
-                allow_alike=self._allow_alike,
+                refuse_doubtful=not self._allow_alike,
             )
         except InvalidRequest as invalid:
             if invalid.all_errors is None:

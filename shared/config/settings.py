@@ -114,8 +114,7 @@ class Settings(BaseSettings):
     """Payouts in one `payouts.query` message, and concurrent queries of one process."""
 
     allow_alike: Literal["off", "on"] = "off"
-    """Whether an order number may differ from an earlier one only by case, leading zeros or .0, and
-    identifiers may look as if a spreadsheet had ruined them."""
+    """Whether an order number may differ from an earlier one only by case, leading zeros or .0."""
     cap_per_payout: Amounts = Field(default_factory=dict)
     """A payout above it is held until a person releases it. `USD:1000,EUR:900`"""
     cap_per_day: Amounts = Field(default_factory=dict)

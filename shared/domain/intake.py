@@ -22,14 +22,15 @@ def payout_from_request(
     accounts: ConfiguredAccounts,
     now: datetime,
     nonce: str,
-    allow_alike: bool = False,
+    refuse_doubtful: bool = False,
 ) -> tuple[PayoutRequest, PayoutState]:
     """Validate the kwargs of `payouts.request`; the request, and its payout: queued, not stored.
 
     Args:
         accounts: the EPAY accounts that the workers serve.
         nonce: random; see `PayoutState.nonce`.
-        allow_alike: whether identifiers are accepted that a spreadsheet may have ruined.
+        refuse_doubtful: whether identifiers are refused that a spreadsheet may have ruined, and
+            that may also be right: for files, whose sender can confirm them.
 
     Raises:
         InvalidRequest: a field is invalid, or the request is for another account.
@@ -40,7 +41,7 @@ def payout_from_request(
         message = _not_configured(request.epay_account, accounts)
         error = RequestError(code="unknown_account", field="epay_account", message=message)
         raise InvalidRequest(error, request.notify)
-    if not allow_alike and (doubtful := _doubtful(request)) is not None:
+    if refuse_doubtful and (doubtful := _doubtful(request)) is not None:
         raise InvalidRequest(doubtful, request.notify)
     payout = PayoutState(
         epay_account=account.account,
@@ -93,7 +94,7 @@ def _doubtful(request: PayoutRequest) -> RequestError | None:
     }
     for field, doubt in found.items():
         if doubt is not None:
-            message = f"{doubt}. If it is right: {_ALLOW}"
+            message = f"{doubt}. If it is right: `payouts batch --allow-alike` sends it"
             return RequestError(code=f"invalid_{field}", field=field, message=message)
     return None
 

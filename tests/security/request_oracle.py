@@ -117,11 +117,6 @@ def is_maybe_a_date(text: str) -> bool:
     )
 
 
-def is_cut_after_15_digits(text: str) -> bool:
-    is_number = set(text) <= set(string.digits) and text[:1] != "0"
-    return is_number and len(text) >= 18 and set(text[15:]) == {"0"}
-
-
 def is_time_or_percentage(text: str) -> bool:
     times = text.lower().removesuffix("am").removesuffix("pm").rstrip(" ").split(":")
     if len(times) in {2, 3} and all(set(part) <= set(string.digits) for part in times):
@@ -141,8 +136,6 @@ def is_ruined(text: str) -> bool:
         or is_date(text)
         or is_dotted_date(text)
         or is_time_or_percentage(text)
-        or is_cut_after_15_digits(text)
-        or is_maybe_a_date(text)
     )
 
 
@@ -156,6 +149,8 @@ def is_order_no(value: Any) -> bool:
 
 def is_account_no(value: Any) -> bool:
     if not is_text(value, 128) or value == "" or not value.isascii() or is_ruined(value):
+        return False
+    if is_maybe_a_date(value):
         return False
     before, plus, after = value.rpartition("+")
     has_amount = (

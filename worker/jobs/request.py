@@ -49,11 +49,7 @@ def request(
     """
     try:
         asked, wanted = payout_from_request(
-            kwargs,
-            accounts=ctx.accounts,
-            now=ctx.clock(),
-            nonce=secrets.token_hex(16),
-            allow_alike=ctx.store.allow_alike,
+            kwargs, accounts=ctx.accounts, now=ctx.clock(), nonce=secrets.token_hex(16)
         )
     except InvalidRequest as invalid:
         return _refuse(ctx, kwargs, invalid, source)

@@ -123,17 +123,17 @@ def test_a_mistyped_account_is_not_sent_to_the_default() -> None:
         ("account_no", "4111111111111110000"),
     ],
 )
-def test_what_may_be_ruined_needs_consent(field: str, value: str) -> None:
-    """The refusal says what looks ruined and how to send it; with consent it is sent as it is."""
-    error = refused(**{field: value}, notify=NOTIFY)
-    assert (error.error["code"], error.error["field"]) == (f"invalid_{field}", field)
-    assert "spreadsheet" in error.error["message"]
-    assert "ALLOW_ALIKE=on" in error.error["message"]
-    assert value not in error.error["message"]
-    assert error.notify == Notify(**NOTIFY)
-    _, payout = payout_from_request(
-        GOOD | {field: value}, accounts=ACCOUNTS, now=NOW, nonce="n", allow_alike=True
-    )
+def test_what_may_be_ruined_needs_consent_in_a_file(field: str, value: str) -> None:
+    """The refusal says what looks ruined and how to send it. An app's request is taken as it is."""
+    kwargs = GOOD | {field: value}
+    with pytest.raises(InvalidRequest) as caught:
+        payout_from_request(kwargs, accounts=ACCOUNTS, now=NOW, nonce="n", refuse_doubtful=True)
+    error = caught.value.error
+    assert (error["code"], error["field"]) == (f"invalid_{field}", field)
+    assert "spreadsheet" in error["message"]
+    assert "--allow-alike" in error["message"]
+    assert value not in error["message"]
+    _, payout = payout_from_request(kwargs, accounts=ACCOUNTS, now=NOW, nonce="n")
     assert getattr(payout, field) == value
 
 
