@@ -8,7 +8,7 @@ from enum import StrEnum
 from shared.domain.gateway import OrderAnswer, Refused, Report
 from shared.domain.payout import PayoutState
 from shared.domain.redaction import redact_refusal
-from shared.domain.report_match import mismatches
+from shared.domain.report_match import mismatches, names_second_order
 
 ANSWERS_NEEDED = 3
 
@@ -21,7 +21,7 @@ class Control(StrEnum):
     REFUSED = "refused"
     """It refused, or showed another order: what it refuses in this wave is about us."""
     UNANSWERED = "unanswered"
-    """No answer came: the wave proves nothing."""
+    """No answer came, or one about a second order (law 13): the wave proves nothing."""
     MISSING = "missing"
     """There is no order yet that EPAY must know: absence proves nothing."""
 
@@ -33,6 +33,8 @@ def judge_control(known: PayoutState | None, answer: OrderAnswer | None) -> Cont
     match answer:
         case Report() if not mismatches(known, answer):
             return Control.PASSED
+        case Report() if names_second_order(known, answer):
+            return Control.UNANSWERED  # EPAY knows our account and number: it is not about us
         case Report() | Refused():
             return Control.REFUSED
         case _:

@@ -187,9 +187,12 @@ def test_a_vanished_record_is_made_anew(worker: Watched, payouts: Any, env: dict
     assert kinds(worker.world)[-1] == "asked_first"
 
 
+OTHER_KEY = "OTHERKEY456"
+
+
 @pytest.fixture
 def second_gateway() -> Iterator[Gateway]:
-    with Gateway(SandboxConfig(pay_after=0.05)) as found:
+    with Gateway(SandboxConfig(pay_after=0.05, api_key=OTHER_KEY)) as found:
         yield found
 
 
@@ -210,8 +213,11 @@ def test_every_configured_account_is_asked(
     file = tmp_path / "accounts.toml"
     file.write_text(
         "".join(
-            f'[[account]]\naccount = "{ACCOUNT}"\nbase_url = "{url}"\napi_key = "{API_KEY}"\n'
-            for url in (world.gateway.base_url, second_gateway.base_url)
+            f'[[account]]\naccount = "{ACCOUNT}"\nbase_url = "{url}"\napi_key = "{key}"\n'
+            for url, key in (
+                (world.gateway.base_url, API_KEY),
+                (second_gateway.base_url, OTHER_KEY),
+            )
         )
     )
     ran = payouts("recover", *WHO, **env | {"EPAY_ACCOUNTS_FILE": str(file)})
