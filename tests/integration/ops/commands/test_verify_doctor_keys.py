@@ -235,7 +235,10 @@ def test_the_key_is_proven_by_a_payout_that_epay_ended(
         store.apply(step)
         with engine.begin() as connection:
             connection.execute(
-                text("UPDATE payout SET status = 'succeeded', due_at = NULL, finished_at = now()")
+                text(
+                    "UPDATE payout SET status = 'succeeded', epay_status = '7', due_at = NULL,"
+                    " finished_at = now()"
+                )
             )
         right = payouts("doctor", **environment)
         wrong = payouts("doctor", **environment | {"EPAY_API_KEY": "sk-mistyped"})
