@@ -283,7 +283,7 @@ class Transport:
         Args:
             new_connection: use no connection of the pool.
             is_late: asked right before the first byte; nothing is sent if it is true.
-            read_refusal: finds the refusal in an answer of another HTTP status; never for a create.
+            read_refusal: finds a refusal in an answer of HTTP status 400 or more; not for a create.
         """
         idle_since = time.clock_gettime(_CLOCK) - self._config.idle_seconds
         reusable_since = math.inf if new_connection else max(idle_since, self._lost_at)
@@ -309,6 +309,8 @@ class Transport:
         with self.session.post(url, body, stream=True, timeout=timeout) as response:
             is_ok = response.status_code == requests.codes.ok
             not_ok = OutcomeUnknown(f"http status {response.status_code}")
+            if response.status_code < requests.codes.bad_request:
+                read_refusal = None  # the body of a redirect may never end
             if not is_ok and read_refusal is None:
                 return not_ok
             answer = bytearray()
