@@ -320,7 +320,7 @@ def _age_is_judged_on_one_path() -> contextlib.AbstractContextManager[Any]:
 
 def _absence_needs_no_control() -> contextlib.AbstractContextManager[Any]:
     """Law 12: "no such order" counts, whatever EPAY says about an order that it must know."""
-    return mock.patch.object(query_job, "judge_control", lambda *_: Control.PASSED)
+    return mock.patch.object(query_job, "control_of", lambda *_: Control.PASSED)
 
 
 def _a_person_needs_no_control() -> contextlib.AbstractContextManager[Any]:
